@@ -1,0 +1,63 @@
+"""The edge between activities and Temporal: which cluster, and errors in Temporal's own words."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+from temporalio.exceptions import ApplicationError
+
+from activities.kube.client import Cluster
+from mesh.cluster import ClusterRef
+from mesh.errors import UpgradeError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """The cluster that this worker serves, and who it is."""
+
+    cluster: Cluster
+    ref: ClusterRef
+
+    def of(self, ref: ClusterRef) -> Cluster:
+        """The connection, for a caller that means this very cluster; anybody else is refused."""
+        if ref != self.ref:
+            raise ApplicationError(
+                f"This worker serves cluster {self.ref.name} ({self.ref.uid}), not {ref.name} ({ref.uid}). "
+                "Two API servers go by one name: give one of them another with --cluster.",
+                type="WrongClusterError",
+                non_retryable=True,
+            )
+        return self.cluster
+
+
+class ForCluster(Protocol):
+    """Every activity's input says which cluster it means."""
+
+    @property
+    def cluster(self) -> ClusterRef:
+        """The cluster."""
+
+
+def translated(
+    method: Callable[Concatenate[S, P], Awaitable[R]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+    """Our errors as ApplicationErrors: the class's name is the type, and its retryability goes along."""
+
+    @functools.wraps(method)
+    async def edge(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await method(self, *args, **kwargs)
+        except UpgradeError as error:
+            raise ApplicationError(
+                error.sentence(), type=type(error).__name__, non_retryable=not error.retryable
+            ) from error
+
+    # wraps() keeps what Temporal reads (name, annotations) and loses the precise type.
+    return cast("Callable[Concatenate[S, P], Coroutine[Any, Any, R]]", edge)

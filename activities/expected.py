@@ -1,0 +1,50 @@
+"""What one workload's template would get now, cheap enough to be asked at every look at a rollout."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from activities.injector import ask_all
+from activities.kube.client import Cluster
+from activities.kube.paths import NAMESPACES
+from activities.kube.reading import read_injector
+from mesh.classes import Expected
+from mesh.injection import Injector, decide, template_key
+from mesh.objects import Namespace, Workload
+from mesh.survey import Question
+
+#: A reading of the injector serves every restart for this long.
+_FRESH_SECONDS = 5.0
+
+
+class ExpectedProxies:
+    """A short-lived memory of the injector, shared by all restarts of a worker."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._lock = asyncio.Lock()
+        self._read_at = -_FRESH_SECONDS
+        self._injector = Injector()
+        self._answers: dict[str, Expected] = {}
+
+    async def of(self, workload: Workload) -> Expected:
+        """The proxy that its template would get; no image, and the reason as problem, where it would get none."""
+        name = workload.metadata.namespace
+        async with self._lock:
+            if time.monotonic() - self._read_at > _FRESH_SECONDS:
+                self._injector = await read_injector(self._cluster)
+                self._read_at = time.monotonic()
+                self._answers = {}
+            namespace = await self._cluster.get(f"{NAMESPACES}/{name}", Namespace)
+            template = workload.template
+            if template is None:
+                return Expected(None, None, "it has no Pod template")
+            decision = decide(self._injector, name, namespace.metadata.labels or {}, template)
+            if not decision.injected:
+                return Expected(None, None, decision.reason)
+            key = template_key(name, decision, template)
+            if key not in self._answers:
+                question = Question(key, name, decision, template)
+                self._answers |= await ask_all(self._cluster, self._injector, [question])
+            return self._answers[key]

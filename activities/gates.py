@@ -1,0 +1,77 @@
+"""Gates: is it safe to restart anything now?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from temporalio import activity
+
+from activities.edge import Served, translated
+from activities.kube.client import Cluster
+from activities.kube.paths import path
+from activities.kube.reading import read_istiods
+from mesh.cluster import PROBE, ClusterRef
+from mesh.errors import ClusterError, UpgradeError
+from mesh.images import parse_image
+from mesh.objects import Pod
+from mesh.rollout import rollout
+
+
+@dataclass(frozen=True, slots=True)
+class GateInput:
+    """`istio` is the version that a new Pod must come back with."""
+
+    cluster: ClusterRef
+    istio: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """`shut` is why nothing may be restarted, None when everything is well."""
+
+    shut: str | None
+
+
+class GateActivities:
+    """Activities of gates."""
+
+    def __init__(self, served: Served) -> None:
+        self._served = served
+
+    @activity.defn
+    @translated
+    async def check_gate(self, ask: GateInput) -> GateResult:
+        """Every istiod is rolled out, and a Pod tried through the API server's own path gets the target's proxy."""
+        cluster = self._served.of(ask.cluster)
+        istiods = await read_istiods(cluster)
+        if not istiods:
+            return GateResult("there is no istiod in istio-system")
+        for one in istiods:
+            state = rollout(one.workload)
+            if not state.complete:
+                return GateResult(f"{one.workload.metadata.name} is not rolled out: {state.message}")
+        try:
+            image = await probe(cluster)
+        except ClusterError as error:
+            return GateResult(f"a new Pod would be refused: {error.message}")
+        except UpgradeError as error:
+            return GateResult(error.message)
+        if image is None:
+            return GateResult(f"a new Pod in namespace {PROBE} gets no sidecar; is it labelled for injection?")
+        version = parse_image(image).version
+        if str(version) != ask.istio:
+            return GateResult(f"a new Pod would get {image}, not Istio {ask.istio}")
+        return GateResult(None)
+
+
+async def probe(cluster: Cluster) -> str | None:
+    """The proxy image that a new Pod gets: a server-side dry run in the service's empty probe namespace."""
+    body = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"generateName": "probe-", "namespace": PROBE},
+        "spec": {"containers": [{"name": "probe", "image": "pause"}]},
+    }
+    pod = await cluster.create(path("Pod", PROBE), body, Pod, dry_run=True)
+    proxies = pod.spec.proxies()
+    return proxies[0].image if proxies else None

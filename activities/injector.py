@@ -1,0 +1,159 @@
+"""Asks the cluster's own injector what a template would get: an AdmissionReview to istiod, as the API server sends it.
+
+istiod is reached at its Service's cluster IP, which is right inside the cluster without needing its DNS. Where it
+cannot be reached (a laptop), plain templates are computed from the revision's ConfigMap, and the others stay unknown.
+Source of the request's form: istio/istio, pkg/kube/inject/webhook.go, serveInject.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import ssl
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import aiohttp
+import jsonpatch
+import msgspec
+
+from activities.kube.client import Cluster
+from activities.kube.paths import path
+from mesh.classes import Expected
+from mesh.errors import UpgradeError
+from mesh.injection import Injector, computed_image
+from mesh.objects import ClientConfig, PodTemplate
+from mesh.survey import Question
+
+_AT_ONCE = 16
+_PATIENCE = aiohttp.ClientTimeout(total=10, sock_connect=2)
+
+
+class _Service(msgspec.Struct, frozen=True):
+    """A Service, as far as it says where it is."""
+
+    class Spec(msgspec.Struct, frozen=True, rename={"cluster_ip": "clusterIP"}):
+        """Its `spec`."""
+
+        cluster_ip: str = ""
+
+    spec: Spec = Spec()
+
+
+class _NoAnswerError(Exception):
+    """The injector has no usable answer to this question; the reason is the message."""
+
+
+class _UnreachableInjectorError(_NoAnswerError):
+    """It cannot be asked from here at all."""
+
+
+async def ask_all(cluster: Cluster, injector: Injector, questions: Iterable[Question]) -> Mapping[str, Expected]:
+    """An answer for every question: from the injector, else computed, else unknown with the problem."""
+    places: dict[ClientConfig, str | _UnreachableInjectorError] = {}
+    limit = asyncio.Semaphore(_AT_ONCE)
+    asked = list(questions)
+    async with aiohttp.ClientSession(timeout=_PATIENCE) as session:
+        for question in asked:
+            client = _client(question)
+            if client not in places:
+                try:
+                    places[client] = await _address(cluster, client)
+                except _UnreachableInjectorError as error:
+                    places[client] = error
+
+        async def one(question: Question) -> Expected:
+            place = places[_client(question)]
+            try:
+                if isinstance(place, _UnreachableInjectorError):
+                    raise place
+                async with limit:
+                    image = await _ask(session, place, question)
+            except _NoAnswerError as error:
+                if isinstance(error, _UnreachableInjectorError):
+                    places[_client(question)] = error
+                image = computed_image(injector, question.decision, question.template)
+                return Expected(image, "configmap" if image else None, None if image else str(error))
+            return Expected(image, "injector", None if image else "the injector answered without a sidecar")
+
+        answers = await asyncio.gather(*(one(question) for question in asked))
+    return {question.key: answer for question, answer in zip(asked, answers, strict=True)}
+
+
+def _client(question: Question) -> ClientConfig:
+    assert question.decision.webhook is not None  # noqa: S101  only injected templates are asked about
+    return question.decision.webhook.client
+
+
+async def _address(cluster: Cluster, client: ClientConfig) -> str:
+    if client.url is not None:
+        return client.url
+    if client.service is None:
+        raise _UnreachableInjectorError("the webhook names neither service nor url")
+    try:
+        service = await cluster.get(path("Service", client.service.namespace, client.service.name), _Service)
+    except UpgradeError as error:
+        raise _UnreachableInjectorError(error.message) from error
+    host = service.spec.cluster_ip
+    if host in ("", "None"):
+        raise _UnreachableInjectorError(f"Service {client.service.name} has no cluster IP")
+    return f"https://{f'[{host}]' if ':' in host else host}:{client.service.port}{client.service.path}"
+
+
+async def _ask(session: aiohttp.ClientSession, address: str, question: Question) -> str | None:
+    client = _client(question)
+    try:
+        trust = ssl.create_default_context(cadata=base64.b64decode(client.ca_bundle).decode() or None)
+        server = f"{client.service.name}.{client.service.namespace}.svc" if client.service else None
+        review = _review(question)
+        async with session.post(address, json=review, ssl=trust, server_hostname=server) as response:
+            answer = await response.json(content_type=None)
+        reply = answer["response"]
+        if not reply.get("allowed", False):
+            raise _NoAnswerError(f"the injector refused: {(reply.get('status') or {}).get('message', '')}")
+        pod = review["request"]["object"]
+        if reply.get("patch"):
+            pod = jsonpatch.apply_patch(pod, json.loads(base64.b64decode(reply["patch"])))
+    except (aiohttp.ClientError, TimeoutError, OSError, binascii.Error) as error:
+        raise _UnreachableInjectorError(f"the injector does not answer: {error or type(error).__name__}") from error
+    except (KeyError, TypeError, ValueError, jsonpatch.JsonPatchException) as error:
+        raise _NoAnswerError(f"the injector's answer cannot be read: {error!r}") from error
+    proxies = msgspec.convert(pod, PodTemplate).spec.proxies()
+    return proxies[0].image if proxies else None
+
+
+def _review(question: Question) -> dict[str, Any]:
+    metadata, spec = question.template.metadata, question.template.spec
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "generateName": "survey-",
+            "namespace": question.namespace,
+            "labels": metadata.labels or {},
+            "annotations": metadata.annotations or {},
+        },
+        "spec": {
+            "containers": [{"name": one.name, "image": one.image} for one in spec.containers],
+            "initContainers": [{"name": one.name, "image": one.image} for one in spec.init_containers or ()],
+        },
+    }
+    kind = {"group": "", "version": "v1", "kind": "Pod"}
+    resource = {"group": "", "version": "v1", "resource": "pods"}
+    request = {
+        "uid": "kyma-upgrade-survey",
+        "kind": kind,
+        "resource": resource,
+        "requestKind": kind,
+        "requestResource": resource,
+        "namespace": question.namespace,
+        "operation": "CREATE",
+        "userInfo": {"username": "kyma-upgrade"},
+        "object": pod,
+        "oldObject": None,
+        "dryRun": True,
+        "options": {"kind": "CreateOptions", "apiVersion": "meta.k8s.io/v1"},
+    }
+    return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}

@@ -1,0 +1,340 @@
+"""A connection to one API server: paths in, msgspec structs out, errors translated at this edge.
+
+`kubernetes.aio` brings what is hard to get right (kubeconfig, exec plugins, token renewal, TLS, proxies). Its models
+are not used: decoding 10,000 Pods into them takes twenty times as long as into the structs of `mesh.objects`
+(docs/adr/0002).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from typing import Self, TypeVar
+
+import aiohttp
+import msgspec
+from kubernetes.aio import config
+from kubernetes.aio.client.api_client import ApiClient
+from kubernetes.aio.client.configuration import Configuration
+
+from mesh.errors import (
+    ChangedMeanwhileError,
+    ClusterError,
+    ExpiredError,
+    NotFoundError,
+    PermissionDeniedError,
+    RefusedError,
+    RejectedError,
+    UnreachableError,
+)
+
+T = TypeVar("T")
+Params = Mapping[str, str | int | bool]
+
+FIELD_MANAGER = "kyma-upgrade"
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+#: Pods a page: each costs the API server about 25 kB.
+_PAGE = 500
+_READ_TRIES = 4
+_CONNECT_SECONDS = 5.0
+_TOTAL_SECONDS = 60.0
+#: API servers end watches after 30 to 60 minutes by themselves; asking for less keeps a dead connection short.
+_WATCH_SECONDS = 300
+#: A token from an exec plugin or OIDC is fetched when the configuration is loaded, so it is loaded anew at times.
+_RELOAD_SECONDS = 600.0
+
+
+class ListMeta(msgspec.Struct, frozen=True, rename="camel"):
+    """`metadata` of a list."""
+
+    resource_version: str = ""
+    continue_: str = msgspec.field(default="", name="continue")
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A list whose items are not decoded yet."""
+
+    metadata: ListMeta = ListMeta()
+    items: tuple[msgspec.Raw, ...] = ()
+
+
+class Status(msgspec.Struct, frozen=True):
+    """A `metav1.Status`: what the API server answers when it does not do what was asked."""
+
+    message: str = ""
+    reason: str = ""
+    code: int = 0
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One line of a watch; `object` is decoded by whoever knows its kind."""
+
+    type: str
+    object: msgspec.Raw
+
+
+class Cluster:
+    """One API server. Build with `connect`; use as an asynchronous context manager or `close` it."""
+
+    def __init__(self, api: ApiClient, settings: _Source) -> None:
+        self._api = api
+        self._source = settings
+        self._loaded = time.monotonic()
+        self.context = settings.context or ""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._api.close()
+
+    @property
+    def host(self) -> str:
+        """The API server's address, for messages."""
+        return str(self._api.configuration.host)
+
+    async def get(self, path: str, kind: type[T], params: Params | None = None) -> T:
+        """Reads one object."""
+        return _decode(await self._read("GET", path, params), kind)
+
+    async def find(self, path: str, kind: type[T]) -> T | None:
+        """Reads one object, None when it or its kind is not there."""
+        try:
+            return await self.get(path, kind)
+        except NotFoundError:
+            return None
+
+    async def list_all(self, path: str, kind: type[T], params: Params | None = None) -> tuple[list[T], str]:
+        """All items, in pages, and the one resource version they were read at. Starts again once a page expired.
+
+        A connection cut half-way is an error or a new start, never a short list.
+        """
+        decoder = msgspec.json.Decoder(kind)
+        while True:
+            items: list[T] = []
+            token = ""
+            try:
+                while True:
+                    asked = {**(params or {}), "limit": _PAGE, **({"continue": token} if token else {})}
+                    page = _decode(await self._read("GET", path, asked), Page)
+                    items += [decoder.decode(item) for item in page.items]
+                    token = page.metadata.continue_
+                    if not token:
+                        return items, page.metadata.resource_version
+            except ExpiredError:
+                await asyncio.sleep(0.5)
+
+    async def watch(
+        self, path: str, resource_version: str, params: Params | None = None
+    ) -> AsyncIterator[tuple[str, msgspec.Raw]]:
+        """Events since that version as (type, object); ends when the server ends it, ExpiredError on 410."""
+        asked = {
+            **(params or {}),
+            "watch": True,
+            "resourceVersion": resource_version,
+            "allowWatchBookmarks": True,
+            "timeoutSeconds": _WATCH_SECONDS,
+        }
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_WATCH_SECONDS + 30)
+        response = await self._send("GET", path, asked, None, None, timeout)
+        decoder = msgspec.json.Decoder(Event)
+        try:
+            if response.status >= 400:
+                raise _error(response.status, await response.read(), "GET", path)
+            async for line in response.content:
+                if not line.strip():
+                    continue
+                event = decoder.decode(line)
+                if event.type == "ERROR":
+                    status = msgspec.json.decode(event.object, type=Status)
+                    raise _error(status.code, event.object, "GET", path)
+                yield event.type, event.object
+        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
+            raise UnreachableError(f"The watch of {path} was cut: {error}.") from error
+        finally:
+            response.close()
+
+    async def create(self, path: str, body: object, kind: type[T], *, dry_run: bool = False) -> T:
+        """Creates an object; with `dry_run` it goes through admission and is not stored."""
+        return _decode(await self._write("POST", path, body, "application/json", dry_run=dry_run), kind)
+
+    async def patch(
+        self, path: str, body: object, kind: type[T], content_type: str = MERGE_PATCH, *, dry_run: bool = False
+    ) -> T:
+        """Patches an object. With `metadata.resourceVersion` in the body a concurrent change is a 409."""
+        return _decode(await self._write("PATCH", path, body, content_type, dry_run=dry_run), kind)
+
+    async def delete(self, path: str) -> None:
+        """Deletes an object; one that is not there is fine."""
+        try:
+            await self._write("DELETE", path, None, "application/json")
+        except NotFoundError:
+            return
+
+    async def _read(self, method: str, path: str, params: Params | None) -> bytes:
+        """Reading is safe to repeat, so short troubles are waited out here."""
+        for attempt in range(_READ_TRIES):
+            try:
+                return await self._exchange(method, path, params, None, None)
+            except UnreachableError:
+                if attempt == _READ_TRIES - 1:
+                    raise
+                await asyncio.sleep(0.2 * 4**attempt)
+        raise AssertionError
+
+    async def _write(self, method: str, path: str, body: object, content_type: str, *, dry_run: bool = False) -> bytes:
+        params: dict[str, str | int | bool] = {} if method == "DELETE" else {"fieldManager": FIELD_MANAGER}
+        if dry_run:
+            params["dryRun"] = "All"
+        if content_type == APPLY_PATCH:
+            # What is applied is the service's own; a field that a person edited meanwhile comes back.
+            params["force"] = True
+        return await self._exchange(method, path, params, body, content_type)
+
+    async def _exchange(
+        self, method: str, path: str, params: Params | None, body: object, content_type: str | None
+    ) -> bytes:
+        timeout = aiohttp.ClientTimeout(total=_TOTAL_SECONDS, sock_connect=_CONNECT_SECONDS)
+        response = await self._send(method, path, params, body, content_type, timeout)
+        try:
+            content: bytes = await response.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UnreachableError(f"The answer to {method} {path} was cut: {error}.") from error
+        if response.status == 401:
+            # The token may have been renewed behind our back.
+            await self._reload()
+        if response.status >= 400:
+            raise _error(response.status, content, method, path)
+        return content
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        body: object,
+        content_type: str | None,
+        patience: aiohttp.ClientTimeout,
+    ) -> aiohttp.ClientResponse:
+        if time.monotonic() - self._loaded > _RELOAD_SECONDS:
+            await self._reload()
+        headers = {"Accept": "application/json"}
+        if content_type:
+            headers["Content-Type"] = content_type
+        query = [
+            (key, str(value).lower() if isinstance(value, bool) else value) for key, value in (params or {}).items()
+        ]
+        try:
+            # Positional parts of the generated client: method, url, headers, body, form.
+            request = await self._api.param_serialize(
+                method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
+            )
+            answer = await self._api.call_api(*request, _request_timeout=patience)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnreachableError(
+                f"The cluster at {self.host} does not answer: {error or type(error).__name__}.",
+                "Check the kubeconfig and the network.",
+            ) from error
+        response: aiohttp.ClientResponse = answer.response
+        return response
+
+    async def _reload(self) -> None:
+        self._loaded = time.monotonic()
+        fresh = await _load(self._source)
+        self._api.configuration.api_key = fresh.api_key
+        self._api.configuration.refresh_api_key_hook = fresh.refresh_api_key_hook
+
+
+class _Source(msgspec.Struct, frozen=True):
+    """Where the configuration comes from."""
+
+    kubeconfig: str | None
+    context: str | None
+
+
+async def connect(kubeconfig: str | None = None, context: str | None = None) -> Cluster:
+    """Connects by kubeconfig; without one by the ordinary rules: `KUBECONFIG`, the home directory, in-cluster."""
+    source = _Source(kubeconfig, context)
+    configuration = await _load(source)
+    if context is None:
+        source = _Source(kubeconfig, current_context(kubeconfig))
+    return Cluster(ApiClient(configuration), source)
+
+
+def current_context(kubeconfig: str | None) -> str | None:
+    """The name of the current context, None in a Pod or where there is no kubeconfig."""
+    try:
+        _, active = config.list_kube_config_contexts(config_file=kubeconfig)
+    except (config.ConfigException, OSError):
+        return None
+    name: str = active["name"]
+    return name
+
+
+async def _load(source: _Source) -> Configuration:
+    configuration = Configuration()
+    # A wave of restarts and the watches beside it share this pool.
+    configuration.connection_pool_maxsize = 100
+    try:
+        await config.load_kube_config(
+            config_file=source.kubeconfig, context=source.context, client_configuration=configuration
+        )
+    except (config.ConfigException, OSError) as error:
+        if source.kubeconfig is None and source.context is None:
+            try:
+                config.load_incluster_config(client_configuration=configuration)
+            except config.ConfigException:
+                pass
+            else:
+                return configuration
+        raise RefusedError(
+            f"The kubeconfig {source.kubeconfig or 'of this user'} cannot be used: {error}.",
+            "Name another with --kubeconfig, or another context with --context.",
+        ) from error
+    return configuration
+
+
+def _decode(content: bytes | msgspec.Raw, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except msgspec.DecodeError as error:
+        # Truncated JSON looks like this: the connection was cut where the length was not known.
+        raise UnreachableError(f"The cluster's answer cannot be read: {error}.") from error
+
+
+def _error(status: int, content: bytes | msgspec.Raw, method: str, path: str) -> Exception:
+    try:
+        answer = msgspec.json.decode(content, type=Status)
+    except msgspec.DecodeError:
+        answer = Status(message=bytes(content)[:200].decode(errors="replace"))
+    message = f"{method} {path}: {answer.message or 'HTTP ' + str(status)}"
+    if status == 401:
+        return PermissionDeniedError(
+            f"The cluster does not know these credentials ({message}).", "Renew them, or use another context.", status
+        )
+    if status == 403:
+        # Admission answers 403 as well; only the authoriser says who cannot do what.
+        if " cannot " in answer.message:
+            return PermissionDeniedError(
+                f"A right is missing: {answer.message}.", "Grant it, see deploy/rbac.yaml.", 403
+            )
+        return RejectedError(message, status=status)
+    if status in (400, 422):
+        return RejectedError(message, status=status)
+    if status == 404:
+        return NotFoundError(message, status=status)
+    if status == 409:
+        return ChangedMeanwhileError(message, status=status)
+    if status == 410:
+        return ExpiredError(message, status=status)
+    if status == 429 or status >= 500:
+        return UnreachableError(f"The cluster asks for patience ({status}): {message}.")
+    return ClusterError(message, status=status)

@@ -1,0 +1,44 @@
+"""Kubernetes Events on workloads: what `kubectl describe` shows to whoever owns them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from activities.kube.client import Cluster
+from activities.kube.paths import path
+from mesh.text import rfc3339
+
+_API = {
+    "Deployment": "apps/v1",
+    "StatefulSet": "apps/v1",
+    "DaemonSet": "apps/v1",
+    "ReplicaSet": "apps/v1",
+    "Job": "batch/v1",
+    "CronJob": "batch/v1",
+}
+#: Longest message that the API takes.
+_MESSAGE_LIMIT = 1000
+
+
+async def emit(
+    cluster: Cluster, *, namespace: str, kind: str, name: str, reason: str, message: str, warning: bool
+) -> None:
+    """Writes an Event; one more of the same reason within a run of this service is a new Event, as with kubectl."""
+    now = rfc3339(datetime.now(UTC))
+    body = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{name[:200]}.", "namespace": namespace},
+        "involvedObject": {"apiVersion": _API.get(kind, "v1"), "kind": kind, "name": name, "namespace": namespace},
+        "reason": reason,
+        "message": message[:_MESSAGE_LIMIT],
+        "type": "Warning" if warning else "Normal",
+        "source": {"component": "kyma-upgrade"},
+        "reportingComponent": "kyma-upgrade",
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+    await cluster.create(path("Event", namespace), body, msgspec.Raw)

@@ -1,0 +1,40 @@
+"""Where things are in the Kubernetes API."""
+
+from __future__ import annotations
+
+_GROUPS = {
+    "Deployment": "apis/apps/v1",
+    "StatefulSet": "apis/apps/v1",
+    "DaemonSet": "apis/apps/v1",
+    "ReplicaSet": "apis/apps/v1",
+    "ReplicationController": "api/v1",
+    "Job": "apis/batch/v1",
+    "CronJob": "apis/batch/v1",
+    "Pod": "api/v1",
+    "Service": "api/v1",
+    "ConfigMap": "api/v1",
+    "Event": "api/v1",
+    "PodDisruptionBudget": "apis/policy/v1",
+    "Lease": "apis/coordination.k8s.io/v1",
+    "Kyma": "apis/operator.kyma-project.io/v1beta2",
+    "ModuleReleaseMeta": "apis/operator.kyma-project.io/v1beta2",
+    "ModuleTemplate": "apis/operator.kyma-project.io/v1beta2",
+    "Istio": "apis/operator.kyma-project.io/v1alpha2",
+}
+
+NAMESPACES = "/api/v1/namespaces"
+WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+
+
+def path(kind: str, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
+    """The path of a collection (all namespaces without one) or of one object."""
+    parts = [_GROUPS[kind]]
+    if namespace is not None:
+        parts += ["namespaces", namespace]
+    parts.append(f"{kind.lower()}s")
+    if name is not None:
+        parts.append(name)
+    if subresource:
+        parts.append(subresource)
+    return "/" + "/".join(parts)

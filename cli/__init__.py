@@ -1,0 +1,1 @@
+"""What pipelines and operators type: `kyma-upgrade`."""

@@ -1,0 +1,155 @@
+"""Why a workload cannot simply be restarted: the first reason that holds, with the cluster's own words as detail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from mesh.objects import ContainerStatus, DisruptionBudget, Pod
+from mesh.owners import Owner
+from mesh.rollout import EVICTABLE_KINDS, RESTARTABLE_KINDS, may_take, rollout
+from mesh.text import brief
+
+
+class Reason(StrEnum):
+    """In the order of the contract: the first that holds is told."""
+
+    STANDALONE_POD = "StandalonePod"
+    JOB_POD = "JobPod"
+    UNSUPPORTED_OWNER = "UnsupportedOwner"
+    ROLLOUT_PAUSED = "RolloutPaused"
+    ON_DELETE = "UpdateStrategyOnDelete"
+    PARTITIONED = "PartitionedRollout"
+    WOULD_LOSE_SIDECAR = "WouldLoseSidecar"
+    UNKNOWN_REVISION = "UnknownRevision"
+    UNKNOWN_PROXY = "UnknownProxy"
+    SIDECAR_MISSING = "SidecarMissing"
+    IMAGE_REWRITTEN = "ImageRewritten"
+    STUCK_TERMINATING = "StuckTerminating"
+    POD_UNKNOWN = "PodUnknown"
+    POD_PENDING = "PodPending"
+    CRASH_LOOPING = "CrashLooping"
+    POD_FAILED = "PodFailed"
+    NOT_READY = "NotReady"
+    ROLLOUT_FAILING = "RolloutFailing"
+    DISRUPTION_BUDGET = "DisruptionBudget"
+    ROLLOUT_TIMED_OUT = "RolloutTimedOut"
+    INJECTION_FAILED = "InjectionFailed"
+    RESTART_REVERTED = "RestartReverted"
+
+
+Cause = tuple[Reason, str | None]
+
+#: A Pod past its deletion time by more than this does not go by itself.
+STUCK_AFTER = timedelta(minutes=5)
+
+
+def cause_of_owner(owner: Owner, pods: Sequence[Pod], now: datetime) -> Cause | None:
+    """Owners that no restart by annotation can reach. `detail` also tells the state their Pods are in."""
+    state = cause_of_pods(pods, now)
+    detail = (state[1] or str(state[0])) if state else None
+    spec = owner.workload.spec if owner.workload else None
+    reason = None
+    if owner.kind == "Pod":
+        reason = Reason.STANDALONE_POD
+    elif owner.kind in ("Job", "CronJob"):
+        reason = Reason.JOB_POD
+    elif owner.kind not in (*RESTARTABLE_KINDS, *EVICTABLE_KINDS) or spec is None:
+        reason = Reason.UNSUPPORTED_OWNER
+        told = f"{owner.kind} {owner.name} does not exist any more" if owner.gone else f"owner is a {owner.kind}"
+        detail = brief(f"{told}; {detail}" if detail else told)
+    elif spec.paused:
+        reason = Reason.ROLLOUT_PAUSED
+    elif spec.update_strategy is not None and spec.update_strategy.type == "OnDelete":
+        reason = Reason.ON_DELETE
+    elif spec.update_strategy is not None and spec.update_strategy.rolling_update is not None:
+        partition = spec.update_strategy.rolling_update.partition or 0
+        if partition > 0:
+            reason = Reason.PARTITIONED
+            detail = brief(f"partition is {partition}" + (f"; {detail}" if detail else ""))
+    return (reason, detail) if reason else None
+
+
+def cause_of_pods(pods: Iterable[Pod], now: datetime) -> Cause | None:
+    """The gravest trouble of some Pods; None when all of them are Ready."""
+    found = [cause for pod in pods if (cause := cause_of_pod(pod, now)) is not None]
+    order = list(Reason)
+    return min(found, key=lambda cause: order.index(cause[0]), default=None)
+
+
+def cause_of_pod(pod: Pod, now: datetime) -> Cause | None:
+    """What is wrong with one Pod, None when it is Ready."""
+    deleted = pod.metadata.deletion_timestamp
+    ready = pod.condition("Ready")
+    statuses = (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ()))
+    if deleted is not None and now - deleted > STUCK_AFTER:
+        cause: Cause | None = (Reason.STUCK_TERMINATING, _named(pod, f"should be gone since {deleted:%Y-%m-%dT%H:%MZ}"))
+    elif pod.status.phase == "Unknown" or (ready is not None and ready.status == "Unknown"):
+        said = pod.status.message or pod.status.reason or (ready.message if ready else "") or "its node does not report"
+        cause = (Reason.POD_UNKNOWN, _named(pod, f"Unknown: {said}"))
+    elif pod.status.phase == "Pending":
+        cause = (Reason.POD_PENDING, _named(pod, f"Pending: {_pending(pod, statuses)}"))
+    elif pod.status.phase == "Failed":
+        said = pod.status.message or pod.status.reason or _ended(statuses)
+        cause = (Reason.POD_FAILED, _named(pod, f"Failed: {said}"))
+    elif (looping := next((one for one in statuses if _waiting(one) == "CrashLoopBackOff"), None)) is not None:
+        cause = (Reason.CRASH_LOOPING, _named(pod, f"container {looping.name}: {_crash(looping)}"))
+    elif not pod.ready:
+        said = (ready.message or ready.reason) if ready else "it has not been ready yet"
+        cause = (Reason.NOT_READY, _named(pod, f"not Ready: {said or 'no reason given'}"))
+    else:
+        cause = None
+    return cause
+
+
+def cause_of_moment(owner: Owner, pods: Sequence[Pod], budgets: Iterable[DisruptionBudget]) -> Cause | None:
+    """What forbids a restart of an otherwise restartable workload, and waiting cannot help."""
+    if owner.workload is None:
+        return None
+    failed = rollout(owner.workload).failed
+    if failed is not None:
+        return (Reason.ROLLOUT_FAILING, brief(failed))
+    taken = may_take(owner.workload)
+    for budget in budgets:
+        selector = budget.spec.selector
+        selects = selector is not None and any(selector.matches(pod.metadata.labels or {}) for pod in pods)
+        status = budget.status
+        if selects and status.expected_pods - taken < status.desired_healthy and taken:
+            name = budget.metadata.name
+            told = f"PodDisruptionBudget {name} wants {status.desired_healthy} of {status.expected_pods} Pods healthy"
+            return (Reason.DISRUPTION_BUDGET, brief(f"{told}; the rollout takes {taken} at a time"))
+    return None
+
+
+def _named(pod: Pod, text: str) -> str:
+    return brief(f"Pod {pod.metadata.name} {text}")
+
+
+def _waiting(status: ContainerStatus) -> str | None:
+    return status.state.waiting.reason if status.state and status.state.waiting else None
+
+
+def _pending(pod: Pod, statuses: Sequence[ContainerStatus]) -> str:
+    scheduled = pod.condition("PodScheduled")
+    if scheduled is not None and scheduled.status == "False":
+        return scheduled.message or scheduled.reason
+    for status in statuses:
+        waiting = status.state.waiting if status.state else None
+        if waiting is not None and waiting.reason not in ("", "PodInitializing", "ContainerCreating"):
+            return f"container {status.name}: {waiting.reason} {waiting.message}"
+    return pod.status.message or pod.status.reason or "its containers have not started"
+
+
+def _crash(status: ContainerStatus) -> str:
+    ended = status.last_state.terminated if status.last_state else None
+    told = f", last exit code {ended.exit_code} {ended.reason}" if ended else ""
+    return f"CrashLoopBackOff after {status.restart_count} restarts{told}"
+
+
+def _ended(statuses: Sequence[ContainerStatus]) -> str:
+    for status in statuses:
+        ended = status.state.terminated if status.state else None
+        if ended is not None and ended.exit_code:
+            return f"container {status.name} ended with exit code {ended.exit_code} {ended.reason}"
+    return "no reason given"

@@ -1,0 +1,29 @@
+"""The grammar of proxy images: `<hub>/<name>:<tag>[@sha256:…]`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mesh.versions import Version, version_of_tag
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image reference in parts; `tag` and `digest` are empty where the reference has none."""
+
+    repository: str
+    tag: str
+    digest: str
+
+    @property
+    def version(self) -> Version | None:
+        """The Istio version in the tag; None when the tag names none or there is only a digest."""
+        return version_of_tag(self.tag)
+
+
+def parse_image(reference: str) -> Image:
+    """Splits any image reference; the tag is what follows the last `:` after the last `/`."""
+    name, _, digest = reference.partition("@")
+    head, slash, last = name.rpartition("/")
+    last, _, tag = last.partition(":")
+    return Image(repository=head + slash + last, tag=tag, digest=digest)

@@ -1,0 +1,92 @@
+"""Who manages a Pod, followed to the top."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mesh.objects import Container, Metadata, OwnerReference, Pod, PodSpec, PodTemplate, Workload
+
+#: What the injector adds and would add again; taken off a standalone Pod to learn what it would get now.
+_INJECTED_CONTAINERS = frozenset({"istio-proxy", "istio-init", "istio-validation"})
+SIDECAR_STATUS = "sidecar.istio.io/status"
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The top owner of a Pod.
+
+    `workload` is None for standalone Pods and for kinds that are not read (custom controllers, nodes).
+    `template` is what the next Pod would be made from: the topmost template known, or the Pod itself.
+    `direct` is the controller that made the Pod, where it was read: a Job below its CronJob.
+    `gone` tells that an owner of a kind that is read does not exist any more.
+    """
+
+    kind: str
+    namespace: str
+    name: str
+    workload: Workload | None
+    template: PodTemplate
+    direct: Workload | None = None
+    gone: bool = False
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Identity within a cluster: namespace, kind, name."""
+        return (self.namespace, self.kind, self.name)
+
+
+READ_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob")
+
+
+def kind_of(reference: OwnerReference) -> str:
+    """`Deployment`; with its group for kinds that are not Kubernetes' own: `Rollout.argoproj.io`."""
+    group, slash, _ = reference.api_version.partition("/")
+    if not slash or "." not in group or group.endswith(".k8s.io"):
+        return reference.kind
+    return f"{reference.kind}.{group}"
+
+
+def top_owner(pod: Pod, owners: Mapping[str, Workload]) -> Owner:
+    """Follows controller references upwards. `owners` holds every workload that was read, by UID."""
+    namespace = pod.metadata.namespace
+    reference = pod.metadata.controller()
+    if reference is None:
+        return Owner("Pod", namespace, pod.metadata.name, None, uninjected(pod))
+    direct = owners.get(reference.uid)
+    template = None
+    while True:
+        workload = owners.get(reference.uid)
+        if workload is None:
+            kind, known = kind_of(reference), template or uninjected(pod)
+            return Owner(kind, namespace, reference.name, None, known, direct, gone=kind in READ_KINDS)
+        template = workload.template or template
+        above = workload.metadata.controller()
+        if above is None:
+            known = template or uninjected(pod)
+            return Owner(workload.kind, namespace, workload.metadata.name, workload, known, direct)
+        reference = above
+
+
+def uninjected(pod: Pod) -> PodTemplate:
+    """The Pod as it was before injection, as far as injection is concerned."""
+    if pod.metadata.annotation(SIDECAR_STATUS) is None:
+        return PodTemplate(metadata=pod.metadata, spec=pod.spec)
+    annotations = {k: v for k, v in (pod.metadata.annotations or {}).items() if k != SIDECAR_STATUS}
+    return PodTemplate(
+        metadata=Metadata(
+            name=pod.metadata.name,
+            namespace=pod.metadata.namespace,
+            labels=pod.metadata.labels,
+            annotations=annotations,
+        ),
+        spec=PodSpec(
+            containers=_own(pod.spec.containers),
+            init_containers=_own(pod.spec.init_containers or ()),
+            host_network=pod.spec.host_network,
+        ),
+    )
+
+
+def _own(containers: tuple[Container, ...]) -> tuple[Container, ...]:
+    return tuple(one for one in containers if one.name not in _INJECTED_CONTAINERS)

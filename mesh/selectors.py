@@ -1,0 +1,64 @@
+"""Kubernetes label selectors, evaluated as the API server does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+
+class Requirement(msgspec.Struct, frozen=True, rename="camel"):
+    """One entry of `matchExpressions`."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+class LabelSelector(msgspec.Struct, frozen=True, rename="camel"):
+    """A `metav1.LabelSelector`; an empty one matches everything."""
+
+    match_labels: dict[str, str] | None = None
+    match_expressions: tuple[Requirement, ...] | None = None
+
+    @property
+    def empty(self) -> bool:
+        """Whether it has no requirement at all."""
+        return not self.match_labels and not self.match_expressions
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether every requirement holds for these labels."""
+        if any(labels.get(key) != value for key, value in (self.match_labels or {}).items()):
+            return False
+        return all(_holds(requirement, labels) for requirement in self.match_expressions or ())
+
+    def query(self) -> str:
+        """As the `labelSelector` parameter of a list."""
+        parts = [f"{key}={value}" for key, value in sorted((self.match_labels or {}).items())]
+        for requirement in self.match_expressions or ():
+            values = ",".join(requirement.values)
+            parts.append(
+                {
+                    "In": f"{requirement.key} in ({values})",
+                    "NotIn": f"{requirement.key} notin ({values})",
+                    "Exists": requirement.key,
+                    "DoesNotExist": f"!{requirement.key}",
+                }[requirement.operator]
+            )
+        return ",".join(parts)
+
+
+def _holds(requirement: Requirement, labels: Mapping[str, str]) -> bool:
+    present = requirement.key in labels
+    match requirement.operator:
+        case "In":
+            return present and labels[requirement.key] in requirement.values
+        case "NotIn":
+            # A missing key satisfies NotIn: k8s.io/apimachinery/pkg/labels, Requirement.Matches.
+            return not present or labels[requirement.key] not in requirement.values
+        case "Exists":
+            return present
+        case "DoesNotExist":
+            return not present
+        case _:
+            return False

@@ -1,0 +1,289 @@
+"""The survey: every Pod in exactly one class, every workload with an action.
+
+`questions(world)` names the distinct templates whose proxy must be asked from the injector; the shell asks, and
+`assemble(world, answers)` turns everything into a Survey. Both are pure, so that a survey can be tried on any world.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from mesh.causes import Cause, Reason, cause_of_moment, cause_of_owner, cause_of_pods
+from mesh.classes import NO_PROXY, WORKLOAD_ORDER, Expected, PodClass, classify, excluded, live_proxy, made_by_injector
+from mesh.injection import Decision, Injector, decide, template_key
+from mesh.objects import DisruptionBudget, Namespace, Pod, PodTemplate, Workload
+from mesh.owners import Owner, top_owner
+from mesh.rollout import EVICTABLE_KINDS, mark_of, rollout
+from mesh.text import brief
+
+KYMA_NAMESPACE = "kyma-system"
+KYMA_MODULE = "kyma-project.io/module"
+WAVE_LABEL = "upgrade.kyma-project.io/wave"
+
+
+class Action(StrEnum):
+    """What is to be done with a workload."""
+
+    ROLLOUT_RESTART = "rollout-restart"
+    EVICT = "evict"
+    REMEDIATE = "remediate"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """One reading of a cluster."""
+
+    taken_at: datetime
+    resource_version: str
+    namespaces: Mapping[str, Namespace]
+    pods: tuple[Pod, ...]
+    owners: Mapping[str, Workload]
+    injector: Injector
+    budgets: tuple[DisruptionBudget, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What the running upgrade changes about judging: None of it holds for a scan.
+
+    `mark` is the time this attempt writes; `began` is when the upgrade first touched the control plane, so that a
+    Pod without a sidecar made since then is known for a victim of the injection gap.
+    """
+
+    mark: datetime | None = None
+    began: datetime | None = None
+    restart_missing: bool = False
+    exclude_namespaces: tuple[str, ...] = ()
+
+
+NO_ATTEMPT = Attempt()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One workload as the survey sees it. `pods` are the names of those whose class is the workload's."""
+
+    namespace: str
+    kind: str
+    name: str
+    uid: str
+    owner: str | None
+    klass: PodClass
+    pods: int
+    stale_pods: int
+    expected: Expected
+    proxies: Mapping[str, int]
+    action: Action
+    reason: Reason | None
+    detail: str | None
+    pod_names: tuple[str, ...]
+    gateway: bool = False
+    kyma: bool = False
+    wave: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Identity within a cluster: namespace, kind, name."""
+        return (self.namespace, self.kind, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Everything found. `classes` counts Pods, has every class, and sums to `pods`."""
+
+    taken_at: datetime
+    resource_version: str
+    pods: int
+    classes: Mapping[PodClass, int]
+    records: tuple[Record, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A template to ask the injector about."""
+
+    key: str
+    namespace: str
+    decision: Decision
+    template: PodTemplate
+
+
+@dataclass(slots=True)
+class _Group:
+    """A workload's Pods while the survey is put together."""
+
+    owner: Owner
+    decision: Decision
+    pods: list[Pod] = field(default_factory=list)
+
+
+def questions(world: World) -> tuple[Question, ...]:
+    """One question per distinct template that would be injected, in a stable order."""
+    found: dict[str, Question] = {}
+    for group in _groups(world).values():
+        if not group.decision.injected:
+            continue
+        key = template_key(group.owner.namespace, group.decision, group.owner.template)
+        found.setdefault(key, Question(key, group.owner.namespace, group.decision, group.owner.template))
+    return tuple(found[key] for key in sorted(found))
+
+
+def assemble(world: World, answers: Mapping[str, Expected], attempt: Attempt = NO_ATTEMPT) -> Survey:
+    """Classes and actions of everything in `world`, given what the injector answered."""
+    classes: Counter[PodClass] = Counter(dict.fromkeys(PodClass, 0))
+    records = []
+    for group in _groups(world).values():
+        expected = _expected(group, answers)
+        by_class = _classify_group(group, expected, world, attempt)
+        classes.update({klass: len(pods) for klass, pods in by_class.items()})
+        records.append(_record(group, expected, by_class, world, attempt))
+    records.sort(key=lambda record: record.key)
+    return Survey(world.taken_at, world.resource_version, len(world.pods), dict(classes), tuple(records))
+
+
+def _groups(world: World) -> dict[tuple[str, str, str], _Group]:
+    groups: dict[tuple[str, str, str], _Group] = {}
+    for pod in world.pods:
+        owner = top_owner(pod, world.owners)
+        group = groups.get(owner.key)
+        if group is None:
+            namespace = world.namespaces.get(owner.namespace)
+            labels = (namespace.metadata.labels or {}) if namespace else {}
+            decision = decide(world.injector, owner.namespace, labels, owner.template)
+            group = groups[owner.key] = _Group(owner, decision)
+        group.pods.append(pod)
+    return groups
+
+
+def _expected(group: _Group, answers: Mapping[str, Expected]) -> Expected:
+    if not group.decision.injected:
+        return NO_PROXY
+    key = template_key(group.owner.namespace, group.decision, group.owner.template)
+    return answers.get(key, Expected(None, None, "the injector was not asked"))
+
+
+def _classify_group(group: _Group, expected: Expected, world: World, attempt: Attempt) -> dict[PodClass, list[Pod]]:
+    config = world.injector.configs.get(group.decision.revision or "")
+    exclusion = (
+        excluded(group.owner, world.namespaces.get(group.owner.namespace))
+        or group.owner.namespace in attempt.exclude_namespaces
+    )
+    found: dict[PodClass, list[Pod]] = defaultdict(list)
+    for pod in group.pods:
+        klass = classify(
+            pod,
+            group.owner,
+            group.decision,
+            expected,
+            revision_image=config.image if config else None,
+            exclusion=exclusion,
+        )
+        found[klass].append(pod)
+    return found
+
+
+def _record(
+    group: _Group, expected: Expected, by_class: Mapping[PodClass, list[Pod]], world: World, attempt: Attempt
+) -> Record:
+    owner = group.owner
+    klass = next(one for one in WORKLOAD_ORDER if one in by_class)
+    action, cause = _judge(group, klass, by_class, world, attempt)
+    gateway_image = next((one.image for one in owner.template.spec.proxies()), None)
+    shown = Expected(gateway_image, "template") if klass is PodClass.GATEWAY else expected
+    namespace = world.namespaces.get(owner.namespace)
+    metadata = owner.workload.metadata if owner.workload else owner.template.metadata
+    labels = owner.template.metadata.labels or {}
+    return Record(
+        namespace=owner.namespace,
+        kind=owner.kind,
+        name=owner.name,
+        uid=metadata.uid,
+        owner=_direct_name(group),
+        klass=klass,
+        pods=len(group.pods),
+        stale_pods=len(by_class.get(PodClass.STALE, ())),
+        expected=shown,
+        proxies=Counter(image for pod in group.pods if (image := live_proxy(pod)) is not None),
+        action=action,
+        reason=cause[0] if cause else None,
+        detail=cause[1] if cause else None,
+        pod_names=tuple(sorted(pod.metadata.name for pod in by_class[klass])),
+        gateway="inject.istio.io/templates" in (owner.template.metadata.annotations or {}),
+        kyma=owner.namespace == KYMA_NAMESPACE or bool(labels.get(KYMA_MODULE)),
+        wave=metadata.label(WAVE_LABEL) or (namespace.metadata.label(WAVE_LABEL) if namespace else None),
+    )
+
+
+def _direct_name(group: _Group) -> str | None:
+    """The CronJob's Job or the custom owner's ReplicaSet; None where the workload made its Pods itself."""
+    direct = group.owner.direct
+    if direct is None or (direct.kind == "ReplicaSet" and group.owner.kind == "Deployment"):
+        return None
+    return None if direct is group.owner.workload else f"{direct.kind}/{direct.metadata.name}"
+
+
+def _judge(
+    group: _Group, klass: PodClass, by_class: Mapping[PodClass, list[Pod]], world: World, attempt: Attempt
+) -> tuple[Action, Cause | None]:
+    match klass:
+        case PodClass.STALE:
+            return judge_restart(group.owner, group.pods, world, attempt)
+        case PodClass.ORPHANED:
+            return Action.REMEDIATE, (Reason.WOULD_LOSE_SIDECAR, brief(group.decision.reason))
+        case PodClass.UNKNOWN:
+            problem = _expected_problem(group)
+            return Action.REMEDIATE, (Reason.UNKNOWN_PROXY, problem)
+        case PodClass.MISSING:
+            victims = by_class[PodClass.MISSING]
+            if attempt.restart_missing or all(_made_since(pod, attempt.began) for pod in victims):
+                return judge_restart(group.owner, group.pods, world, attempt)
+            owner_cause = cause_of_owner(group.owner, group.pods, world.taken_at)
+            return Action.REMEDIATE, owner_cause or (
+                Reason.SIDECAR_MISSING,
+                "made without a sidecar, would get one now",
+            )
+        case _:
+            return Action.NONE, None
+
+
+def judge_restart(owner: Owner, pods: Iterable[Pod], world: World, attempt: Attempt) -> tuple[Action, Cause | None]:
+    """Restart, evict or remediate: for a workload that has Pods which ought to be made anew."""
+    now = world.taken_at
+    living = [pod for pod in pods if pod.metadata.deletion_timestamp is None and pod.status.phase != "Succeeded"]
+    cause = cause_of_owner(owner, living, now)
+    if cause is not None or owner.workload is None:
+        return Action.REMEDIATE, cause
+    mark = mark_of(owner.workload)
+    if attempt.mark is not None and mark is not None and mark >= attempt.mark and rollout(owner.workload).complete:
+        told = "restarted, and its new Pods are still not as expected"
+        return Action.REMEDIATE, (Reason.IMAGE_REWRITTEN, told)
+    strategy = owner.workload.spec.strategy
+    recreate = strategy is not None and strategy.type == "Recreate"
+    healthy = [pod.ready for pod in living]
+    if not any(healthy) or (recreate and not all(healthy)):
+        return Action.REMEDIATE, cause_of_pods(living, now) or (Reason.NOT_READY, "none of its Pods is Ready")
+    here = [one for one in world.budgets if one.metadata.namespace == owner.namespace]
+    cause = cause_of_moment(owner, living, here)
+    if cause is not None:
+        return Action.REMEDIATE, cause
+    return (Action.EVICT if owner.kind in EVICTABLE_KINDS else Action.ROLLOUT_RESTART), None
+
+
+def _expected_problem(group: _Group) -> str | None:
+    reference = next((image for pod in group.pods if (image := live_proxy(pod))), None)
+    return brief(f"what would replace {reference} cannot be told: the injector did not answer") if reference else None
+
+
+def _made_since(pod: Pod, began: datetime | None) -> bool:
+    created = pod.metadata.creation_timestamp
+    return began is not None and created is not None and created >= began
+
+
+def pod_is_current(pod: Pod, expected: Expected) -> bool:
+    """Whether one Pod runs what its template would get now, by an injector's hand, and is Ready."""
+    return made_by_injector(pod) and live_proxy(pod) == expected.image and pod.ready

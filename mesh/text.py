@@ -1,0 +1,35 @@
+"""Text that came from a cluster, made safe to show."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+#: Longest `detail` in characters (contract).
+DETAIL_LIMIT = 200
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e]+")
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|!~])")
+
+
+def brief(text: str, limit: int = DETAIL_LIMIT) -> str:
+    """One line of at most `limit` characters, control characters gone, an ellipsis where it was cut."""
+    line = " ".join(_CONTROL.sub(" ", text).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def markdown(text: str, limit: int = DETAIL_LIMIT) -> str:
+    """`brief`, escaped so that a name or message cannot become a link, a table or HTML in the Temporal UI."""
+    return _MARKDOWN.sub(r"\\\1", brief(text, limit))
+
+
+def rfc3339(moment: datetime) -> str:
+    """UTC, whole seconds, `Z`: the form of Kubernetes' own timestamps."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def iso_duration(duration: timedelta) -> str:
+    """An ISO 8601 duration in hours and minutes, rounded up to the minute: `PT1H40M`."""
+    minutes = -(-int(duration.total_seconds()) // 60)
+    hours, rest = divmod(minutes, 60)
+    return "PT" + (f"{hours}H" if hours else "") + (f"{rest}M" if rest or not hours else "")

@@ -1,0 +1,69 @@
+"""Versions of Istio and of Kyma's Istio module, and the rules by which Kyma refuses an update."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from mesh.errors import RefusedError
+
+_VERSION = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?$")
+_IMAGE_TAG_VERSION = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)(?:[-+.].*)?$")
+
+
+class Version(NamedTuple):
+    """major.minor.patch. Suffixes (`-distroless`, `-1`, `-experimental`) are not part of the order, as in Kyma."""
+
+    major: int
+    minor: int
+    patch: int
+
+    def __str__(self) -> str:
+        return f"{self.major}.{self.minor}.{self.patch}"
+
+
+def parse_version(text: str) -> Version | None:
+    """`1.30.2`, `v1.30.2` or `1.30.2-distroless` as a Version; None for anything else."""
+    match = _VERSION.match(text)
+    return Version(int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def version_of_tag(tag: str) -> Version | None:
+    """The Istio version that an image tag names, None when it names none (`latest`, `1.32-alpha.527f8d6c`)."""
+    match = _IMAGE_TAG_VERSION.match(tag)
+    return Version(int(match[1]), int(match[2]), int(match[3])) if match else None
+
+
+def refusal_of_istio_update(current: Version, target: Version) -> str | None:
+    """Why Kyma's module would refuse this update of Istio, None when it would not.
+
+    Source: kyma-project/istio, internal/reconciliations/istio/configuration, CheckIstioVersionUpdate.
+    """
+    if target < current:
+        return f"Istio {target} is lower than the installed {current}, and Istio is never downgraded."
+    if target.major != current.major:
+        return f"Istio {target} is another major version than the installed {current}."
+    if target.minor - current.minor > 1:
+        return (
+            f"Istio {target} is more than one minor version above the installed {current}; "
+            f"upgrade to {current.major}.{current.minor + 1} first."
+        )
+    return None
+
+
+def refusal_of_module_update(current: Version, target: Version) -> str | None:
+    """Why Kyma's lifecycle-manager would refuse this module version, None when it would not.
+
+    Source: kyma-project/lifecycle-manager, pkg/templatelookup/regular.go, markInvalidSkewUpdate.
+    """
+    if target < current:
+        return f"module version {target} is lower than the installed {current}, and modules are never downgraded."
+    return None
+
+
+def required_version(text: str, what: str) -> Version:
+    """`parse_version`, or a RefusedError that names what could not be read."""
+    version = parse_version(text)
+    if version is None:
+        raise RefusedError(f"{what} {text!r} is not a version.", "Write it as MAJOR.MINOR.PATCH.")
+    return version

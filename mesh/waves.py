@@ -1,0 +1,126 @@
+"""Waves: which workloads are restarted together, in which order. A pure function of survey and policy.
+
+A wave is a *rule* (group and interval of stable hashes), not a list: workloads that appear or vanish later fall into
+exactly one wave without moving any other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+
+from mesh.survey import Record
+
+_HASHES = 2**32
+
+
+class WaveGroup(StrEnum):
+    """In the order in which they run."""
+
+    KYMA = "kyma"
+    CANARY = "canary"
+    NUMBERED = "numbered"
+    REST = "rest"
+    GATEWAYS = "gateways"
+
+
+@dataclass(frozen=True, slots=True)
+class WaveRule:
+    """One wave: members are the group's workloads with `low <= stable_hash < high`. `label` is for numbered ones."""
+
+    number: int
+    name: str
+    group: WaveGroup
+    low: int = 0
+    high: int = _HASHES
+    label: str | None = None
+    workloads: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class WavePlan:
+    """All waves in order; `canary_below` is the hash under which an unlabelled workload is canary."""
+
+    rules: tuple[WaveRule, ...]
+    canary_below: int = 0
+
+
+def stable_hash(record: Record) -> int:
+    """The same number for the same workload in every run and every process: 0 <= h < 2**32."""
+    text = "/".join(record.key)
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+def plan_waves(
+    records: Iterable[Record], *, canary_share: float, steps: Sequence[float], max_workloads: int
+) -> WavePlan:
+    """Waves for these candidates. Shares are fractions of 1; steps grow and end with 1; empty waves are left out."""
+    candidates = list(records)
+    labelled_canary = any(one.wave == "canary" and not one.gateway and not one.kyma for one in candidates)
+    free = sorted(stable_hash(one) for one in candidates if group_of(one, 0)[0] is WaveGroup.REST)
+    below = 0
+    if free and canary_share > 0 and not labelled_canary:
+        below = free[max(1, math.floor(canary_share * len(free))) - 1] + 1
+    rules: list[tuple[str, WaveGroup, int, int, str | None]] = [
+        ("Kyma's own", WaveGroup.KYMA, 0, _HASHES, None),
+        ("canary", WaveGroup.CANARY, 0, _HASHES, None),
+    ]
+    labels = {one.wave for one in candidates if group_of(one, below)[0] is WaveGroup.NUMBERED}
+    rules += [
+        (f"wave {label}", WaveGroup.NUMBERED, 0, _HASHES, label) for label in sorted(filter(None, labels), key=int)
+    ]
+    bounds = [below, *(below + math.ceil((_HASHES - below) * share) for share in steps)]
+    bounds[-1] = _HASHES
+    rules += [
+        (f"to {share:.0%}", WaveGroup.REST, low, high, None)
+        for share, low, high in zip(steps, bounds, bounds[1:], strict=False)
+    ]
+    rules.append(("gateways", WaveGroup.GATEWAYS, 0, _HASHES, None))
+    drawn: list[WaveRule] = []
+    for name, group, low, high, label in rules:
+        rule = WaveRule(0, name, group, low, high, label)
+        drawn += _split(rule, [one for one in candidates if belongs(one, rule, below)], max_workloads)
+    return WavePlan(tuple(_numbered(drawn)), below)
+
+
+def group_of(record: Record, canary_below: int) -> tuple[WaveGroup, str | None]:
+    """The group of a workload, and its label in the numbered group."""
+    if record.kyma:
+        return WaveGroup.KYMA, None
+    if record.gateway:
+        return WaveGroup.GATEWAYS, None
+    if record.wave == "canary":
+        return WaveGroup.CANARY, None
+    if record.wave is not None and record.wave.isascii() and record.wave.isdigit():
+        return WaveGroup.NUMBERED, record.wave
+    return (WaveGroup.CANARY if stable_hash(record) < canary_below else WaveGroup.REST), None
+
+
+def belongs(record: Record, rule: WaveRule, canary_below: int) -> bool:
+    """Whether the workload is a member of the wave."""
+    group, label = group_of(record, canary_below)
+    if group is not rule.group or (label is not None and int(label) != int(rule.label or -1)):
+        return False
+    return rule.low <= stable_hash(record) < rule.high
+
+
+def _split(rule: WaveRule, members: Sequence[Record], most: int) -> list[WaveRule]:
+    """Cuts a wave of too many members at hashes, so that each part has at most `most`."""
+    hashes = sorted(stable_hash(one) for one in members)
+    if not hashes:
+        return []
+    cuts = [rule.low, *(hashes[i] for i in range(most, len(hashes), most)), rule.high]
+    parts = []
+    for low, high in pairwise(cuts):
+        count = sum(1 for one in hashes if low <= one < high)
+        parts.append(WaveRule(0, rule.name, rule.group, low, high, rule.label, count))
+    return parts
+
+
+def _numbered(rules: Sequence[WaveRule]) -> Iterable[WaveRule]:
+    for number, rule in enumerate(rules):
+        yield WaveRule(number, rule.name, rule.group, rule.low, rule.high, rule.label, rule.workloads)

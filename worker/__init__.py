@@ -1,0 +1,1 @@
+"""Composition: process entry, settings, telemetry, registration. Imports everything below it."""
