@@ -1,0 +1,155 @@
+"""What a person can do about an item: one paragraph and commands to paste. Data, one entry per reason."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+from mesh.causes import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """`next_step` is a paragraph; `commands` can be pasted as they are."""
+
+    next_step: str
+    commands: tuple[str, ...]
+
+
+_LOOK = "kubectl -n {namespace} describe {kind} {name}"
+_ROLL = "kubectl -n {namespace} rollout restart {kind}/{name}"
+
+_TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
+    Reason.STANDALONE_POD: (
+        (
+            "Nothing would make this Pod anew if it were deleted. Save it, delete it and create it again; or give it a "
+            "controller. The item closes when the Pod runs the expected proxy or is gone."
+        ),
+        (
+            "kubectl -n {namespace} get pod {name} -o yaml > {name}.yaml",
+            "kubectl -n {namespace} delete pod {name}",
+            "kubectl -n {namespace} create -f {name}.yaml",
+        ),
+    ),
+    Reason.JOB_POD: (
+        (
+            "Deleting the Pod of a Job may run its work twice. Wait for it to end: the item closes by itself. If it "
+            "never ends, delete the Job and create it again."
+        ),
+        (_LOOK,),
+    ),
+    Reason.UNSUPPORTED_OWNER: (
+        "This service does not know how to restart this kind of owner. Restart it by its own means.",
+        ("kubectl -n {namespace} get pods -o wide",),
+    ),
+    Reason.ROLLOUT_PAUSED: (
+        "Its owner paused the rollout, and nothing here resumes it. Once resumed, restart it.",
+        ("kubectl -n {namespace} rollout resume {kind}/{name}", _ROLL),
+    ),
+    Reason.ON_DELETE: (
+        (
+            "Its update strategy is OnDelete: Pods are only made anew when somebody deletes them. Delete them one at a "
+            "time, each after the one before is Ready."
+        ),
+        ("kubectl -n {namespace} delete pod {pod}",),
+    ),
+    Reason.PARTITIONED: (
+        "Its partition keeps the lower Pods on the old template. Lower the partition, or delete those Pods.",
+        (_LOOK,),
+    ),
+    Reason.WOULD_LOSE_SIDECAR: (
+        (
+            "A new Pod would get no sidecar and drop out of the mesh. Label the namespace or the template for "
+            "injection first, or restart it if leaving the mesh is meant."
+        ),
+        ("kubectl get namespace {namespace} --show-labels", _LOOK),
+    ),
+    Reason.UNKNOWN_PROXY: (
+        (
+            "Which proxy it ought to run cannot be told, because the injector did not answer for it. Check istiod, "
+            "then survey again."
+        ),
+        ("kubectl -n istio-system get pods -l app=istiod", "kyma-upgrade doctor"),
+    ),
+    Reason.SIDECAR_MISSING: (
+        (
+            "It was made without a sidecar though it would get one now. Restart it if it belongs into the mesh, or "
+            "exclude it from injection."
+        ),
+        (_ROLL,),
+    ),
+    Reason.IMAGE_REWRITTEN: (
+        (
+            "It was restarted, and its new Pods still do not run the expected proxy: something rewrites the image. "
+            "Look for other admission webhooks and policies."
+        ),
+        ("kubectl get mutatingwebhookconfigurations", _LOOK),
+    ),
+    Reason.POD_PENDING: (
+        (
+            "Its Pods cannot start, so a restart would not help. Mend what the cause names; a Pod made after that has "
+            "the expected proxy, and the item closes."
+        ),
+        (_LOOK, "kubectl -n {namespace} describe pod {pod}"),
+    ),
+    Reason.CRASH_LOOPING: (
+        (
+            "Its containers crash, so a restart would not help. Mend the crash; a Pod made after that has the expected "
+            "proxy, and the item closes."
+        ),
+        ("kubectl -n {namespace} logs {pod} --all-containers --previous", "kubectl -n {namespace} describe pod {pod}"),
+    ),
+    Reason.POD_UNKNOWN: (
+        (
+            "The node of this Pod does not report. Bring the node back or remove it; then the Pod is made anew or can "
+            "be deleted."
+        ),
+        ("kubectl get nodes", "kubectl -n {namespace} get pod {pod} -o wide"),
+    ),
+    Reason.DISRUPTION_BUDGET: (
+        (
+            "A restart would take it below its PodDisruptionBudget, and waiting cannot help. Allow a disruption, add "
+            "replicas, or let the rollout surge; then restart it."
+        ),
+        ("kubectl -n {namespace} get poddisruptionbudgets", _ROLL),
+    ),
+    Reason.ROLLOUT_FAILING: (
+        "Its last rollout failed before this upgrade. Mend or undo it; a finished rollout has the expected proxy.",
+        ("kubectl -n {namespace} rollout status {kind}/{name}", "kubectl -n {namespace} rollout undo {kind}/{name}"),
+    ),
+    Reason.ROLLOUT_TIMED_OUT: (
+        "It was restarted, and its new Pods do not become ready. The old ones that are left still serve.",
+        ("kubectl -n {namespace} rollout status {kind}/{name}", "kubectl -n {namespace} get pods"),
+    ),
+    Reason.INJECTION_FAILED: (
+        (
+            "It was restarted, and its new Pods did not get the expected proxy. Check istiod and the webhooks, then "
+            "restart it."
+        ),
+        ("kubectl get mutatingwebhookconfigurations", _ROLL),
+    ),
+    Reason.RESTART_REVERTED: (
+        (
+            "Another manager took the restart off the template again. Tell it to leave the annotation "
+            "kubectl.kubernetes.io/restartedAt alone, then restart it."
+        ),
+        ("kubectl -n {namespace} get {kind} {name} -o yaml --show-managed-fields", _ROLL),
+    ),
+}
+
+_ELSE = (
+    "Mend what the cause names, then restart it; the item closes when its Pods run the expected proxy.",
+    (_LOOK, "kubectl -n {namespace} get pods"),
+)
+
+
+def advise(reason: Reason | None, namespace: str, kind: str, name: str, pods: tuple[str, ...]) -> Advice:
+    """The advice for one workload; names are quoted for a shell."""
+    paragraph, commands = _TABLE.get(reason, _ELSE) if reason else _ELSE
+    values = {
+        "namespace": shlex.quote(namespace),
+        "kind": kind.partition(".")[0].lower(),
+        "name": shlex.quote(name),
+        "pod": shlex.quote(pods[0]) if pods else "POD",
+    }
+    return Advice(paragraph, tuple(command.format(**values) for command in commands))

@@ -1,0 +1,97 @@
+"""Remediation items: what was seen, and what the queue shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from mesh.advice import advise
+from mesh.causes import Reason
+from mesh.cluster import item_id
+from mesh.survey import Action, Record
+
+#: Names of Pods that an item carries; the count is always whole.
+PODS_SHOWN = 20
+
+
+class ItemState(StrEnum):
+    """`open`, `retrying` and `snoozed` count as open."""
+
+    OPEN = "open"
+    RETRYING = "retrying"
+    SNOOZED = "snoozed"
+    RESOLVED = "resolved"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A workload that cannot be restarted, as it was seen once."""
+
+    namespace: str
+    kind: str
+    name: str
+    reason: Reason
+    detail: str | None
+    pods: tuple[str, ...]
+    pod_count: int
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Identity within a cluster: namespace, kind, name."""
+        return (self.namespace, self.kind, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemView:
+    """An item as the queue shows it."""
+
+    id: str
+    cluster: str
+    namespace: str
+    kind: str
+    name: str
+    reason: str
+    detail: str | None
+    state: ItemState
+    since: datetime
+    pods: tuple[str, ...]
+    next_step: str
+    commands: tuple[str, ...]
+    attempts: int = 0
+    until: datetime | None = None
+
+
+def sighting_of(record: Record) -> Sighting | None:
+    """The sighting of a workload that needs a person, None for all others."""
+    if record.action is not Action.REMEDIATE or record.reason is None:
+        return None
+    return Sighting(
+        record.namespace,
+        record.kind,
+        record.name,
+        record.reason,
+        record.detail,
+        record.pod_names[:PODS_SHOWN],
+        len(record.pod_names),
+    )
+
+
+def view_of(cluster: str, seen: Sighting, state: ItemState, since: datetime) -> ItemView:
+    """What the queue shows of a sighting."""
+    advice = advise(seen.reason, seen.namespace, seen.kind, seen.name, seen.pods)
+    return ItemView(
+        id=item_id(cluster, *seen.key),
+        cluster=cluster,
+        namespace=seen.namespace,
+        kind=seen.kind,
+        name=seen.name,
+        reason=seen.reason,
+        detail=seen.detail,
+        state=state,
+        since=since,
+        pods=seen.pods,
+        next_step=advice.next_step,
+        commands=advice.commands,
+    )

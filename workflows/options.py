@@ -1,0 +1,50 @@
+"""Time-outs and retries of activities, named by purpose. Time-outs mean: no progress for, seen by heartbeats."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from mesh.cluster import ClusterRef
+from temporalio.common import RetryPolicy
+
+#: Trouble of the moment (unreachable, overloaded) is waited out for hours; what retrying cannot help comes back
+#: at once as non-retryable and pauses the upgrade.
+_PATIENT = RetryPolicy(
+    initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30)
+)
+#: A step that an operator watches: after these tries the upgrade pauses and says why.
+_BRIEF = RetryPolicy(
+    initial_interval=timedelta(seconds=1),
+    backoff_coefficient=2.0,
+    maximum_interval=timedelta(seconds=20),
+    maximum_attempts=8,
+)
+
+
+def quick(cluster: ClusterRef) -> dict[str, Any]:
+    """A few requests: seconds."""
+    return {
+        "task_queue": cluster.activity_queue,
+        "start_to_close_timeout": timedelta(minutes=2),
+        "retry_policy": _BRIEF,
+    }
+
+
+def survey(cluster: ClusterRef) -> dict[str, Any]:
+    """A reading of the whole cluster: seconds to minutes."""
+    return {
+        "task_queue": cluster.activity_queue,
+        "start_to_close_timeout": timedelta(minutes=15),
+        "retry_policy": _BRIEF,
+    }
+
+
+def waiting(cluster: ClusterRef) -> dict[str, Any]:
+    """Waits for the cluster as long as it moves; a dead worker is noticed by missing heartbeats."""
+    return {
+        "task_queue": cluster.activity_queue,
+        "start_to_close_timeout": timedelta(days=7),
+        "heartbeat_timeout": timedelta(seconds=20),
+        "retry_policy": _PATIENT,
+    }

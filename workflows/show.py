@@ -1,0 +1,40 @@
+"""The page of an upgrade in the Temporal UI: short markdown, everything from the cluster escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from mesh.text import markdown
+
+    from workflows.model import Phase, Progress
+
+_BAR = 20
+_DECISIONS_SHOWN = 5
+_REASONS_SHOWN = 10
+
+
+def upgrade_details(progress: Progress, decisions: Sequence[str]) -> str:
+    """Well under 4 kB: the UI passes it along in an address (docs/adr/0004)."""
+    counts, name = progress.workloads, markdown(progress.cluster)
+    lines = [f"**{markdown(progress.target or 'Upgrade')} on {name}: {progress.phase}**"]
+    if counts.planned:
+        done = min(counts.restarted + counts.current, counts.planned)
+        bar = "=" * round(_BAR * done / counts.planned)
+        lines.append(f"`[{bar:<{_BAR}}]` {done} of {counts.planned} workloads seen done")
+    if progress.wave is not None and progress.phase in (Phase.RESTARTING, Phase.SOAKING, Phase.PAUSED):
+        lines.append(f"Wave {progress.wave.number + 1} of {progress.wave.of}: {markdown(progress.wave.name)}")
+    if progress.needs_attention:
+        lines.append(f"> **Waiting for an operator:** {markdown(progress.needs_attention, 600)}")
+        lines.append(f"```\n{progress.next_step}\n```")
+    if progress.items.open:
+        reasons = sorted(progress.items.by_reason.items(), key=lambda item: (-item[1], item[0]))[:_REASONS_SHOWN]
+        lines.append(f"**{progress.items.open} remediation items are open**")
+        lines.append("\n".join(f"- {count} {reason}" for reason, count in reasons))
+        lines.append(f"```\nkyma-upgrade queue list --cluster {progress.cluster}\n```")
+    if decisions:
+        lines.append("**Decisions**")
+        lines.append("\n".join(f"- {markdown(one)}" for one in decisions[-_DECISIONS_SHOWN:]))
+    return "\n\n".join(lines)

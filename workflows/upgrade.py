@@ -1,0 +1,496 @@
+"""The upgrade of one cluster, from the channel to the last sidecar.
+
+`run` holds what surrounds the story (the end, whatever it is); `_story` reads as the story itself. Trouble pauses:
+a step that fails for good waits for an operator and is then tried again, so nothing is ever begun anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeUpdate
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ChildWorkflowError,
+    FailureError,
+    is_cancelled_exception,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from activities.control_plane import (
+        ApplyInput,
+        AwaitInput,
+        AwaitResult,
+        ControlPlaneActivities,
+        ResolvedTarget,
+        ResolveInput,
+    )
+    from activities.gates import GateActivities, GateInput
+    from activities.hold import HoldActivities, HoldInput
+    from activities.remediation import OpenItemsInput, RemediationActivities
+    from activities.restarts import RestartResult
+    from activities.survey import SurveyActivities, SurveyInput, SurveySummary
+    from mesh.cluster import wave_id
+    from mesh.waves import WaveRule
+
+    from workflows import options
+    from workflows.attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT, TARGET
+    from workflows.model import (
+        AttachInput,
+        ItemCounts,
+        OperatorInput,
+        Phase,
+        Progress,
+        Result,
+        Steer,
+        UpgradeInput,
+        UpgradeResult,
+        WaveInput,
+        WaveProgress,
+        WaveResult,
+        WorkloadCounts,
+    )
+    from workflows.show import upgrade_details
+    from workflows.waves import WaveWorkflow
+
+T = TypeVar("T")
+
+#: How long hold and lease last without renewal, and how often they are renewed.
+_HOLD_LASTS = timedelta(minutes=30)
+_HOLD_RENEWED = timedelta(minutes=10)
+#: The final survey starts another round while something restartable is still stale, this often at most.
+_ROUNDS = 3
+#: A gate that is shut is tried again this often before the upgrade pauses.
+_GATE_TRIES = 6
+_GATE_EVERY = timedelta(seconds=5)
+
+
+_ABORTED: tuple[Result, Phase] = ("aborted", Phase.ABORTED)
+_FAILED: tuple[Result, Phase] = ("failed", Phase.FAILED)
+
+
+class _AbortedError(Exception):
+    """An operator said so."""
+
+
+@workflow.defn(name="Upgrade")
+class UpgradeWorkflow:
+    """One at a time per cluster, by its workflow id."""
+
+    @workflow.init
+    def __init__(self, ask: UpgradeInput) -> None:
+        self._ask = ask
+        self._phase = Phase.PREFLIGHT
+        self._target: ResolvedTarget | None = None
+        self._trouble: str | None = None
+        self._paused_by: str | None = None
+        self._aborted = False
+        self._result: Result | None = None
+        self._ended: datetime | None = None
+        self._mark: datetime | None = None
+        self._began: datetime | None = None
+        self._summary: SurveySummary | None = None
+        self._planned = 0
+        self._restarted = 0
+        self._current = 0
+        self._failed: list[RestartResult] = []
+        self._wave: WaveProgress | None = None
+        self._wave_handle: workflow.ChildWorkflowHandle[Any, WaveResult] | None = None
+        self._waves_run = 0
+        self._items = ItemCounts()
+        self._decisions: list[str] = []
+        self._shown: list[tuple[str, object]] = []
+
+    @workflow.run
+    async def run(self, ask: UpgradeInput) -> UpgradeResult:
+        """The story and its end: whatever happens, the hold and the lease are let go of."""
+        self._show()
+        keeper: asyncio.Task[None] | None = None
+        failure: BaseException | None = None
+        try:
+            await self._preflight()
+            keeper = asyncio.create_task(self._keep_hold())
+            await self._story()
+        except _AbortedError:
+            result, phase = _ABORTED
+        except (FailureError, asyncio.CancelledError) as error:
+            # Anything else is a bug: it fails the workflow task, and the upgrade goes on once it is mended.
+            failure = error
+            result, phase = _ABORTED if is_cancelled_exception(error) else _FAILED
+        else:
+            result, phase = ("done-with-items" if self._items.open else "done"), Phase.DONE
+        if keeper is not None:
+            keeper.cancel()
+            await self._release()
+        self._result, self._phase, self._ended, self._trouble = result, phase, workflow.now(), None
+        self._show()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if failure is not None:
+            raise failure
+        classes = self._summary.classes if self._summary else {}
+        return UpgradeResult(result, self.progress(), classes.get("pinned", 0), classes.get("excluded", 0))
+
+    async def _preflight(self) -> None:
+        """Resolved and allowed, or refused before anything is changed. The only step that fails the upgrade."""
+        try:
+            self._target = await workflow.execute_activity_method(
+                ControlPlaneActivities.resolve_target,
+                ResolveInput(self._ask.cluster, self._ask.to),
+                summary=f"what {self._ask.to} means here",
+                **options.quick(self._ask.cluster),
+            )
+            await self._renew_hold()
+        except ActivityError as error:
+            # The sentence and its type at the top, where pipelines and the UI look for them.
+            kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
+            raise ApplicationError(_told(error), type=kind, non_retryable=True) from error
+
+    async def _story(self) -> None:
+        if self._ask.policy.restarts == "ours":
+            await self._pausable(self._await_hold)
+        await self._upgrade_control_plane()
+        # Later than anything that happened before the injector gave the new proxy, and fixed from here on.
+        self._mark = workflow.now().replace(microsecond=0)
+        for number in range(_ROUNDS):
+            self._enter(Phase.SURVEY if number == 0 else Phase.FINAL_SURVEY)
+            self._summary = await self._pausable(self._survey)
+            self._planned = self._planned or self._summary.candidates
+            self._show()
+            if not self._summary.candidates:
+                break
+            await self._run_waves(self._summary)
+        self._enter(Phase.FINAL_SURVEY)
+        self._wave = None
+        self._summary = await self._pausable(self._survey)
+        self._items = await self._pausable(self._open_items)
+
+    async def _upgrade_control_plane(self) -> None:
+        self._enter(Phase.CONTROL_PLANE)
+        self._began = workflow.now()
+        await self._pausable(self._apply)
+        await self._pausable(self._await_control_plane)
+        await self._pausable(self._gate)
+
+    async def _run_waves(self, summary: SurveySummary) -> None:
+        of = self._waves_run + len(summary.waves.rules)
+        for rule in summary.waves.rules:
+            await self._checkpoint()
+            await self._pausable(self._gate)
+            self._enter(Phase.RESTARTING)
+            await self._run_wave(rule, summary.waves.canary_below, of)
+            await self._checkpoint()
+            await self._spend_budget()
+            # The module restarts its own at once; there is nothing to observe before the first wave of ours.
+            if self._ask.policy.soak and rule is not summary.waves.rules[-1]:
+                self._enter(Phase.SOAKING)
+                await workflow.sleep(self._ask.policy.soak, summary=f"soak after {rule.name}")
+
+    async def _run_wave(self, rule: WaveRule, canary_below: int, of: int) -> None:
+        number = self._waves_run
+        self._waves_run += 1
+        numbered = WaveRule(number, rule.name, rule.group, rule.low, rule.high, rule.label, rule.workloads)
+        self._wave = WaveProgress(number, of, rule.name)
+        self._show()
+        self._wave_handle = await workflow.start_child_workflow(
+            WaveWorkflow.run,
+            WaveInput(self._survey_input(), numbered, canary_below, self._fixed_mark(), of),
+            id=wave_id(self._ask.cluster.name, number),
+            static_summary=f"{rule.name}: {rule.workloads} workloads",
+        )
+        try:
+            await self._steer_wave()
+            result = await self._wave_handle
+        except ChildWorkflowError as error:
+            if is_cancelled_exception(error):
+                raise
+            # A wave that ended by force: what it left is still stale, and the next survey finds it.
+            await self._pause(f"wave {number} ended before it was done: {error.cause or error}")
+            return
+        finally:
+            self._wave_handle = None
+        self._restarted += result.restarted
+        self._current += result.current
+        self._failed += result.failed
+        self._show()
+
+    async def _spend_budget(self) -> None:
+        budget = self._ask.policy.budget
+        allowed = max(budget.at_least, int(budget.failed * (self._restarted + len(self._failed))))
+        if len(self._failed) > allowed:
+            names = ", ".join(one.workload.words() for one in self._failed[-5:])
+            await self._pause(f"{len(self._failed)} restarts failed, and the budget is {allowed}; the last: {names}")
+
+    # Steps: each can be tried again after a pause.
+
+    async def _renew_hold(self) -> None:
+        await workflow.execute_activity_method(
+            HoldActivities.renew_hold,
+            self._hold_input(),
+            summary="hold and lease",
+            **options.quick(self._ask.cluster),
+        )
+
+    async def _await_hold(self) -> None:
+        await workflow.execute_activity_method(
+            HoldActivities.await_hold,
+            self._hold_input(),
+            summary="is the hold in force",
+            **options.quick(self._ask.cluster),
+        )
+
+    async def _apply(self) -> None:
+        target = self._resolved().target
+        await workflow.execute_activity_method(
+            ControlPlaneActivities.apply_target,
+            ApplyInput(self._ask.cluster, target),
+            summary=f"channel {target.channel}",
+            **options.quick(self._ask.cluster),
+        )
+
+    async def _await_control_plane(self) -> None:
+        target = self._resolved().target
+        result: AwaitResult = await workflow.execute_activity_method(
+            ControlPlaneActivities.await_control_plane,
+            AwaitInput(self._ask.cluster, target, self._ask.policy.no_progress.control_plane),
+            summary=f"wait for {target.words()}",
+            **options.waiting(self._ask.cluster),
+        )
+        if result.trouble is not None:
+            raise ApplicationError(f"The control plane does not reach {target.words()}: {result.trouble}")
+
+    async def _gate(self) -> None:
+        ask = GateInput(self._ask.cluster, self._resolved().target.istio or "")
+        shut = None
+        for attempt in range(_GATE_TRIES):
+            if attempt:
+                await workflow.sleep(_GATE_EVERY, summary=f"gate is shut: {shut}")
+            result = await workflow.execute_activity_method(
+                GateActivities.check_gate,
+                ask,
+                summary="gate: istiod ready, injector gives the target",
+                **options.quick(self._ask.cluster),
+            )
+            shut = result.shut
+            if shut is None:
+                return
+        raise ApplicationError(f"The gate is shut: {shut}.")
+
+    async def _survey(self) -> SurveySummary:
+        return await workflow.execute_activity_method(
+            SurveyActivities.survey_cluster,
+            self._survey_input(),
+            summary="every Pod, once",
+            **options.survey(self._ask.cluster),
+        )
+
+    async def _open_items(self) -> ItemCounts:
+        opened = await workflow.execute_activity_method(
+            RemediationActivities.open_items,
+            OpenItemsInput(self._survey_input(), tuple(self._failed[-1000:])),
+            summary="remediation items",
+            **options.survey(self._ask.cluster),
+        )
+        return ItemCounts(opened.count, opened.by_reason)
+
+    async def _release(self) -> None:
+        try:
+            await workflow.execute_activity_method(
+                HoldActivities.release_hold,
+                self._hold_input(),
+                summary="let go of hold and lease",
+                **options.quick(self._ask.cluster),
+            )
+        except ActivityError:
+            # Both end by themselves when they are not renewed.
+            workflow.logger.warning("hold_not_released")
+
+    async def _keep_hold(self) -> None:
+        while True:
+            await workflow.sleep(_HOLD_RENEWED, summary="renew hold and lease")
+            try:
+                await self._renew_hold()
+            except ActivityError as error:
+                self._paused_by = f"hold and lease could not be renewed: {_told(error)}"
+                await self._steer_wave()
+
+    def _hold_input(self) -> HoldInput:
+        info = workflow.info()
+        holder = f"{info.workflow_id}/{info.first_execution_run_id}"
+        return HoldInput(self._ask.cluster, holder, _HOLD_LASTS, hold=self._ask.policy.restarts == "ours")
+
+    def _survey_input(self) -> SurveyInput:
+        return SurveyInput(self._ask.cluster, self._ask.policy, self._mark, self._began)
+
+    def _resolved(self) -> ResolvedTarget:
+        if self._target is None:
+            raise ValueError("preflight comes first")
+        return self._target
+
+    def _fixed_mark(self) -> datetime:
+        if self._mark is None:
+            raise ValueError("the mark is fixed before the first wave")
+        return self._mark
+
+    # Pausing and steering.
+
+    async def _pausable(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Runs a step; trouble pauses until an operator resumes, and then the step is tried again."""
+        while True:
+            await self._checkpoint()
+            try:
+                return await step()
+            except (ActivityError, ApplicationError) as error:
+                if is_cancelled_exception(error):
+                    raise
+                await self._pause(_told(error))
+
+    async def _pause(self, reason: str) -> None:
+        self._paused_by = reason
+        await self._checkpoint()
+
+    async def _checkpoint(self) -> None:
+        """Waits while paused; raises when aborted."""
+        if self._paused_by is not None and not self._aborted:
+            before, self._trouble = self._phase, self._paused_by
+            self._enter(Phase.PAUSED)
+            await workflow.wait_condition(lambda: self._paused_by is None or self._aborted)
+            self._trouble = None
+            self._enter(before)
+        if self._aborted:
+            raise _AbortedError
+
+    async def _steer_wave(self) -> None:
+        if self._wave_handle is not None:
+            steer = Steer(paused=self._paused_by is not None, stopped=self._aborted)
+            await self._wave_handle.signal(WaveWorkflow.steer, steer)
+
+    def _decide(self, what: str, operator: OperatorInput) -> Progress:
+        who = operator.who or "somebody"
+        self._decisions.append(f"{workflow.now():%H:%M:%S} {what} by {who}: {operator.because or 'no reason given'}")
+        self._show()
+        return self.progress()
+
+    @workflow.update(description='Start nothing new until resumed. Input: {"who": "you", "because": "why"}')
+    async def pause(self, operator: OperatorInput) -> Progress:
+        """What is in flight finishes."""
+        self._paused_by = f"paused by {operator.who or 'an operator'}: {operator.because or 'no reason given'}"
+        await self._steer_wave()
+        return self._decide("paused", operator)
+
+    @pause.validator
+    def _check_pause(self, operator: OperatorInput) -> None:
+        self._refuse_if_ended()
+        if self._paused_by is not None:
+            raise ApplicationError(f"It is paused already: {self._paused_by}.", type="RefusedError")
+
+    @workflow.update(description='Go on where it stands. Input: {"who": "you", "because": "what was mended"}')
+    async def resume(self, operator: OperatorInput) -> Progress:
+        """The step that failed is tried again."""
+        self._paused_by = None
+        await self._steer_wave()
+        return self._decide("resumed", operator)
+
+    @resume.validator
+    def _check_resume(self, operator: OperatorInput) -> None:
+        self._refuse_if_ended()
+        if self._paused_by is None:
+            raise ApplicationError("It is not paused.", type="RefusedError")
+
+    @workflow.update(
+        description='End it: what is in flight finishes, marks and items stay. Input: {"who": "you", "because": "why"}'
+    )
+    async def abort(self, operator: OperatorInput) -> Progress:
+        """Lets go of the hold."""
+        self._aborted = True
+        await self._steer_wave()
+        return self._decide("aborted", operator)
+
+    @abort.validator
+    def _check_abort(self, operator: OperatorInput) -> None:
+        self._refuse_if_ended()
+
+    @workflow.update(description='A second start. Input: {"to": "fast"}; refused if another target is under way.')
+    def attach(self, ask: AttachInput) -> Progress:
+        """Harmless: changes nothing."""
+        return self.progress()
+
+    @attach.validator
+    def _check_attach(self, ask: AttachInput) -> None:
+        mine = self._target.target if self._target else None
+        same = ask.to == self._ask.to if mine is None or ask.target is None else ask.target.module == mine.module
+        if not same:
+            running = mine.words() if mine else self._ask.to
+            raise ApplicationError(
+                f"An upgrade to {running} is under way; it was asked for {ask.to}. "
+                "Wait for it (kyma-upgrade wait), or end it (kyma-upgrade abort).",
+                type="ConflictError",
+            )
+
+    def _refuse_if_ended(self) -> None:
+        if self._result is not None:
+            raise ApplicationError("The upgrade has ended.", type="RefusedError")
+
+    # What people see.
+
+    @workflow.query(description="Where the upgrade stands.")
+    def progress(self) -> Progress:
+        """Everything that `kyma-upgrade status` prints."""
+        target = self._target.target.words() if self._target else None
+        attention = self._trouble
+        return Progress(
+            cluster=self._ask.cluster.name,
+            target=target,
+            phase=self._phase,
+            needs_attention=attention,
+            next_step=_NEXT_STEP.format(cluster=self._ask.cluster.name) if attention else None,
+            started_at=workflow.info().start_time,
+            ended_at=self._ended,
+            result=self._result,
+            workloads=WorkloadCounts(
+                planned=self._planned,
+                restarted=self._restarted,
+                current=self._current,
+                remediation=self._items.open,
+                left=self._summary.candidates if self._summary else 0,
+            ),
+            wave=self._wave,
+            items=self._items,
+        )
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._show()
+
+    def _show(self) -> None:
+        """Attributes for the list, details for the page; the former are kept by the server when no worker is there."""
+        wanted: list[SearchAttributeUpdate[Any]] = [
+            CLUSTER.value_set(self._ask.cluster.name),
+            PHASE.value_set(str(self._phase)),
+            NEEDS_ATTENTION.value_set(self._trouble is not None),
+        ]
+        if self._target is not None:
+            wanted.append(TARGET.value_set(self._target.target.istio or self._target.target.module))
+        if self._summary is not None:
+            wanted.append(STALE_LEFT.value_set(self._summary.stale_workloads))
+        shown = [(one.key.name, one.value) for one in wanted]
+        # Each upsert is an event in history: only what changed.
+        if shown != self._shown:
+            self._shown = shown
+            workflow.upsert_search_attributes(wanted)
+        workflow.set_current_details(upgrade_details(self.progress(), self._decisions))
+
+
+_NEXT_STEP = "Mend the cause, then: kyma-upgrade resume --cluster {cluster} --because 'what was mended'"
+
+
+def _told(error: BaseException) -> str:
+    """The innermost sentence of a failure."""
+    cause: BaseException = error
+    while isinstance(cause, ActivityError) and cause.cause is not None:
+        cause = cause.cause
+    return cause.message if isinstance(cause, ApplicationError) else str(cause)
