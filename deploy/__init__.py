@@ -1,0 +1,1 @@
+"""Everything that installs or stages the product. The product itself never imports it."""

@@ -1,0 +1,176 @@
+"""Builds the programs of the local mesh from pinned Go modules, once per machine, into the cache.
+
+Each row below is one Go module under `build/` with a committed go.sum; the rows are separate because their
+dependencies disagree. A row is built into a draft folder and renamed when whole, so a build killed half-way is
+never used; a lock lets a second process wait for the first instead of building the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import subprocess
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local import checks, toolchain
+from deploy.local.errors import LocalMeshError
+from deploy.local.places import cache_root, hold
+from deploy.local.progress import heartbeat, say
+
+KUBERNETES_VERSION = "v1.37.2"
+KWOK_VERSION = "v0.8.0"
+ISTIO_VERSION = "1.31.0"
+ISTIO_HUB = "europe-docker.pkg.dev/kyma-project/prod/external/istio"
+
+_KUBERNETES_MAJOR, _KUBERNETES_MINOR, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+_SOURCES = Path(__file__).with_name("build")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One Go module to build: `programs` maps the name in the cache to the package, `stamps` are linker variables."""
+
+    name: str
+    version: str
+    programs: dict[str, str]
+    stamps: dict[str, str]
+
+    @property
+    def source(self) -> Path:
+        """The folder with go.mod, go.sum and tools.go."""
+        return _SOURCES / self.name
+
+    @property
+    def linker_flags(self) -> str:
+        """No symbol tables (half the size), and the versions that a release build would have."""
+        return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in self.stamps.items())])
+
+    @property
+    def key(self) -> str:
+        """Names the folder in the cache: another version, dependency, flag or machine type is another folder."""
+        digest = hashlib.sha256()
+        for file in ("go.mod", "go.sum", "tools.go"):
+            digest.update((self.source / file).read_bytes())
+        digest.update(f"{self.linker_flags} {sorted(self.programs.items())} {platform.machine()}".encode())
+        return f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
+
+
+ROWS = (
+    Row(
+        name="kubernetes",
+        version=KUBERNETES_VERSION,
+        programs={
+            "etcd": "go.etcd.io/etcd/server/v3",
+            "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+            "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+            "kube-scheduler": "k8s.io/kubernetes/cmd/kube-scheduler",
+        },
+        stamps={
+            # Without these kubectl cannot parse the version of the server.
+            "k8s.io/component-base/version.gitVersion": KUBERNETES_VERSION,
+            "k8s.io/component-base/version.gitMajor": _KUBERNETES_MAJOR,
+            "k8s.io/component-base/version.gitMinor": _KUBERNETES_MINOR,
+            "k8s.io/component-base/version.gitTreeState": "clean",
+        },
+    ),
+    Row(
+        name="kwok",
+        version=KWOK_VERSION,
+        programs={"kwok": "sigs.k8s.io/kwok/cmd/kwok", "kwokctl": "sigs.k8s.io/kwok/cmd/kwokctl"},
+        stamps={"sigs.k8s.io/kwok/pkg/consts.Version": KWOK_VERSION},
+    ),
+    Row(
+        name="istio",
+        version=ISTIO_VERSION,
+        programs={
+            "pilot-discovery": "istio.io/istio/pilot/cmd/pilot-discovery",
+            "istioctl": "istio.io/istio/istioctl/cmd/istioctl",
+        },
+        stamps={
+            "istio.io/istio/pkg/version.buildVersion": ISTIO_VERSION,
+            "istio.io/istio/pkg/version.buildTag": ISTIO_VERSION,
+            "istio.io/istio/pkg/version.buildHub": ISTIO_HUB,
+            "istio.io/istio/pkg/version.buildStatus": "Clean",
+        },
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Binaries:
+    """The built programs, by name."""
+
+    paths: dict[str, Path]
+
+    def __getitem__(self, program: str) -> Path:
+        """The path of one program, e.g. `kube-apiserver`."""
+        return self.paths[program]
+
+
+def ensure() -> Binaries:
+    """Builds what is missing and returns all programs; takes no time when everything is there.
+
+    Raises:
+        LocalMeshError: the machine lacks something, or the compiler says no.
+    """
+    if _missing():
+        with hold("build", "another process builds the programs"):
+            _build(_missing())
+    return Binaries({program: cache_root() / row.key / program for row in ROWS for program in row.programs})
+
+
+def _missing() -> list[Row]:
+    return [row for row in ROWS if not (cache_root() / row.key).is_dir()]
+
+
+def _build(rows: list[Row]) -> None:
+    if not rows:
+        return
+    go = toolchain.find(toolchain.needed([row.source / "go.mod" for row in rows]))
+    checks.room_for_build(cache_root())
+    env = toolchain.environment(go)
+    for row in rows:
+        draft = cache_root() / f".building-{row.name}"
+        # Under the lock a draft that lies here is what a killed build left.
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        _compile(row, draft, go, env)
+        draft.replace(cache_root() / row.key)
+    toolchain.clean()
+
+
+def _compile(row: Row, draft: Path, go: Path, env: dict[str, str]) -> None:
+    say(f"building {row.name} {row.version}: {', '.join(row.programs)} (minutes, only the first time on a machine)")
+    packages = 0
+    said: deque[str] = deque(maxlen=20)
+    command = [str(go), "build", "-v", "-mod=readonly", "-trimpath", "-buildvcs=false", f"-ldflags={row.linker_flags}"]
+    with (
+        heartbeat(
+            lambda: f"still building {row.name}: {packages} packages compiled; {said[-1] if said else 'waiting'}"
+        ),
+        subprocess.Popen(
+            [*command, "-o", f"{draft}/", *row.programs.values()],
+            cwd=row.source,
+            env=env,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as build,
+    ):
+        for line in build.stderr or ():
+            said.append(line.strip())
+            packages += not line.startswith("go: ")
+    if build.returncode:
+        problem = f"`go build` of {row.name} failed: {' / '.join(list(said)[-5:])}."
+        raise LocalMeshError(problem, f"Run it again by hand to see all: cd {row.source} && go build ./...")
+    for program, package in row.programs.items():
+        _go_output(draft, package).rename(draft / program)
+    say(f"built {row.name} {row.version}")
+
+
+def _go_output(draft: Path, package: str) -> Path:
+    """Where `go build` puts a command: the last part of its package, not counting a major version (`…/server/v3`)."""
+    parts = package.split("/")
+    return draft / (parts[-2] if parts[-1].startswith("v") and parts[-1][1:].isdigit() else parts[-1])

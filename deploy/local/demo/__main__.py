@@ -1,0 +1,115 @@
+"""`python -m deploy.local.demo up|down`: what `make demo` and `make demo-down` do."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from deploy.local import lifecycle
+from deploy.local.demo.check import Finding, check_upgrade
+from deploy.local.demo.stage import POLICY, TO_CHANNEL, observe, raise_stage, wait_for
+from deploy.local.errors import LocalMeshError
+from deploy.local.kubectl import kubectl
+from deploy.local.progress import say
+from deploy.local.service import Service
+
+NAME = "demo"
+PROFILE = Path(".kyma-upgrade.toml")
+_DONE_WITH_ITEMS = 3
+
+
+def main() -> int:
+    """0 when everything expected was seen."""
+    parser = argparse.ArgumentParser(prog="python -m deploy.local.demo", description=__doc__)
+    parser.add_argument("what", choices=("up", "down"))
+    try:
+        return _up() if parser.parse_args().what == "up" else _down()
+    except LocalMeshError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+
+
+def _up() -> int:
+    began = time.monotonic()
+    if lifecycle.down(NAME):
+        say("an earlier demo was in the way and is gone")
+    service = raise_stage(NAME)
+    service.start_worker()
+    _write_profile(service)
+    before = observe(service.mesh)
+    say(f"upgrading to channel {TO_CHANNEL}: kyma-upgrade start --to {TO_CHANNEL} --wait")
+    code = _run(service, "start", "--to", TO_CHANNEL, "--policy", str(POLICY), "--wait", "-o", "table")
+    findings = [Finding("the upgrade ended with exit code 3: done, items are open", code == _DONE_WITH_ITEMS)]
+    findings += check_upgrade(service, before)
+    findings.append(_mend_one(service))
+    _tell(service, findings, time.monotonic() - began)
+    return 0 if all(finding.good for finding in findings) else 1
+
+
+def _down() -> int:
+    there = lifecycle.down(NAME)
+    PROFILE.unlink(missing_ok=True)
+    say("the demo is gone" if there else "there was no demo")
+    return 0
+
+
+def _write_profile(service: Service) -> None:
+    """`kyma-upgrade` run in this checkout reaches the demo without flags; flags and environment win over it."""
+    values = {
+        "cluster": service.mesh.name,
+        "context": service.mesh.context,
+        "kubeconfig": str(service.mesh.kubeconfig),
+        "address": service.temporal.address,
+        "ui": service.temporal.ui,
+    }
+    text = "".join(f'{key} = "{value}"\n' for key, value in values.items())
+    PROFILE.write_text("# Written by `make demo`, removed by `make demo-down`.\n" + text)
+
+
+def _run(service: Service, *arguments: str) -> int:
+    command = [str(Path(sys.executable).with_name("kyma-upgrade")), *arguments]
+    return subprocess.run(command, env=service.environment, check=False).returncode
+
+
+def _mend_one(service: Service) -> Finding:
+    """On stage: an unschedulable workload gets a node that it can run on, and its item closes by itself."""
+    mesh = service.mesh
+    warning = r"{.items[*].metadata.annotations.istio\.reconciler\.kyma-project\.io/proxy-reset-warning}"
+    say("mending one item: deployment odd/vision asks for a GPU node that does not exist")
+    patch = '[{"op": "remove", "path": "/spec/template/spec/nodeSelector"}]'
+    kubectl(mesh, "-n", "odd", "patch", "deployment", "vision", "--type=json", "-p", patch)
+
+    def settled() -> bool:
+        pods = kubectl(mesh, "-n", "odd", "get", "pods", "-l", "app=vision", "-o", f"jsonpath={warning}")
+        command = [str(Path(sys.executable).with_name("kyma-upgrade")), "queue", "list", "-o", "json"]
+        listed = subprocess.run(command, env=service.environment, check=False, capture_output=True, text=True)
+        return listed.returncode == 0 and '"vision"' not in listed.stdout and not pods.strip()
+
+    try:
+        wait_for("the item of odd/vision to close by itself", settled, seconds=60)
+    except LocalMeshError:
+        return Finding("the mended item closed by itself", good=False)
+    return Finding("the mended item closed by itself", good=True)
+
+
+def _tell(service: Service, findings: list[Finding], seconds: float) -> None:
+    print("\nWhat was expected, and seen:")
+    for finding in findings:
+        print(f"  {'ok  ' if finding.good else 'FAIL'} {finding.what}")
+        for line in finding.evidence:
+            print(f"         {line}")
+    print(f"""
+Where to look:
+  Temporal UI       {service.temporal.ui}/namespaces/default/workflows/upgrade%3A{NAME}
+  the queue         .venv/bin/kyma-upgrade queue list
+  every workload    .venv/bin/kyma-upgrade scan
+  workflows         .venv/bin/temporal workflow list --address {service.temporal.address}
+  the cluster       .venv/bin/kubectl --kubeconfig {service.mesh.kubeconfig} get pods -A
+It stays up until: make demo-down        ({seconds:.0f} s in all)""")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

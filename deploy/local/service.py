@@ -1,0 +1,147 @@
+"""The product on a local mesh, installed as in any cluster: its manifests, its own service account, a worker.
+
+Used by the demo and by the tests. The worker runs with the rights of deploy/rbac.yaml and no others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from deploy.local.errors import LocalMeshError
+from deploy.local.kubectl import kubectl
+from deploy.local.mesh import Mesh
+
+_MANIFESTS = Path(__file__).parents[1]
+_ACCOUNT = "kyma-upgrade"
+#: Temporal's usual ports: with them its own CLI needs no flags.
+_USUAL_PORT, _USUAL_UI_PORT = 7233, 8233
+_VALID_FOR = "720h"
+_START_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Temporal:
+    """A running dev server."""
+
+    address: str
+    ui: str
+
+
+@dataclass(frozen=True)
+class Service:
+    """The product on one mesh. `worker_kubeconfig` is the service account's."""
+
+    mesh: Mesh
+    temporal: Temporal
+    worker_kubeconfig: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For `kyma-upgrade` run as an operator: the cluster's administrator, this Temporal."""
+        return self._environment(self.mesh.kubeconfig)
+
+    def start_worker(self) -> int:
+        """Starts the worker under the service account and waits until it polls; its process id."""
+        log = self.mesh.log("worker")
+        said = log.stat().st_size if log.exists() else 0
+        started = self.mesh.spawn(
+            "worker", [str(_program("kyma-upgrade")), "worker"], env=self._environment(self.worker_kubeconfig)
+        )
+        _wait("the worker", lambda: "worker_started" in _text_after(log, said) or not started.alive)
+        if not started.alive:
+            raise LocalMeshError("The worker did not start.", f"Its log says why: {self.mesh.log('worker')}")
+        return started.pid
+
+    def kill_worker(self) -> None:
+        """Kill -9: nothing is finished, nothing is said."""
+        self.mesh.kill("worker", grace=0)
+
+    def _environment(self, kubeconfig: Path) -> dict[str, str]:
+        # Without the caller's own settings, which would win over these.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith(("TEMPORAL_", "KYMA_UPGRADE_"))}
+        return inherited | {
+            "KUBECONFIG": str(kubeconfig),
+            "TEMPORAL_ADDRESS": self.temporal.address,
+            "KYMA_UPGRADE_CLUSTER": self.mesh.name,
+            "KYMA_UPGRADE_KUBECONFIG": str(kubeconfig),
+            "KYMA_UPGRADE_UI": self.temporal.ui,
+        }
+
+
+def install(mesh: Mesh) -> None:
+    """Applies what deploy/ brings into a cluster and waits until the hold's policy is known to the API server."""
+    for manifest in ("rbac.yaml", "hold.yaml"):
+        kubectl(mesh, "apply", "--server-side", "-f", str(_MANIFESTS / manifest))
+
+
+def service(mesh: Mesh, temporal: Temporal) -> Service:
+    """Installs the product and gives its service account a kubeconfig of its own."""
+    install(mesh)
+    token = kubectl(mesh, "-n", _ACCOUNT, "create", "token", _ACCOUNT, "--duration", _VALID_FOR).strip()
+    config = yaml.safe_load(mesh.kubeconfig.read_text())
+    config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
+    file = mesh.directory / "worker.kubeconfig"
+    file.touch(mode=0o600)
+    file.write_text(yaml.safe_dump(config))
+    return Service(mesh, temporal, file)
+
+
+def start_temporal(mesh: Mesh) -> Temporal:
+    """Starts a Temporal dev server that ends with the mesh; on the usual ports if they are free."""
+    port, ui_port = _port(_USUAL_PORT), _port(_USUAL_UI_PORT)
+    flags = ["--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port), "--log-level", "error"]
+    mesh.spawn("temporal", [str(_program("temporal")), "server", "start-dev", *flags], env=mesh.environment)
+    temporal = Temporal(f"127.0.0.1:{port}", f"http://127.0.0.1:{ui_port}")
+    _wait("Temporal", lambda: _answers(temporal))
+    return temporal
+
+
+def _text_after(log: Path, offset: int) -> str:
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(offset if offset <= log.stat().st_size else 0)
+        return file.read().decode(errors="replace")
+
+
+def _program(name: str) -> Path:
+    found = Path(sys.executable).with_name(name)
+    if not found.exists():
+        raise LocalMeshError(f"There is no {name} beside {sys.executable}.", "Set the project up: make venv")
+    return found
+
+
+def _port(usual: int) -> int:
+    for wanted in (usual, 0):
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.bind(("127.0.0.1", wanted))
+            port: int = probe.getsockname()[1]
+            return port
+    raise LocalMeshError("There is no free port on 127.0.0.1.", "End something that listens there.")
+
+
+def _answers(temporal: Temporal) -> bool:
+    try:
+        with urllib.request.urlopen(f"{temporal.ui}/api/v1/namespaces", timeout=2) as answer:  # noqa: S310  our own
+            return bool(json.load(answer).get("namespaces"))
+    except (OSError, ValueError):
+        return False
+
+
+def _wait(what: str, done: Callable[[], bool]) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while not done():
+        if time.monotonic() > end:
+            raise LocalMeshError(f"{what} did not start within {_START_SECONDS:.0f} s.", "See its log.")
+        time.sleep(0.2)

@@ -1,0 +1,1 @@
+"""The stand-in for Kyma: its rules, and one upgrade on a mesh."""
