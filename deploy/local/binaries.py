@@ -8,6 +8,7 @@ never used; a lock lets a second process wait for the first instead of building 
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import shutil
 import subprocess
@@ -132,10 +133,12 @@ def _build(rows: list[Row]) -> None:
     go = toolchain.find(toolchain.needed([row.source / "go.mod" for row in rows]))
     checks.room_for_build(cache_root())
     env = toolchain.environment(go)
+    # Under the lock a draft that lies here is what a killed build left.
+    for left in cache_root().glob(".building-*"):
+        shutil.rmtree(left, ignore_errors=True)
     for row in rows:
-        draft = cache_root() / f".building-{row.name}"
-        # Under the lock a draft that lies here is what a killed build left.
-        shutil.rmtree(draft, ignore_errors=True)
+        # A name of our own: the compiler of a killed build may still be at work on its draft.
+        draft = cache_root() / f".building-{row.name}-{os.getpid()}"
         draft.mkdir(parents=True)
         _compile(row, draft, go, env)
         draft.replace(cache_root() / row.key)
@@ -164,7 +167,9 @@ def _compile(row: Row, draft: Path, go: Path, env: dict[str, str]) -> None:
             packages += not line.startswith("go: ")
     if build.returncode:
         problem = f"`go build` of {row.name} failed: {' / '.join(list(said)[-5:])}."
-        raise LocalMeshError(problem, f"Run it again by hand to see all: cd {row.source} && go build ./...")
+        packages_to_build = " ".join(row.programs.values())
+        by_hand = f"cd {row.source} && go build -o /tmp/ {packages_to_build}"
+        raise LocalMeshError(problem, f"Try again; to see all that it says, run it by hand: {by_hand}")
     for program, package in row.programs.items():
         _go_output(draft, package).rename(draft / program)
     say(f"built {row.name} {row.version}")

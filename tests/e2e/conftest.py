@@ -1,24 +1,89 @@
-"""Stages for the stories: real meshes, shared where a story leaves them as it found them."""
+"""Stages for the stories: real meshes. Stories that leave the control plane alone share one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import secrets
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+import pytest_asyncio
 
+from activities.kube.client import Cluster, connect
 from deploy.local import lifecycle
-from deploy.local.demo.stage import raise_stage
+from deploy.local.demo.stage import open_shop, raise_stage, wait_for
+from deploy.local.kubectl import apply, kubectl, read
+from deploy.local.mesh import Mesh
 from deploy.local.service import Service
+
+_INJECTOR = ("configmap", "istio-sidecar-injector", "-n", "istio-system")
 
 
 @pytest.fixture
 def shop(request: pytest.FixtureRequest) -> Iterator[Service]:
     """The demo's stage with its shop and a worker, before any upgrade; gone afterwards."""
-    name = f"test-{request.node.name.replace('_', '-')}"[:32].rstrip("-")
+    name = f"test-{request.node.name.removeprefix('test_').replace('_', '-')}"[:32].rstrip("-")
     lifecycle.down(name)
     try:
         service = raise_stage(name)
+        open_shop(service.mesh)
         service.start_worker()
         yield service
     finally:
         lifecycle.down(name)
+
+
+@pytest.fixture(scope="session")
+def platform() -> Iterator[Service]:
+    """A mesh with Kyma, the service installed and Temporal, without worker and workloads; shared by stories."""
+    lifecycle.down("test-platform")
+    try:
+        yield raise_stage("test-platform")
+    finally:
+        lifecycle.down("test-platform")
+
+
+@pytest_asyncio.fixture(scope="session")
+async def cluster(platform: Service) -> AsyncIterator[Cluster]:
+    """A connection with the rights of the worker's own service account."""
+    async with await connect(str(platform.worker_kubeconfig)) as connection:
+        yield connection
+
+
+@pytest.fixture
+def namespace(platform: Service) -> Iterator[str]:
+    """A new namespace under a random name, labelled for injection."""
+    name = f"story-{secrets.token_hex(4)}"
+    labels = {"istio-injection": "enabled"}
+    apply(platform.mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    yield name
+    kubectl(platform.mesh, "delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def new_proxy(platform: Service) -> Iterator[NewProxy]:
+    """Lets the live injector give another proxy; as it was again afterwards."""
+    before = read(platform.mesh, *_INJECTOR)["data"]["values"]
+    yield NewProxy(platform.mesh)
+    _write_values(platform.mesh, before)
+
+
+class NewProxy:
+    """The live injector's ConfigMap, edited as an installation edits it."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+
+    def give(self, tag: str) -> None:
+        """New Pods get this tag from now on: returns when one really does."""
+        values = json.loads(read(self._mesh, *_INJECTOR)["data"]["values"])
+        values["global"]["tag"] = tag
+        _write_values(self._mesh, json.dumps(values))
+        pod = '{"apiVersion":"v1","kind":"Pod","metadata":{"generateName":"try-","namespace":"kyma-upgrade-probe"},'
+        pod += '"spec":{"containers":[{"name":"try","image":"pause"}]}}'
+        command = ("create", "--dry-run=server", "-o", "yaml", "-f", "-")
+        wait_for(f"the injector to give {tag}", lambda: f":{tag}" in kubectl(self._mesh, *command, stdin=pod), 30)
+
+
+def _write_values(mesh: Mesh, values: str) -> None:
+    kubectl(mesh, "patch", *_INJECTOR, "--type=merge", "-p", json.dumps({"data": {"values": values}}))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.local import lifecycle
 from deploy.local.demo.check import Finding, check_upgrade
-from deploy.local.demo.stage import POLICY, TO_CHANNEL, observe, raise_stage, wait_for
+from deploy.local.demo.stage import POLICY, TO_CHANNEL, observe, open_shop, raise_stage, wait_for
 from deploy.local.errors import LocalMeshError
 from deploy.local.kubectl import kubectl
 from deploy.local.progress import say
@@ -37,6 +37,8 @@ def _up() -> int:
     if lifecycle.down(NAME):
         say("an earlier demo was in the way and is gone")
     service = raise_stage(NAME)
+    say("opening the shop")
+    open_shop(service.mesh)
     service.start_worker()
     _write_profile(service)
     before = observe(service.mesh)

@@ -20,7 +20,7 @@ EXPECTED_ITEMS = {
     "batch/Job/catalog-reindex": "JobPod",
     "odd/Deployment/legacy-importer": "CrashLooping",
     "odd/Deployment/newsletter": "RolloutPaused",
-    "odd/Deployment/sessions": "DisruptionBudget",
+    "odd/Deployment/wishlists": "DisruptionBudget",
     "odd/Deployment/store-gateway": "PodUnknown",
     "odd/Deployment/vision": "PodPending",
     "odd/Pod/debug-shell": "StandalonePod",
@@ -92,7 +92,8 @@ def queue(service: Service) -> list[dict[str, Any]]:
 
 def scan(service: Service) -> dict[str, Any]:
     """The survey, as the command tells it."""
-    return _ask(service, "scan")
+    document: dict[str, Any] = _ask(service, "scan")
+    return document
 
 
 def item_name(item: Mapping[str, str]) -> str:

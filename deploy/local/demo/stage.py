@@ -16,7 +16,7 @@ from deploy.local.kubectl import kubectl, read
 from deploy.local.kyma.command import add_arguments, run
 from deploy.local.mesh import Mesh
 from deploy.local.progress import say
-from deploy.local.service import Service, Temporal, service, start_temporal
+from deploy.local.service import Service, service, start_temporal
 
 #: What the demo upgrades from and to.
 FROM_ISTIO = "1.29.3-distroless"
@@ -36,16 +36,13 @@ class WorkloadState:
     pods: frozenset[str]
 
 
-def raise_stage(name: str, temporal: Temporal | None = None) -> Service:
-    """Everything but the worker. Without a running Temporal it starts one that ends with the mesh."""
+def raise_stage(name: str) -> Service:
+    """Everything but the worker and the workloads; all of it ends with the mesh."""
     mesh = lifecycle.up(name, FROM_ISTIO)
     say("starting the stand-in for Kyma's module management")
     start_kyma(mesh)
-    say("installing the service: rights, hold, service account")
-    installed = service(mesh, temporal or start_temporal(mesh))
-    say("opening the shop")
-    open_shop(mesh)
-    return installed
+    say("installing the service: rights, hold, service account, Temporal")
+    return service(mesh, start_temporal(mesh))
 
 
 def start_kyma(mesh: Mesh) -> None:
@@ -86,7 +83,7 @@ def _opened(mesh: Mesh) -> bool:
         for pod in read(mesh, "pods", "-n", "odd", "-l", "app=legacy-importer")["items"]
         for status in pod["status"].get("containerStatuses", [])
     ]
-    budget = read(mesh, "poddisruptionbudget", "sessions", "-n", "odd")["status"].get("currentHealthy", 0)
+    budget = read(mesh, "poddisruptionbudget", "wishlists", "-n", "odd")["status"].get("currentHealthy", 0)
     return failed and unknown and running > 0 and "CrashLoopBackOff" in looping and budget > 0
 
 

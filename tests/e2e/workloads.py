@@ -1,0 +1,63 @@
+"""Workloads for stories, one call each, under names that nothing in the product knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from deploy.local.demo.stage import wait_for
+from deploy.local.kubectl import apply, read
+from deploy.local.mesh import Mesh
+
+_GROUPS = {"ReplicationController": "v1"}
+
+
+def make(mesh: Mesh, namespace: str, name: str, kind: str = "Deployment", **spec: Any) -> None:  # noqa: ANN401
+    """A workload of two Pods, waited for until they are available; `spec` goes over its spec."""
+    labels = {"app": name}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "app", "image": "docker.io/library/nginx:1.29"}]},
+    }
+    body: dict[str, Any] = {"selector": {"matchLabels": labels}, "template": template}
+    if kind != "DaemonSet":
+        body["replicas"] = 2
+    if kind == "StatefulSet":
+        body["serviceName"] = name
+    if kind == "ReplicationController":
+        body["selector"] = labels
+    metadata = {"name": name, "namespace": namespace}
+    api = _GROUPS.get(kind, "apps/v1")
+    apply(mesh, {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": body | spec})
+    wait_for(f"{kind} {name}", lambda: _available(mesh, namespace, name, kind))
+
+
+def generation(mesh: Mesh, namespace: str, name: str, kind: str = "Deployment") -> int:
+    """How often its spec was written."""
+    number: int = read(mesh, kind, name, "-n", namespace)["metadata"]["generation"]
+    return number
+
+
+def pod_uids(mesh: Mesh, namespace: str, name: str) -> set[str]:
+    """The UIDs of its living Pods."""
+    pods = read(mesh, "pods", "-n", namespace, "-l", f"app={name}")["items"]
+    return {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
+
+
+def proxies(mesh: Mesh, namespace: str, name: str) -> set[str]:
+    """The tags of the proxies of its living Pods; `none` for a Pod without."""
+    found = set()
+    for pod in read(mesh, "pods", "-n", namespace, "-l", f"app={name}")["items"]:
+        if "deletionTimestamp" in pod["metadata"]:
+            continue
+        containers = [*pod["spec"]["containers"], *pod["spec"].get("initContainers", [])]
+        images = [one["image"] for one in containers if one["name"] == "istio-proxy"]
+        found.add(images[0].rpartition(":")[2] if images else "none")
+    return found
+
+
+def _available(mesh: Mesh, namespace: str, name: str, kind: str) -> bool:
+    status = read(mesh, kind, name, "-n", namespace).get("status", {})
+    if kind == "DaemonSet":
+        wanted: int = status.get("desiredNumberScheduled", 0)
+        return wanted > 0 and bool(status.get("numberAvailable", 0) == wanted)
+    return bool(status.get("availableReplicas", 0) == 2)
