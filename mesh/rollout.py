@@ -43,6 +43,9 @@ def rollout(workload: Workload) -> Rollout:
         case "DaemonSet":
             wanted = status.desired_number_scheduled
             updated, total, available = status.updated_number_scheduled, wanted, status.number_available
+        case "ReplicaSet" | "ReplicationController":
+            # They know one template only, and count nothing as updated.
+            updated, total, available = status.replicas, status.replicas, status.available_replicas
         case "StatefulSet":
             updated, total, available = status.updated_replicas, status.replicas, status.available_replicas
             if status.update_revision and status.update_revision == status.current_revision:

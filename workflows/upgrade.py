@@ -156,17 +156,16 @@ class UpgradeWorkflow:
         await self._upgrade_control_plane()
         # Later than anything that happened before the injector gave the new proxy, and fixed from here on.
         self._mark = workflow.now().replace(microsecond=0)
-        for number in range(_ROUNDS):
-            self._enter(Phase.SURVEY if number == 0 else Phase.FINAL_SURVEY)
+        for number in range(_ROUNDS + 1):
+            self._enter(Phase.FINAL_SURVEY if number else Phase.SURVEY)
+            self._wave = None
             self._summary = await self._pausable(self._survey)
             self._planned = self._planned or self._summary.candidates
             self._show()
-            if not self._summary.candidates:
+            if not self._summary.candidates or number == _ROUNDS:
                 break
             await self._run_waves(self._summary)
         self._enter(Phase.FINAL_SURVEY)
-        self._wave = None
-        self._summary = await self._pausable(self._survey)
         self._items = await self._pausable(self._open_items)
 
     async def _upgrade_control_plane(self) -> None:
@@ -200,10 +199,12 @@ class UpgradeWorkflow:
             WaveWorkflow.run,
             WaveInput(self._survey_input(), numbered, canary_below, self._fixed_mark(), of),
             id=wave_id(self._ask.cluster.name, number),
-            static_summary=f"{rule.name}: {rule.workloads} workloads",
+            static_summary=f"{rule.name}: {rule.workloads} workload{'' if rule.workloads == 1 else 's'}",
         )
         try:
-            await self._steer_wave()
+            if self._paused_by is not None or self._aborted:
+                # Said between the checkpoint and the wave's start.
+                await self._steer_wave()
             result = await self._wave_handle
         except ChildWorkflowError as error:
             if is_cancelled_exception(error):
