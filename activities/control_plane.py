@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from temporalio import activity
 
-from activities.edge import Served, translated
+from activities.edge import Served, brief, translated
 from activities.kube.client import JSON_PATCH, Cluster
 from activities.kube.paths import path
 from activities.kube.reading import read_catalogue, read_control_plane
@@ -97,13 +97,13 @@ class ControlPlaneActivities:
         self._served = served
 
     @activity.defn
-    @translated
+    @brief
     async def resolve_target(self, ask: ResolveInput) -> ResolvedTarget:
         """What the user's word means in this cluster; refused before anything is touched."""
         return await resolve_target(self._served.of(ask.cluster), ask.to)
 
     @activity.defn
-    @translated
+    @brief
     async def apply_target(self, ask: ApplyInput) -> bool:
         """Sets the channel of module istio in the Kyma CR; False when it was set already."""
         cluster = self._served.of(ask.cluster)

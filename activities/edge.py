@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import functools
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.kube.client import Cluster
@@ -16,6 +19,8 @@ from mesh.errors import UpgradeError
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
+
+_BEAT_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +42,6 @@ class Served:
         return self.cluster
 
 
-class ForCluster(Protocol):
-    """Every activity's input says which cluster it means."""
-
-    @property
-    def cluster(self) -> ClusterRef:
-        """The cluster."""
-
-
 def translated(
     method: Callable[Concatenate[S, P], Awaitable[R]],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
@@ -52,12 +49,45 @@ def translated(
 
     @functools.wraps(method)
     async def edge(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
-        try:
+        with _translation():
             return await method(self, *args, **kwargs)
-        except UpgradeError as error:
-            raise ApplicationError(
-                error.sentence(), type=type(error).__name__, non_retryable=not error.retryable
-            ) from error
 
     # wraps() keeps what Temporal reads (name, annotations) and loses the precise type.
     return cast("Callable[Concatenate[S, P], Coroutine[Any, Any, R]]", edge)
+
+
+def brief(
+    method: Callable[Concatenate[S, P], Awaitable[R]],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, R]]:
+    """`translated`, for activities of seconds or minutes: beats while they run, so that a killed worker is noticed.
+
+    A hanging one is ended by its start-to-close time-out. Activities that wait for the cluster beat by themselves, at
+    every look.
+    """
+
+    @functools.wraps(method)
+    async def edge(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+        heart = asyncio.create_task(_beat())
+        try:
+            with _translation():
+                return await method(self, *args, **kwargs)
+        finally:
+            heart.cancel()
+
+    return cast("Callable[Concatenate[S, P], Coroutine[Any, Any, R]]", edge)
+
+
+@contextlib.contextmanager
+def _translation() -> Iterator[None]:
+    try:
+        yield
+    except UpgradeError as error:
+        raise ApplicationError(
+            error.sentence(), type=type(error).__name__, non_retryable=not error.retryable
+        ) from error
+
+
+async def _beat() -> None:
+    while True:
+        activity.heartbeat()
+        await asyncio.sleep(_BEAT_SECONDS)

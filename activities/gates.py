@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from temporalio import activity
 
-from activities.edge import Served, translated
+from activities.edge import Served, brief
 from activities.kube.client import Cluster
 from activities.kube.paths import path
 from activities.kube.reading import read_istiods
@@ -39,7 +39,7 @@ class GateActivities:
         self._served = served
 
     @activity.defn
-    @translated
+    @brief
     async def check_gate(self, ask: GateInput) -> GateResult:
         """Every istiod is rolled out, and a Pod tried through the API server's own path gets the target's proxy."""
         cluster = self._served.of(ask.cluster)

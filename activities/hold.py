@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from temporalio import activity
 
-from activities.edge import Served, translated
+from activities.edge import Served, brief, translated
 from activities.kube.client import APPLY_PATCH, Cluster
 from activities.kube.paths import path
 from mesh.cluster import HOME, ClusterRef
@@ -62,7 +62,7 @@ class HoldActivities:
         self._served = served
 
     @activity.defn
-    @translated
+    @brief
     async def renew_hold(self, ask: HoldInput) -> None:
         """Takes or renews the lease and, if asked for, the hold. ConflictError when another upgrade has the cluster."""
         cluster = self._served.of(ask.cluster)
@@ -93,7 +93,7 @@ class HoldActivities:
         )
 
     @activity.defn
-    @translated
+    @brief
     async def release_hold(self, ask: HoldInput) -> None:
         """Lets go of the hold and the lease, if they are this upgrade's."""
         cluster = self._served.of(ask.cluster)

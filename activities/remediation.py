@@ -10,7 +10,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.edge import Served, translated
+from activities.edge import Served, brief, translated
 from activities.kube.client import Cluster
 from activities.kube.events import emit
 from activities.kube.paths import path
@@ -18,11 +18,12 @@ from activities.kube.watching import Change, follow
 from activities.restarts import RestartResult
 from activities.survey import SurveyInput
 from activities.surveying import take_survey
+from mesh.causes import FOUND_BY_TRYING, Reason
 from mesh.cluster import ClusterRef, item_id, watch_id
 from mesh.errors import NotFoundError
 from mesh.items import ItemState, Sighting, sighting_of, view_of
 from mesh.objects import Pod
-from mesh.survey import Action
+from mesh.survey import Action, Record
 
 #: The annotation that Kyma's troubleshooting guide names.
 WARNING = "istio.reconciler.kyma-project.io/proxy-reset-warning"
@@ -111,13 +112,13 @@ class RemediationActivities:
         self._task_queue = task_queue
 
     @activity.defn
-    @translated
+    @brief
     async def open_items(self, ask: OpenItemsInput) -> OpenedItems:
         """One item per workload that cannot be restarted; a second sighting updates the same item."""
         ref = ask.survey.cluster
         survey, _ = await take_survey(self._served.of(ref), attempt=ask.survey.attempt)
         seen = {one.key: one for record in survey.records if (one := sighting_of(record)) is not None}
-        still = {record.key for record in survey.records if record.action is not Action.NONE}
+        still = {record.key for record in survey.records if not _settled(record, Reason.ROLLOUT_TIMED_OUT)}
         for result in ask.failed:
             failed = result.workload
             key = (failed.namespace, failed.kind, failed.name)
@@ -143,7 +144,7 @@ class RemediationActivities:
             )
 
     @activity.defn
-    @translated
+    @brief
     async def show_warning(self, ask: WarnInput) -> int:
         """Puts the warning on the item's Pods and an Event on the workload; the number of Pods that carry it."""
         cluster, seen = self._served.of(ask.cluster), ask.seen
@@ -163,7 +164,7 @@ class RemediationActivities:
         return shown
 
     @activity.defn
-    @translated
+    @brief
     async def clear_warning(self, ask: WarnInput) -> int:
         """Takes the warning off the item's Pods; those that are gone are fine."""
         cluster = self._served.of(ask.cluster)
@@ -173,7 +174,7 @@ class RemediationActivities:
         return cleared
 
     @activity.defn
-    @translated
+    @brief
     async def track_item(self, ask: TrackInput) -> None:
         """Tells the cluster's watch of an item, starting the watch with the first one."""
         await self._client.start_workflow(
@@ -186,7 +187,7 @@ class RemediationActivities:
         )
 
     @activity.defn
-    @translated
+    @brief
     async def recheck_item(self, ask: RecheckInput) -> Recheck:
         """Looks at one workload again: settled when it is gone, or nothing of it needs a restart any more."""
         cluster, seen = self._served.of(ask.cluster), ask.seen
@@ -194,7 +195,7 @@ class RemediationActivities:
         record = next((one for one in survey.records if one.key == seen.key), None)
         if record is None:
             return Recheck("the workload has no Pods any more", seen)
-        if record.action is Action.NONE:
+        if _settled(record, seen.reason):
             return Recheck(f"its Pods are {record.klass}", seen)
         # With the cause gone and the proxy still stale the item stands: it is told as it was first seen.
         return Recheck(None, sighting_of(record) or seen)
@@ -240,6 +241,11 @@ class RemediationActivities:
             # An item that closed meanwhile needs no telling.
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
+
+
+def _settled(record: Record, reason: Reason) -> bool:
+    """Nothing of it needs a restart; after a restart that failed its Pods must also be Ready again."""
+    return record.action is Action.NONE and not (reason in FOUND_BY_TRYING and record.unready)
 
 
 def _touches(change: Change, item: tuple[str, str, str]) -> bool:

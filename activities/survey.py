@@ -8,7 +8,7 @@ from datetime import datetime
 
 from temporalio import activity
 
-from activities.edge import Served, translated
+from activities.edge import Served, brief
 from activities.restarts import WorkloadRef
 from activities.surveying import take_survey
 from mesh.classes import PodClass
@@ -20,17 +20,24 @@ from mesh.waves import WavePlan, WaveRule, belongs, plan_waves
 
 @dataclass(frozen=True, slots=True)
 class SurveyInput:
-    """`mark` and `began` are this upgrade's times (see mesh.survey.Attempt)."""
+    """`mark`, `began` and `failed` are this upgrade's (see mesh.survey.Attempt)."""
 
     cluster: ClusterRef
     policy: Policy
     mark: datetime | None = None
     began: datetime | None = None
+    failed: tuple[tuple[str, str, str], ...] = ()
 
     @property
     def attempt(self) -> Attempt:
         """What the running upgrade changes about judging."""
-        return Attempt(self.mark, self.began, self.policy.missing == "restart", self.policy.exclude.namespaces)
+        return Attempt(
+            mark=self.mark,
+            began=self.began,
+            restart_missing=self.policy.missing == "restart",
+            exclude_namespaces=self.policy.exclude.namespaces,
+            failed=frozenset(self.failed),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +97,14 @@ class SurveyActivities:
         self._served = served
 
     @activity.defn
-    @translated
+    @brief
     async def survey_cluster(self, ask: SurveyInput) -> SurveySummary:
         """Counts everything and plans the waves."""
         survey, _ = await take_survey(self._served.of(ask.cluster), attempt=ask.attempt)
         return summarise(survey, ask.policy)
 
     @activity.defn
-    @translated
+    @brief
     async def wave_members(self, ask: MembersInput) -> list[WorkloadRef]:
         """The workloads of one wave as they are now: the cluster has moved on since the plan."""
         survey, _ = await take_survey(self._served.of(ask.survey.cluster), attempt=ask.survey.attempt)

@@ -39,6 +39,9 @@ class Reason(StrEnum):
     RESTART_REVERTED = "RestartReverted"
 
 
+#: Reasons that only trying finds: the workload was Ready before this service touched it, so it must be Ready again.
+FOUND_BY_TRYING = frozenset({Reason.ROLLOUT_TIMED_OUT, Reason.INJECTION_FAILED, Reason.RESTART_REVERTED})
+
 Cause = tuple[Reason, str | None]
 
 #: A Pod past its deletion time by more than this does not go by itself.

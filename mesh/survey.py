@@ -52,13 +52,15 @@ class Attempt:
     """What the running upgrade changes about judging: None of it holds for a scan.
 
     `mark` is the time this attempt writes; `began` is when the upgrade first touched the control plane, so that a
-    Pod without a sidecar made since then is known for a victim of the injection gap.
+    Pod without a sidecar made since then is known for a victim of the injection gap. `failed` are the workloads whose
+    restart failed in this upgrade: they are not tried again.
     """
 
     mark: datetime | None = None
     began: datetime | None = None
     restart_missing: bool = False
     exclude_namespaces: tuple[str, ...] = ()
+    failed: frozenset[tuple[str, str, str]] = frozenset()
 
 
 NO_ATTEMPT = Attempt()
@@ -66,7 +68,10 @@ NO_ATTEMPT = Attempt()
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One workload as the survey sees it. `pods` are the names of those whose class is the workload's."""
+    """One workload as the survey sees it.
+
+    `pod_names` are those whose class is the workload's; `unready` counts living Pods that are not Ready.
+    """
 
     namespace: str
     kind: str
@@ -82,6 +87,7 @@ class Record:
     reason: Reason | None
     detail: str | None
     pod_names: tuple[str, ...]
+    unready: int = 0
     gateway: bool = False
     kyma: bool = False
     wave: str | None = None
@@ -213,6 +219,7 @@ def _record(
         reason=cause[0] if cause else None,
         detail=cause[1] if cause else None,
         pod_names=tuple(sorted(pod.metadata.name for pod in by_class[klass])),
+        unready=sum(1 for pod in _living(group.pods) if not pod.ready),
         gateway="inject.istio.io/templates" in (owner.template.metadata.annotations or {}),
         kyma=owner.namespace == KYMA_NAMESPACE or bool(labels.get(KYMA_MODULE)),
         wave=metadata.label(WAVE_LABEL) or (namespace.metadata.label(WAVE_LABEL) if namespace else None),
@@ -254,10 +261,13 @@ def _judge(
 def judge_restart(owner: Owner, pods: Iterable[Pod], world: World, attempt: Attempt) -> tuple[Action, Cause | None]:
     """Restart, evict or remediate: for a workload that has Pods which ought to be made anew."""
     now = world.taken_at
-    living = [pod for pod in pods if pod.metadata.deletion_timestamp is None and pod.status.phase != "Succeeded"]
+    living = _living(pods)
     cause = cause_of_owner(owner, living, now)
     if cause is not None or owner.workload is None:
         return Action.REMEDIATE, cause
+    if owner.key in attempt.failed:
+        failed = (Reason.ROLLOUT_TIMED_OUT, "its restart failed in this upgrade")
+        return Action.REMEDIATE, cause_of_pods(living, now) or failed
     mark = mark_of(owner.workload)
     if attempt.mark is not None and mark is not None and mark >= attempt.mark and rollout(owner.workload).complete:
         told = "restarted, and its new Pods are still not as expected"
@@ -272,6 +282,10 @@ def judge_restart(owner: Owner, pods: Iterable[Pod], world: World, attempt: Atte
     if cause is not None:
         return Action.REMEDIATE, cause
     return (Action.EVICT if owner.kind in EVICTABLE_KINDS else Action.ROLLOUT_RESTART), None
+
+
+def _living(pods: Iterable[Pod]) -> list[Pod]:
+    return [pod for pod in pods if pod.metadata.deletion_timestamp is None and pod.status.phase != "Succeeded"]
 
 
 def _expected_problem(group: _Group) -> str | None:

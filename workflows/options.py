@@ -13,6 +13,8 @@ from temporalio.common import RetryPolicy
 _PATIENT = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30)
 )
+#: A worker that says nothing for this long is dead, and another takes over what it did.
+_DEAD = timedelta(seconds=20)
 #: A step that an operator watches: after these tries the upgrade pauses and says why.
 _BRIEF = RetryPolicy(
     initial_interval=timedelta(seconds=1),
@@ -27,6 +29,7 @@ def quick(cluster: ClusterRef) -> dict[str, Any]:
     return {
         "task_queue": cluster.activity_queue,
         "start_to_close_timeout": timedelta(minutes=2),
+        "heartbeat_timeout": _DEAD,
         "retry_policy": _BRIEF,
     }
 
@@ -36,6 +39,7 @@ def survey(cluster: ClusterRef) -> dict[str, Any]:
     return {
         "task_queue": cluster.activity_queue,
         "start_to_close_timeout": timedelta(minutes=15),
+        "heartbeat_timeout": _DEAD,
         "retry_policy": _BRIEF,
     }
 
@@ -45,6 +49,6 @@ def waiting(cluster: ClusterRef) -> dict[str, Any]:
     return {
         "task_queue": cluster.activity_queue,
         "start_to_close_timeout": timedelta(days=7),
-        "heartbeat_timeout": timedelta(seconds=20),
+        "heartbeat_timeout": _DEAD,
         "retry_policy": _PATIENT,
     }

@@ -65,6 +65,8 @@ _HOLD_LASTS = timedelta(minutes=30)
 _HOLD_RENEWED = timedelta(minutes=10)
 #: The final survey starts another round while something restartable is still stale, this often at most.
 _ROUNDS = 3
+#: Failed restarts that are carried along, the newest: far above any budget, and about 250 bytes each in a payload.
+_FAILED_KEPT = 500
 #: A gate that is shut is tried again this often before the upgrade pauses.
 _GATE_TRIES = 6
 _GATE_EVERY = timedelta(seconds=5)
@@ -292,7 +294,7 @@ class UpgradeWorkflow:
     async def _open_items(self) -> ItemCounts:
         opened = await workflow.execute_activity_method(
             RemediationActivities.open_items,
-            OpenItemsInput(self._survey_input(), tuple(self._failed[-1000:])),
+            OpenItemsInput(self._survey_input(), tuple(self._failed[-_FAILED_KEPT:])),
             summary="remediation items",
             **options.survey(self._ask.cluster),
         )
@@ -325,7 +327,8 @@ class UpgradeWorkflow:
         return HoldInput(self._ask.cluster, holder, _HOLD_LASTS, hold=self._ask.policy.restarts == "ours")
 
     def _survey_input(self) -> SurveyInput:
-        return SurveyInput(self._ask.cluster, self._ask.policy, self._mark, self._began)
+        failed = tuple((one.workload.namespace, one.workload.kind, one.workload.name) for one in self._failed)
+        return SurveyInput(self._ask.cluster, self._ask.policy, self._mark, self._began, failed[-_FAILED_KEPT:])
 
     def _resolved(self) -> ResolvedTarget:
         if self._target is None:
