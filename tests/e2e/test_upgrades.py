@@ -1,0 +1,117 @@
+"""Whole upgrades on a real cluster, of workloads that nothing in the product has ever heard of."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.local import lifecycle
+from deploy.local.demo.stage import raise_stage, wait_for
+from deploy.local.kubectl import apply, kubectl, read
+from deploy.local.service import Service
+from tests.e2e.command import run
+from tests.e2e.workloads import generation, make, proxies
+
+pytestmark = pytest.mark.mesh
+
+_OURS = "kubectl.kubernetes.io/restartedAt"
+_MODULES = "istio-operator.kyma-project.io/restartedAt"
+_WARNING = "istio.reconciler.kyma-project.io/proxy-reset-warning"
+
+
+@pytest.fixture
+def fresh() -> Iterator[Service]:
+    """A stage of its own with a worker: its control plane will be upgraded."""
+    name = f"test-{secrets.token_hex(3)}"
+    try:
+        service = raise_stage(name)
+        service.start_worker()
+        yield service
+    finally:
+        lifecycle.down(name)
+
+
+def test_module_restarts_and_the_upgrade_verifies(fresh: Service, tmp_path: Path) -> None:
+    namespace = _namespace(fresh)
+    make(fresh.mesh, namespace, "theirs")
+    before = generation(fresh.mesh, namespace, "theirs")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("soak: 0s\n")
+
+    done = run(
+        fresh.environment,
+        "start",
+        "--to",
+        "fast",
+        "--policy",
+        str(policy),
+        "--restarts",
+        "module",
+        "--wait",
+        "-o",
+        "json",
+    )
+
+    assert done.code == 0, done.stderr
+    assert done.document["result"] == "done"
+    assert proxies(fresh.mesh, namespace, "theirs") == {"1.30.2-distroless"}
+    assert generation(fresh.mesh, namespace, "theirs") == before + 1
+    assert _MODULES in _annotations(fresh, namespace, "theirs")
+    assert read(fresh.mesh, "configmap", "hold", "-n", "kyma-upgrade") is None
+
+
+def test_restart_that_fails_becomes_an_item_and_closes_once_mended(fresh: Service, tmp_path: Path) -> None:
+    namespace = _namespace(fresh)
+    make(fresh.mesh, namespace, "fine")
+    make(fresh.mesh, namespace, "breaks")
+    # Pods that are made from now on crash; those that run stay as they are.
+    _behave(fresh, namespace, "breaks", "crash-looping")
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("soak: 0s\nnoProgress: {rollout: 8s}\n")
+
+    done = run(fresh.environment, "start", "--to", "1.30.2", "--policy", str(policy), "--wait", "-o", "json")
+    items = run(fresh.environment, "queue", "list", "-o", "json").document["items"]
+
+    assert done.code == 3, done.stderr
+    assert proxies(fresh.mesh, namespace, "fine") == {"1.30.2-distroless"}
+    assert _OURS in _annotations(fresh, namespace, "fine")
+    assert [(item["name"], item["state"]) for item in items] == [("breaks", "open")]
+    assert "CrashLoopBackOff" in items[0]["detail"]
+    assert _warned(fresh, namespace)
+
+    _behave(fresh, namespace, "breaks", "running")
+    wait_for("the item to close", lambda: _open_items(fresh) == [], 60)
+
+    assert not _warned(fresh, namespace)
+
+
+def _namespace(service: Service) -> str:
+    name = f"story-{secrets.token_hex(4)}"
+    labels = {"istio-injection": "enabled"}
+    apply(service.mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    return name
+
+
+def _behave(service: Service, namespace: str, name: str, how: str) -> None:
+    """Makes the Pods that come behave otherwise; a surge of one leaves the running ones until the new are Ready."""
+    patch = f'{{"spec":{{"template":{{"metadata":{{"annotations":{{"behaviour.local-mesh/pod":"{how}"}}}}}}}}}}'
+    kubectl(service.mesh, "-n", namespace, "patch", "deployment", name, "--type=merge", "-p", patch)
+
+
+def _annotations(service: Service, namespace: str, name: str) -> dict[str, str]:
+    template = read(service.mesh, "deployment", name, "-n", namespace)["spec"]["template"]
+    found: dict[str, str] = template["metadata"].get("annotations", {})
+    return found
+
+
+def _open_items(service: Service) -> list[str]:
+    items = run(service.environment, "queue", "list", "-o", "json").document["items"]
+    return [item["name"] for item in items]
+
+
+def _warned(service: Service, namespace: str) -> list[str]:
+    pods = read(service.mesh, "pods", "-n", namespace)["items"]
+    return [pod["metadata"]["name"] for pod in pods if _WARNING in pod["metadata"].get("annotations", {})]
