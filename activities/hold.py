@@ -17,7 +17,7 @@ from activities.edge import Served, brief, translated
 from activities.kube.client import APPLY_PATCH, Cluster
 from activities.kube.paths import path
 from mesh.cluster import HOME, ClusterRef
-from mesh.errors import ConflictError, NotFoundError, RejectedError, UnreachableError
+from mesh.errors import ClusterError, ConflictError, NotFoundError, RejectedError
 from mesh.objects import ConfigMap, Metadata, Workload
 from mesh.rollout import MODULE_MARK
 from mesh.text import rfc3339
@@ -26,7 +26,7 @@ _HOLD = path("ConfigMap", HOME, "hold")
 _LEASE = path("Lease", HOME, "upgrade")
 #: A Deployment of no replicas: the policy refuses our own dry-run change of it exactly as it refuses the module's.
 _PROBE = path("Deployment", HOME, "hold-probe")
-_IN_FORCE_SECONDS = 60
+_IN_FORCE_SECONDS = 30
 _MICRO_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -87,7 +87,7 @@ class HoldActivities:
                 return
             activity.heartbeat()
             await asyncio.sleep(1)
-        raise UnreachableError(
+        raise ClusterError(
             "The hold is not in force: a change like the module's restart was not refused.",
             "Check that deploy/hold.yaml is applied: kubectl get validatingadmissionpolicybinding kyma-upgrade-hold.",
         )

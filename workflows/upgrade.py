@@ -397,6 +397,8 @@ class UpgradeWorkflow:
         """The step that failed is tried again."""
         self._paused_by = None
         await self._steer_wave()
+        # The answer tells where it stands now, not where it stood.
+        await workflow.wait_condition(lambda: self._trouble is None)
         return self._decide("resumed", operator)
 
     @resume.validator
