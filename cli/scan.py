@@ -1,0 +1,116 @@
+"""`kyma-upgrade scan`: every Pod in exactly one class, without Temporal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.failures import DONE
+from cli.options import Option, cluster_options, output_option, settings_from
+from cli.output import emit, fitted, say
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
+
+#: As mesh.classes.PodClass, spelled out so that --help needs no import (a test compares them).
+CLASSES = (
+    "terminating",
+    "finished",
+    "ambient",
+    "gateway",
+    "uninjected",
+    "missing",
+    "orphaned",
+    "pinned",
+    "current",
+    "unknown",
+    "stale",
+    "excluded",
+)
+
+
+@click.command()
+@cluster_options
+@click.option("-n", "--in-namespace", "namespaces", multiple=True, metavar="NS", help="Read only this namespace.")
+@click.option("-c", "--class", "classes", multiple=True, type=click.Choice(CLASSES), help="List only this class.")
+@click.option("--target", metavar="VERSION", help="Also tell what this Istio version would change.")
+@output_option("name")
+def scan(
+    namespaces: tuple[str, ...], classes: tuple[str, ...], target: str | None, output: str | None, **options: Option
+) -> int:
+    """Read the cluster and tell the class of every workload's proxies. Changes nothing, needs no Temporal."""
+    from cli.session import run
+
+    return run(_scan(settings_from(options), namespaces, classes, target, output))
+
+
+async def _scan(
+    settings: Settings, namespaces: Sequence[str], classes: tuple[str, ...], target: str | None, output: str | None
+) -> int:
+    from activities.kube.paths import WEBHOOKS
+    from activities.kube.reading import read_istiods
+    from activities.surveying import take_survey
+    from cli.documents import ScanFilter, control_plane_document, scan_document
+    from mesh.objects import WebhookConfiguration
+    from mesh.versions import required_version
+    from worker.compose import compose_cluster
+
+    version = required_version(target, "--target") if target else None
+    async with compose_cluster(settings.cluster) as served:
+        survey, world = await take_survey(served.cluster, namespaces)
+        istiods = await read_istiods(served.cluster)
+        hooks, _ = await served.cluster.list_all(WEBHOOKS, WebhookConfiguration)
+    for name in namespaces:
+        if name not in world.namespaces:
+            say(f"There is no namespace {name}.")
+    plane = control_plane_document(istiods, world.injector, hooks)
+    document = scan_document(served.ref.name, survey, plane, version, ScanFilter(classes))
+    if output == "name":
+        for one in document["workloads"]:
+            click.echo(f"{one['kind']}/{one['namespace']}/{one['name']}")
+    else:
+        emit(document, output, lambda: scan_table(document))
+    return DONE
+
+
+def scan_table(document: Mapping[str, Any]) -> str:
+    """The document for people: control plane, totals, and a line per workload with versions instead of images."""
+    totals = document["totals"]
+    classes = ", ".join(f"{count} {name}" for name, count in totals["classes"].items() if count)
+    lines = [f"Cluster {document['cluster']} at {document['takenAt']}"]
+    for plane in document["controlPlane"]:
+        tags = f" (tags {', '.join(plane['tags'])})" if plane["tags"] else ""
+        ready = "ready" if plane["ready"] else "NOT ready"
+        lines.append(f"Control plane {plane['revision']}{tags}: Istio {plane['version']}, {ready}")
+    lines.append(f"{totals['pods']} Pods of {totals['workloads']} workloads: {classes or 'none'}")
+    changes = document.get("targetChanges")
+    if changes:
+        lines.append(
+            f"Istio {document['target']} would change {changes['pods']} Pods of {changes['workloads']} workloads"
+        )
+    rows = []
+    for one in document["workloads"]:
+        moves = proxy_text(one["proxies"], one["expectedProxy"])
+        then = one["reason"] or (one["action"] if one["action"] != "none" else "-")
+        rows.append([one["namespace"], f"{one['kind']}/{one['name']}", one["class"], one["pods"], moves, then])
+    table = fitted(["NAMESPACE", "WORKLOAD", "CLASS", "PODS", "PROXY", "NEXT"], rows) if rows else "No workloads."
+    return "\n".join([*lines, "", table])
+
+
+def proxy_text(images: Iterable[str], expected: str | None) -> str:
+    """`1.29.3 > 1.30.2`: what runs and what ought to. Versions, or whole tags where versions tell no difference."""
+    from cli.documents import version_text
+    from mesh.images import parse_image
+
+    def words(image: str, *, whole: bool) -> str:
+        tag = parse_image(image).tag or "?"
+        return tag if whole else version_text(image) or tag
+
+    live = set(images)
+    if expected is None or live == {expected}:
+        return ",".join(sorted({words(one, whole=False) for one in live})) or "-"
+    whole = {words(one, whole=False) for one in live} == {words(expected, whole=False)}
+    before = ",".join(sorted({words(one, whole=whole) for one in live})) or "none"
+    return f"{before} > {words(expected, whole=whole)}"

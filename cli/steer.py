@@ -1,0 +1,80 @@
+"""`kyma-upgrade pause`, `resume`, `abort`: an operator's word to the running upgrade."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.failures import DONE
+from cli.options import (
+    Option,
+    cluster_options,
+    operator,
+    operator_options,
+    output_option,
+    settings_from,
+    temporal_options,
+)
+from cli.output import emit, say
+
+if TYPE_CHECKING:
+    from worker.settings import Settings
+
+_ANSWER_WITHIN = timedelta(seconds=20)
+
+
+def _steering(name: str, help_text: str) -> click.Command:
+    @click.command(name, help=help_text)
+    @cluster_options
+    @temporal_options
+    @operator_options
+    @output_option()
+    def command(who: str | None, because: str, output: str | None, **options: Option) -> int:
+        from cli.session import run
+
+        return run(_steer(settings_from(options), name, operator(who), because, output))
+
+    return command
+
+
+pause = _steering("pause", "Start nothing new until resumed; what is in flight finishes.")
+resume = _steering("resume", "Go on where it stands: the step that failed is tried again.")
+abort = _steering("abort", "End the upgrade: what is in flight finishes, restarts and items stay.")
+
+
+async def _steer(settings: Settings, name: str, who: str, because: str, output: str | None) -> int:
+    from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
+    from temporalio.service import RPCError
+
+    from cli.documents import status_document
+    from cli.session import is_absent, named_cluster, temporal
+    from cli.status import status_table
+    from mesh.cluster import upgrade_id
+    from mesh.errors import RefusedError, UnreachableError
+    from workflows.model import OperatorInput, Progress
+
+    cluster = named_cluster(settings.cluster)
+    client = await temporal(settings)
+    handle = client.get_workflow_handle(upgrade_id(cluster))
+    try:
+        progress: Progress = await handle.execute_update(
+            name, OperatorInput(who, because), result_type=Progress, rpc_timeout=_ANSWER_WITHIN
+        )
+        run_id = (await handle.describe()).run_id
+    except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+        raise UnreachableError(
+            "No worker answers, so it is not known whether the upgrade heard it.",
+            f"Start a worker (kyma-upgrade worker), then look: kyma-upgrade status --cluster {cluster}",
+        ) from error
+    except RPCError as error:
+        if is_absent(error):
+            raise RefusedError(
+                f"No upgrade of cluster {cluster} is running.", "See kyma-upgrade status, and check --cluster."
+            ) from error
+        raise
+    document = status_document(progress, handle.id, run_id)
+    say(f"{name}: done for cluster {cluster}.")
+    emit(document, output, lambda: status_table(document))
+    return DONE

@@ -1,0 +1,123 @@
+"""Command lines that end before anything is connected, in process; and how a real process ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.main import run
+from mesh import errors
+
+_ALL = ("scan", "start", "status", "wait", "pause", "resume", "abort", "queue", "doctor", "worker", "schema")
+_LATER = ("plan", "rollback", "approve", "limit", "report")
+
+
+@pytest.fixture(autouse=True)
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No kubeconfig, no profile, no Temporal."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KYMA_UPGRADE_KUBECONFIG", str(tmp_path / "none"))
+    monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
+
+
+@pytest.mark.parametrize("command", [(), *((one,) for one in _ALL), ("queue", "list"), ("queue", "show")])
+def test_help_ends_with_0(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
+    assert run([*command, "--help"]) == 0
+    assert "Usage: kyma-upgrade" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", _LATER)
+def test_what_does_not_exist_yet_is_not_offered(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    assert run([command]) == 2
+    assert f"No such command '{command}'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (["start"], "Missing option '--to'"),
+        (["start", "--to", "fast", "--driver", "sail"], "sail driver is not available in this version"),
+        (["start", "--to", "fast", "--driver", "external"], "external driver is not available in this version"),
+        (["start", "--to", "fast", "--driver", "other"], "'other' is not one of"),
+        (["start", "--to", "fast", "--wait", "--timeout", "soon"], "'soon' is no duration"),
+        (["start", "--to", "fast", "--policy", "/does/not/exist"], "policy file cannot be read"),
+        (["scan", "--class", "rusty"], "'rusty' is not one of"),
+        (["scan", "--target", "latest"], "--target 'latest' is not a version"),
+        (["scan"], "There is no kubeconfig"),
+        (["wait", "--cluster", "one", "--timeout", "5"], "'5' is no duration"),
+        (["queue", "show"], "Missing argument 'ITEM'"),
+        (["status", "-o", "xml"], "'xml' is not one of"),
+    ],
+)
+def test_bad_usage_ends_with_2_and_a_sentence(capsys: pytest.CaptureFixture[str], line: list[str], told: str) -> None:
+    assert run(line) == 2
+
+    printed = capsys.readouterr()
+    assert told in printed.err
+    assert printed.out == ""
+    assert "Traceback" not in printed.err
+
+
+@pytest.mark.parametrize("command", [["status"], ["wait"], ["pause"], ["queue", "list"], ["start", "--to", "fast"]])
+def test_temporal_that_does_not_run_ends_with_7(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    assert run([*command, "--cluster", "one"]) == 7
+
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: Temporal at 127.0.0.1:1 does not answer.",
+        "Start it, or name another with --address or TEMPORAL_ADDRESS.",
+    ]
+
+
+def test_debug_shows_where_an_error_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--cluster", "one", "--debug"]) == 7
+
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_unexpected_error_is_one_sentence_with_a_hint(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr("cli.status.settings_from", broken)
+
+    assert run(["status"]) == 1
+    assert capsys.readouterr().err.splitlines() == [
+        "Error: ZeroDivisionError: of all things.",
+        "This is not expected: run it again with --debug to see where it comes from.",
+    ]
+
+
+def test_two_sentences_of_an_error_are_two_lines(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise errors.RefusedError("This is wrong.", "Do that.")
+
+    monkeypatch.setattr("cli.scan.settings_from", refused)
+
+    assert run(["scan"]) == 2
+    assert capsys.readouterr().err.splitlines() == ["Error: This is wrong.", "Do that."]
+
+
+def test_schema_of_the_policy_names_fields_as_the_file_does(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["schema", "policy"]) == 0
+
+    schema = json.loads(capsys.readouterr().out)
+    assert {"waves", "inFlight", "soak", "noProgress", "missing", "restarts"} <= set(schema["properties"])
+    assert schema["additionalProperties"] is False
+
+
+def test_process_ends_with_the_commands_code_and_its_output() -> None:
+    program = Path(sys.executable).with_name("kyma-upgrade")
+
+    done = subprocess.run([str(program), "scan", "--target", "x"], check=False, capture_output=True, text=True)
+
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("Error: --target 'x' is not a version.")

@@ -1,0 +1,239 @@
+"""The documents of contract.md, by name and shape."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from activities.kube.reading import Istiod
+from cli.documents import ScanFilter, control_plane_document, item_document, scan_document, status_document
+from cli.scan import proxy_text, scan_table
+from cli.status import status_table
+from mesh.advice import advise
+from mesh.causes import Reason
+from mesh.classes import Expected, PodClass
+from mesh.injection import Injector, InjectorConfig
+from mesh.items import ItemState, Sighting, view_of
+from mesh.objects import Container, Metadata, PodSpec, PodTemplate, WebhookConfiguration, Workload, WorkloadSpec
+from mesh.survey import Action, Record, Survey
+from mesh.versions import Version
+from workflows.model import ItemCounts, Phase, Progress, WaveProgress, WorkloadCounts
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OLD, NEW = "hub/proxyv2:1.29.3", "hub/proxyv2:1.30.2"
+_PLANE: dict[str, Any] = {
+    "revision": "default",
+    "tags": ["default"],
+    "version": "1.30.2",
+    "ready": True,
+    "proxyImage": NEW,
+}
+
+
+def _record(name: str, klass: PodClass, proxies: dict[str, int], expected: str | None, action: Action) -> Record:
+    return Record(
+        namespace="shop",
+        kind="Deployment",
+        name=name,
+        uid=name,
+        owner=None,
+        klass=klass,
+        pods=sum(proxies.values()),
+        stale_pods=sum(count for image, count in proxies.items() if image != expected),
+        expected=Expected(expected, "injector" if expected else None),
+        proxies=proxies,
+        action=action,
+        reason=None,
+        detail=None,
+        pod_names=(f"{name}-1",),
+    )
+
+
+@pytest.fixture
+def survey() -> Survey:
+    records = (
+        _record("cart", PodClass.STALE, {OLD: 3}, NEW, Action.ROLLOUT_RESTART),
+        _record("pay", PodClass.CURRENT, {NEW: 2}, NEW, Action.NONE),
+    )
+    return Survey(NOW, "17", 5, {PodClass.STALE: 3, PodClass.CURRENT: 2}, records)
+
+
+def test_scan_has_the_contracts_fields(survey: Survey) -> None:
+    document = scan_document("one", survey, [_PLANE])
+
+    assert document == {
+        "cluster": "one",
+        "target": "1.30.2",
+        "takenAt": "2026-03-01T12:00:00Z",
+        "controlPlane": [_PLANE],
+        "resourceVersion": "17",
+        "totals": {
+            "pods": 5,
+            "workloads": 2,
+            "classes": {str(one): {"stale": 3, "current": 2}.get(str(one), 0) for one in PodClass},
+        },
+        "workloads": [
+            {
+                "namespace": "shop",
+                "kind": "Deployment",
+                "name": "cart",
+                "owner": None,
+                "class": "stale",
+                "pods": 3,
+                "stalePods": 3,
+                "expectedProxy": NEW,
+                "expectedFrom": "injector",
+                "proxies": {OLD: 3},
+                "action": "rollout-restart",
+                "reason": None,
+                "detail": None,
+            },
+            {
+                "namespace": "shop",
+                "kind": "Deployment",
+                "name": "pay",
+                "owner": None,
+                "class": "current",
+                "pods": 2,
+                "stalePods": 0,
+                "expectedProxy": NEW,
+                "expectedFrom": "injector",
+                "proxies": {NEW: 2},
+                "action": "none",
+                "reason": None,
+                "detail": None,
+            },
+        ],
+    }
+
+
+def test_every_class_is_counted_also_those_without_pods(survey: Survey) -> None:
+    classes = scan_document("one", survey, [_PLANE])["totals"]["classes"]
+
+    assert set(classes) == set(map(str, PodClass))
+    assert sum(classes.values()) == 5
+
+
+def test_class_filter_lists_less_and_counts_the_same(survey: Survey) -> None:
+    document = scan_document("one", survey, [_PLANE], wanted=ScanFilter(("stale",)))
+
+    assert [one["name"] for one in document["workloads"]] == ["cart"]
+    assert document["totals"]["pods"] == 5
+
+
+def test_target_adds_what_it_would_change_and_leaves_classes_alone(survey: Survey) -> None:
+    document = scan_document("one", survey, [_PLANE], Version(1, 31, 0))
+
+    assert document["target"] == "1.31.0"
+    assert document["targetChanges"] == {"workloads": 2, "pods": 5}
+    assert [one["targetChangesPods"] for one in document["workloads"]] == [3, 2]
+    assert [one["class"] for one in document["workloads"]] == ["stale", "current"]
+
+
+def test_scan_table_fits_80_columns_and_tells_versions(survey: Survey) -> None:
+    told = scan_table(scan_document("one", survey, [_PLANE]))
+
+    assert max(len(line) for line in told.splitlines()) <= 80
+    assert "1.29.3 > 1.30.2" in told
+    assert "hub/" not in told
+
+
+@pytest.mark.parametrize(
+    ("images", "expected", "told"),
+    [
+        ([], None, "-"),
+        ([NEW], NEW, "1.30.2"),
+        ([OLD, NEW], NEW, "1.29.3,1.30.2 > 1.30.2"),
+        ([], NEW, "none > 1.30.2"),
+        ([OLD], None, "1.29.3"),
+        (["hub/proxyv2:1.29.3-distroless"], OLD, "1.29.3-distroless > 1.29.3"),
+        (["hub/proxyv2:latest"], NEW, "latest > 1.30.2"),
+    ],
+)
+def test_proxy_column_tells_what_runs_and_what_ought_to(images: list[str], expected: str | None, told: str) -> None:
+    assert proxy_text(images, expected) == told
+
+
+def test_control_plane_tells_revision_tags_version_and_image() -> None:
+    template = PodTemplate(spec=PodSpec(containers=(Container(name="discovery", image="hub/pilot:1.30.2"),)))
+    istiod = Workload(kind="Deployment", metadata=Metadata(name="istiod"), spec=WorkloadSpec(template=template))
+    hooks = [
+        WebhookConfiguration(metadata=Metadata(labels={"istio.io/tag": tag, "istio.io/rev": revision}))
+        for tag, revision in (("default", "default"), ("stable", "default"), ("next", "canary"))
+    ]
+    injector = Injector(configs={"default": InjectorConfig("default", image=NEW)})
+
+    found = control_plane_document([Istiod("default", istiod, "hub/pilot:1.30.2")], injector, hooks)
+
+    assert [(one["revision"], one["tags"], one["version"], one["proxyImage"]) for one in found] == [
+        ("default", ["default", "stable"], "1.30.2", NEW)
+    ]
+
+
+def _progress(**changes: Any) -> Progress:  # noqa: ANN401  # fields of Progress
+    fields: dict[str, Any] = {
+        "cluster": "one",
+        "target": "Istio 1.30.2",
+        "phase": Phase.RESTARTING,
+        "needs_attention": None,
+        "next_step": None,
+        "started_at": NOW,
+        "ended_at": None,
+        "result": None,
+        "workloads": WorkloadCounts(planned=5, restarted=2, current=1, remediation=1, left=1),
+        "wave": WaveProgress(1, 3, "to 30%"),
+        "items": ItemCounts(1, {"PodPending": 1}),
+    }
+    return Progress(**(fields | changes))
+
+
+def test_status_has_the_contracts_fields() -> None:
+    assert status_document(_progress(), "upgrade:one", "run") == {
+        "cluster": "one",
+        "workflowId": "upgrade:one",
+        "runId": "run",
+        "target": "Istio 1.30.2",
+        "phase": "restarting",
+        "needsAttention": None,
+        "nextStep": None,
+        "startedAt": "2026-03-01T12:00:00Z",
+        "endedAt": None,
+        "result": None,
+        "workloads": {"planned": 5, "restarted": 2, "current": 1, "remediation": 1, "left": 1},
+        "wave": {"number": 1, "of": 3, "name": "to 30%"},
+        "items": {"open": 1, "byReason": {"PodPending": 1}},
+    }
+
+
+def test_status_table_tells_what_an_operator_must_do() -> None:
+    waiting = _progress(phase=Phase.PAUSED, needs_attention="The gate is shut.", next_step="kyma-upgrade resume")
+
+    told = status_table(status_document(waiting, "upgrade:one", "run"), "http://ui/x")
+
+    assert "The gate is shut." in told
+    assert "kyma-upgrade resume" in told
+    assert "http://ui/x" in told
+
+
+def test_item_has_the_contracts_fields() -> None:
+    seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
+    advice = advise(Reason.POD_PENDING, "shop", "Deployment", "cart", ("cart-1",))
+
+    assert item_document(view_of("one", seen, ItemState.OPEN, NOW)) == {
+        "id": "remediation:one:shop:Deployment:cart",
+        "cluster": "one",
+        "namespace": "shop",
+        "kind": "Deployment",
+        "name": "cart",
+        "reason": "PodPending",
+        "detail": "no node fits",
+        "state": "open",
+        "since": "2026-03-01T12:00:00Z",
+        "pods": ["cart-1"],
+        "nextStep": advice.next_step,
+        "commands": list(advice.commands),
+        "attempts": 0,
+        "until": None,
+    }

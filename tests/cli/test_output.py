@@ -1,0 +1,53 @@
+import json
+
+import pytest
+import yaml
+
+from cli.output import clipped, emit, fitted, shortened, width
+
+
+@pytest.mark.parametrize("output", [None, "json"])
+def test_document_is_json_where_nobody_watches(capsys: pytest.CaptureFixture[str], output: str | None) -> None:
+    emit({"größe": 1}, output, lambda: "table")
+
+    assert json.loads(capsys.readouterr().out) == {"größe": 1}
+
+
+def test_document_as_yaml_keeps_its_order(capsys: pytest.CaptureFixture[str]) -> None:
+    emit({"b": 1, "a": None}, "yaml", lambda: "table")
+
+    told = capsys.readouterr().out
+    assert yaml.safe_load(told) == {"b": 1, "a": None}
+    assert told.startswith("b:")
+
+
+def test_table_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
+    emit({}, "table", lambda: "the table")
+
+    assert capsys.readouterr().out == "the table\n"
+
+
+def test_table_is_no_wider_than_asked_for_and_the_widest_column_gives() -> None:
+    rows = [["shop", "Deployment/" + "x" * 100, "stale"], ["odd", "Pod/y", "current"]]
+
+    lines = fitted(["NAMESPACE", "WORKLOAD", "CLASS"], rows, 40).splitlines()
+
+    assert max(len(line) for line in lines) <= 40
+    assert lines[0].split() == ["NAMESPACE", "WORKLOAD", "CLASS"]
+    assert lines[1].startswith("shop ")
+    assert lines[1].endswith("stale")
+
+
+def test_piped_table_is_made_for_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+    assert width() == 80
+
+
+@pytest.mark.parametrize(("text", "limit", "cut"), [("abcdef", 6, "abcdef"), ("abcdefgh", 5, "ab…gh"), ("abc", 1, "a")])
+def test_names_are_cut_in_their_middle(text: str, limit: int, cut: str) -> None:
+    assert shortened(text, limit) == cut
+
+
+def test_sentences_are_cut_at_their_end() -> None:
+    assert clipped("one two three", 8) == "one two…"

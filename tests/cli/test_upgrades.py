@@ -1,0 +1,300 @@
+"""Commands against a real Temporal, with stand-ins for the workflows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from typing import cast
+
+import pytest
+from temporalio.client import Client, WorkflowUpdateFailedError
+from temporalio.common import WorkflowIDConflictPolicy
+
+from activities.control_plane import ResolvedTarget
+from activities.edge import Served
+from activities.kube.client import Cluster
+from activities.remediation import ItemInput
+from cli import waiting
+from cli.failures import CONFLICT, DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, USAGE, failure_of
+from cli.queue import ItemFilter, find_items
+from cli.queue import _show as show
+from cli.start import Wish, _attach, _Running
+from cli.status import _status as status
+from cli.status import _wait as wait
+from cli.steer import _steer as steer
+from cli.upgrade import find_upgrade
+from cli.waiting import Patience
+from mesh.causes import Reason
+from mesh.cluster import TASK_QUEUE, ClusterRef, item_id, upgrade_id
+from mesh.errors import ConflictError, RefusedError, UnreachableError
+from mesh.items import ItemState, Sighting, view_of
+from mesh.kyma import Target
+from mesh.policy import Policy
+from tests.cli.fakes import START
+from worker.settings import Settings
+from workflows.model import UpgradeInput
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_POLL_SECONDS", 0.05)
+
+
+def _resolved(to: str) -> ResolvedTarget:
+    return ResolvedTarget(Target("fast", "1.30.0", to), "1.29.3", already=False)
+
+
+async def _start(client: Client, ref: ClusterRef, to: str, key: str | None = None) -> str:
+    served = Served(cast("Cluster", None), ref)
+    return await _attach(client, served, _resolved(to), Policy(), Wish(to, "me", key=key))
+
+
+@pytest.mark.usefixtures("at_work")
+@pytest.mark.parametrize(
+    ("to", "code", "result"),
+    [
+        ("done", DONE, "done"),
+        ("items", ITEMS_OPEN, "done-with-items"),
+        ("fails", FAILED, "failed"),
+        ("refused", USAGE, "failed"),
+    ],
+)
+async def test_wait_ends_with_the_upgrades_own_code(
+    client: Client,
+    ref: ClusterRef,
+    settings: Settings,
+    capsys: pytest.CaptureFixture[str],
+    to: str,
+    code: int,
+    result: str,
+) -> None:
+    await client.start_workflow("Upgrade", UpgradeInput(ref, to), id=upgrade_id(ref.name), task_queue=TASK_QUEUE)
+
+    assert await wait(settings, ref.name, "json", Patience()) == code
+
+    printed = capsys.readouterr()
+    document = json.loads(printed.out)
+    assert (document["result"], document["workflowId"]) == (result, upgrade_id(ref.name))
+    assert ("That cannot be." in printed.err) is (result == "failed")
+    assert await status(settings, "json") == DONE
+
+
+async def test_status_without_an_upgrade_ends_with_1(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    assert await status(settings, "json") == FAILED
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "There is no upgrade" in printed.err
+
+
+async def test_wait_without_an_upgrade_is_refused(settings: Settings, ref: ClusterRef) -> None:
+    with pytest.raises(RefusedError, match="no upgrade"):
+        await wait(settings, ref.name, None, Patience())
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_second_start_attaches_to_the_same_target(client: Client, ref: ClusterRef) -> None:
+    first = await _start(client, ref, "1.30.2")
+    second = await _start(client, ref, "1.30.2")
+
+    assert second == first
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_second_start_with_another_target_ends_with_6(client: Client, ref: ClusterRef) -> None:
+    await _start(client, ref, "1.30.2")
+
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await _start(client, ref, "1.31.0")
+
+    failure = failure_of(refused.value)
+    assert (failure.code, failure.message) == (CONFLICT, "An upgrade to 1.30.2 is under way.")
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_start_after_the_end_is_a_new_upgrade(client: Client, ref: ClusterRef) -> None:
+    first = await _start(client, ref, "done")
+    await client.get_workflow_handle(upgrade_id(ref.name)).result()
+
+    assert await _start(client, ref, "done") != first
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_key_is_known_again_also_after_the_end(client: Client, ref: ClusterRef) -> None:
+    run_id = await _start(client, ref, "done", key="pipeline-7")
+    await client.get_workflow_handle(upgrade_id(ref.name)).result()
+
+    before = await _Running.find(client, ref.name)
+
+    assert before.is_same("pipeline-7")
+    assert not before.is_same("pipeline-8")
+    assert not before.is_same(None)
+    assert before.run_id == run_id
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_what_runs_is_refused_before_anything_is_asked(client: Client, ref: ClusterRef) -> None:
+    await _start(client, ref, "1.30.2")
+    before = await _Running.find(client, ref.name)
+
+    before.refuse_another(ref.uid, _resolved("1.30.2"), Wish("1.30.2", "me"))
+    with pytest.raises(ConflictError, match=r"Istio 1\.30\.2 is under way"):
+        before.refuse_another(ref.uid, _resolved("1.31.0"), Wish("1.31.0", "me"))
+    with pytest.raises(ConflictError, match="another cluster"):
+        before.refuse_another("another uid", _resolved("1.30.2"), Wish("1.30.2", "me"))
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_pause_makes_wait_end_with_4_and_resume_is_refused_twice(
+    client: Client, ref: ClusterRef, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await _start(client, ref, "1.30.2")
+
+    assert await steer(settings, "pause", "me", "to look", "json") == DONE
+    assert json.loads(capsys.readouterr().out)["needsAttention"] == "paused by me: to look"
+    assert await wait(settings, ref.name, "json", Patience()) == NEEDS_OPERATOR
+    assert "It waits for an operator: paused by me: to look" in capsys.readouterr().err
+    assert await steer(settings, "resume", "me", "", "json") == DONE
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await steer(settings, "resume", "me", "", "json")
+
+    assert failure_of(refused.value).code == USAGE
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_wait_to_the_end_stays_through_a_pause(client: Client, ref: ClusterRef, settings: Settings) -> None:
+    await _start(client, ref, "1.30.2")
+    await steer(settings, "pause", "me", "", None)
+
+    waits = asyncio.create_task(wait(settings, ref.name, "json", Patience(through_pauses=True)))
+    await asyncio.sleep(0.5)
+    assert not waits.done()
+    await steer(settings, "abort", "me", "enough", None)
+
+    assert await waits == FAILED
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_timeout_ends_with_5_and_says_how_to_attach_again(
+    client: Client, ref: ClusterRef, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await _start(client, ref, "1.30.2")
+
+    assert await wait(settings, ref.name, "json", Patience(seconds=0.2)) == TIMED_OUT
+    assert f"kyma-upgrade wait --cluster {ref.name}" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_wait_says_one_line_per_change(
+    client: Client, ref: ClusterRef, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await _start(client, ref, "1.30.2")
+
+    await wait(settings, ref.name, "json", Patience(seconds=0.5))
+
+    assert len([line for line in capsys.readouterr().err.splitlines() if "restarting" in line]) == 1
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_ended_from_outside_is_a_failure(client: Client, ref: ClusterRef, settings: Settings) -> None:
+    await _start(client, ref, "1.30.2")
+    await client.get_workflow_handle(upgrade_id(ref.name)).terminate("by hand")
+
+    assert await wait(settings, ref.name, "json", Patience()) == FAILED
+
+
+async def test_steering_what_does_not_run_is_refused(settings: Settings) -> None:
+    with pytest.raises(RefusedError, match=r"No upgrade of cluster cluster-\d+ is running"):
+        await steer(settings, "pause", "me", "", None)
+
+
+async def test_without_a_worker_status_tells_what_temporal_keeps(
+    client: Client, ref: ClusterRef, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.start._ATTACH_SECONDS", 1.0)
+    monkeypatch.setattr("cli.steer._ANSWER_WITHIN", timedelta(seconds=1))
+    monkeypatch.setattr("cli.upgrade._QUERY_SECONDS", timedelta(seconds=1))
+    await _start(client, ref, "1.30.2")
+
+    found = await find_upgrade(client, ref.name)
+
+    assert found is not None
+    assert found.running
+    assert found.document["phase"] == "preflight"
+    assert found.document["live"] is False
+    assert found.document["workloads"]["planned"] is None
+    with pytest.raises(UnreachableError, match="No worker answers"):
+        await steer(settings, "pause", "me", "", None)
+
+
+async def _open_item(client: Client, ref: ClusterRef, namespace: str, name: str, reason: Reason) -> None:
+    seen = Sighting(namespace, "Deployment", name, reason, "why", (f"{name}-1",), 1)
+    await client.start_workflow(
+        "RemediationItem",
+        ItemInput(ref, *seen.key),
+        id=item_id(ref.name, *seen.key),
+        task_queue=TASK_QUEUE,
+        start_signal="seen",
+        start_signal_args=[seen],
+        memo={"item": view_of(ref.name, seen, ItemState.OPEN, START)},
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+    )
+
+
+async def test_queue_is_read_without_a_worker_and_filtered(client: Client, ref: ClusterRef) -> None:
+    await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
+    await _open_item(client, ref, "shop", "pay", Reason.CRASH_LOOPING)
+    await _open_item(client, ref, "odd", "vision", Reason.POD_PENDING)
+    neighbour = ClusterRef(f"{ref.name}-b", "uid")
+    await _open_item(client, neighbour, "shop", "cart", Reason.POD_PENDING)
+
+    assert await _names(client, ref, ItemFilter(), of=3) == {"cart", "pay", "vision"}
+    assert await _names(client, ref, ItemFilter(reason="PodPending"), of=2) == {"cart", "vision"}
+    assert await _names(client, ref, ItemFilter(namespaces=("odd",)), of=1) == {"vision"}
+    assert await _names(client, ref, ItemFilter(state="resolved"), of=0) == set()
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_closed_item_leaves_the_list_and_is_found_by_its_state(client: Client, ref: ClusterRef) -> None:
+    await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
+    handle = client.get_workflow_handle(item_id(ref.name, "shop", "Deployment", "cart"))
+    await handle.signal("seen", Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "settled", (), 0))
+    await handle.result()
+
+    assert await _names(client, ref, ItemFilter(state="resolved"), of=1) == {"cart"}
+    assert await _names(client, ref, ItemFilter(), of=0) == set()
+
+
+async def test_item_that_was_ended_from_outside_is_not_open(client: Client, ref: ClusterRef) -> None:
+    await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
+    await client.get_workflow_handle(item_id(ref.name, "shop", "Deployment", "cart")).terminate("by hand")
+
+    assert await _names(client, ref, ItemFilter(), of=0) == set()
+
+
+@pytest.mark.parametrize("text", ["shop/Deployment/cart", "remediation:{cluster}:shop:Deployment:cart"])
+async def test_item_is_shown_by_its_id_and_by_its_short_name(
+    client: Client, ref: ClusterRef, settings: Settings, capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
+
+    assert await show(settings, text.format(cluster=ref.name), "json") == DONE
+    assert json.loads(capsys.readouterr().out)["pods"] == ["cart-1"]
+
+
+@pytest.mark.parametrize("text", ["cart", "shop/Deployment/other"])
+async def test_item_that_is_not_there_is_refused(settings: Settings, text: str) -> None:
+    with pytest.raises(RefusedError, match="item"):
+        await show(settings, text, None)
+
+
+async def _names(client: Client, ref: ClusterRef, wanted: ItemFilter, of: int) -> set[str]:
+    """What Temporal's lists show is a moment late."""
+    found: set[str] = set()
+    for _ in range(50):
+        found = {one.name for one in await find_items(client, ref.name, wanted)}
+        if len(found) == of:
+            break
+        await asyncio.sleep(0.1)
+    return found

@@ -1,0 +1,24 @@
+"""A Temporal dev server: search attributes are what it and the time-skipping server differ in."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+
+@pytest_asyncio.fixture(scope="session")
+async def bare_temporal() -> AsyncIterator[Client]:
+    """A server that knows none of our search attributes."""
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
+        data_converter=pydantic_data_converter,
+        dev_server_log_level="error",
+    )
+    async with environment:
+        yield environment.client

@@ -1,0 +1,62 @@
+import importlib
+import inspect
+import pkgutil
+from typing import Any, cast
+
+import pytest
+from temporalio import activity
+
+import activities
+from activities.edge import Served
+from activities.kube.client import Cluster
+from mesh.cluster import ClusterRef
+from mesh.errors import RefusedError
+from worker.compose import compose_activities, name_of
+from worker.settings import ClusterSettings
+
+
+class _Unused:
+    context = ""
+
+
+def _served() -> Served:
+    return Served(cast("Cluster", _Unused()), ClusterRef("one", "uid"))
+
+
+def _declared() -> set[str]:
+    found = set()
+    for module in pkgutil.iter_modules(activities.__path__, "activities."):
+        for _, part in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
+            for _, method in inspect.getmembers(part, inspect.isfunction):
+                name = activity._Definition.from_callable(method)
+                if name is not None and name.name:
+                    found.add(name.name)
+    return found
+
+
+def test_every_activity_is_served() -> None:
+    client: Any = object()
+    served = {
+        definition.name
+        for one in compose_activities(_served(), client)
+        if (definition := activity._Definition.from_callable(one)) is not None
+    }
+
+    assert served == _declared()
+
+
+@pytest.mark.parametrize(
+    ("configured", "context", "name"),
+    [(None, "Kyma_Prod/EU", "kyma-prod-eu"), ("shop", "other", "shop"), ("Shop", "", "shop")],
+)
+def test_cluster_is_named_as_configured_else_by_its_context(configured: str | None, context: str, name: str) -> None:
+    cluster: Any = type("_Cluster", (), {"context": context})()
+
+    assert name_of(cluster, ClusterSettings(cluster=configured)) == name
+
+
+def test_cluster_without_a_name_is_refused() -> None:
+    with pytest.raises(RefusedError) as refused:
+        name_of(_served().cluster, ClusterSettings())
+
+    assert "--cluster" in refused.value.remedy

@@ -1,0 +1,125 @@
+"""The one place where a worker's parts are put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.control_plane import ControlPlaneActivities
+from activities.edge import Served
+from activities.gates import GateActivities
+from activities.hold import HoldActivities
+from activities.kube.client import Cluster
+from activities.kube.client import connect as connect_cluster
+from activities.kube.reading import read_uid
+from activities.remediation import RemediationActivities
+from activities.restarts import RestartActivities
+from activities.survey import SurveyActivities
+from mesh.cluster import TASK_QUEUE, ClusterRef, cluster_name
+from mesh.errors import RefusedError, UnreachableError
+from worker.settings import ClusterSettings, WorkerSettings
+from workflows.registry import ALL_WORKFLOWS
+
+#: Seconds until a cluster that does not answer counts as not reachable: a person waits for this.
+_FIRST_ANSWER = 15.0
+#: What workflow code shares with the process instead of importing it anew in each run's sandbox: pure or typed parts.
+_PASSED_THROUGH = ("mesh", "activities", "pydantic", "pydantic_core", "msgspec", "yaml", "annotated_types")
+_HEARTBEATS = timedelta(seconds=5)
+
+
+@asynccontextmanager
+async def compose_cluster(settings: ClusterSettings) -> AsyncIterator[Served]:
+    """The connection to the cluster, and the name and UID that bind it."""
+    cluster = await connect_cluster(_kubeconfig(settings), settings.context)
+    async with cluster:
+        yield Served(cluster, ClusterRef(name_of(cluster, settings), await _first_uid(cluster)))
+
+
+def _kubeconfig(settings: ClusterSettings) -> str | None:
+    if settings.kubeconfig is not None and not Path(settings.kubeconfig).expanduser().is_file():
+        raise RefusedError(f"There is no kubeconfig {settings.kubeconfig}.", "Check --kubeconfig.")
+    return settings.kubeconfig
+
+
+def name_of(cluster: Cluster, settings: ClusterSettings) -> str:
+    """The cluster's name in workflow ids: as configured, else the context's."""
+    text = settings.cluster or cluster.context
+    if not text:
+        raise RefusedError(
+            "This cluster has no name: there is no kubeconfig context here.",
+            "Name it with --cluster or KYMA_UPGRADE_CLUSTER.",
+        )
+    return cluster_name(text)
+
+
+async def _first_uid(cluster: Cluster) -> str:
+    try:
+        async with asyncio.timeout(_FIRST_ANSWER):
+            return await read_uid(cluster)
+    except TimeoutError as error:
+        raise UnreachableError(
+            f"The cluster at {cluster.host} does not answer.", "Check the kubeconfig and the network."
+        ) from error
+
+
+def compose_activities(served: Served, client: Client) -> Sequence[Callable[..., Any]]:
+    """Every activity, built with what it depends on."""
+    control_plane = ControlPlaneActivities(served)
+    hold = HoldActivities(served)
+    gates = GateActivities(served)
+    survey = SurveyActivities(served)
+    restarts = RestartActivities(served)
+    remediation = RemediationActivities(served, client, TASK_QUEUE)
+    return (
+        control_plane.resolve_target,
+        control_plane.apply_target,
+        control_plane.await_control_plane,
+        hold.renew_hold,
+        hold.await_hold,
+        hold.release_hold,
+        gates.check_gate,
+        survey.survey_cluster,
+        survey.wave_members,
+        restarts.restart_workload,
+        remediation.open_items,
+        remediation.show_warning,
+        remediation.clear_warning,
+        remediation.track_item,
+        remediation.recheck_item,
+        remediation.watch_cluster,
+    )
+
+
+def compose_runner() -> SandboxedWorkflowRunner:
+    """The sandbox that workflows run and are replayed in."""
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
+
+
+def compose_workers(client: Client, served: Served, settings: WorkerSettings) -> tuple[Worker, Worker]:
+    """Two workers in one process: workflows on the shared queue, activities on the cluster's own."""
+    grace = timedelta(seconds=settings.grace)
+    workflows = Worker(
+        client,
+        task_queue=TASK_QUEUE,
+        workflows=ALL_WORKFLOWS,
+        workflow_runner=compose_runner(),
+        graceful_shutdown_timeout=grace,
+    )
+    activities = Worker(
+        client,
+        task_queue=served.ref.activity_queue,
+        activities=compose_activities(served, client),
+        max_concurrent_activities=settings.concurrency,
+        # A killed worker is noticed by missing heartbeats, so they must not be throttled to the default half minute.
+        max_heartbeat_throttle_interval=_HEARTBEATS,
+        graceful_shutdown_timeout=grace,
+    )
+    return workflows, activities

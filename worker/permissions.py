@@ -1,0 +1,75 @@
+"""Every right that a worker needs in its cluster, and what for. One list for the doctor and for deploy/rbac.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mesh.cluster import HOME, PROBE
+
+_KYMA = "kyma-system"
+_ISTIO = "istio-system"
+HOLD_POLICY = "kyma-upgrade-hold"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Permission:
+    """One verb on one resource; `namespace` None means in all of them, `name` None any name."""
+
+    verb: str
+    resource: str
+    group: str = ""
+    namespace: str | None = None
+    name: str | None = None
+
+    def words(self) -> str:
+        """For people: `list pods`, `patch kymas/default in kyma-system`."""
+        what = f"{self.resource}/{self.name}" if self.name else self.resource
+        return f"{self.verb} {what}" + (f" in {self.namespace}" if self.namespace else "")
+
+
+def _each(
+    verbs: str, resources: str, group: str = "", namespace: str | None = None, name: str | None = None
+) -> tuple[Permission, ...]:
+    return tuple(
+        Permission(verb, resource, group, namespace, name) for resource in resources.split() for verb in verbs.split()
+    )
+
+
+_ADMISSION = "admissionregistration.k8s.io"
+_OPERATOR = "operator.kyma-project.io"
+_LEASES = "coordination.k8s.io"
+
+PERMISSIONS: tuple[Permission, ...] = (
+    # The survey, and the watch for remediation items.
+    *_each("get list", "namespaces"),
+    *_each("list watch", "pods"),
+    *_each("get list", "replicationcontrollers"),
+    *_each("get list watch", "deployments statefulsets daemonsets", "apps"),
+    *_each("get list", "replicasets", "apps"),
+    *_each("list watch", "jobs", "batch"),
+    *_each("list", "cronjobs", "batch"),
+    *_each("list", "poddisruptionbudgets", "policy"),
+    *_each("list", "mutatingwebhookconfigurations", _ADMISSION),
+    *_each("list", "configmaps", namespace=_ISTIO),
+    *_each("get", "services", namespace=_ISTIO),
+    # Restarts, told as Events.
+    *_each("patch", "deployments statefulsets daemonsets", "apps"),
+    *_each("create", "pods/eviction"),
+    *_each("create", "events"),
+    # The warning on a remediation item's Pods.
+    *_each("patch", "pods"),
+    # The control plane.
+    *_each("get patch", "kymas", _OPERATOR, _KYMA, "default"),
+    *_each("get", "istios", _OPERATOR, _KYMA, "default"),
+    *_each("get", "modulereleasemetas", _OPERATOR, _KYMA, "istio"),
+    *_each("get", "moduletemplates", _OPERATOR, _KYMA),
+    # The hold and the lease.
+    *_each("get patch delete", "configmaps", namespace=HOME, name="hold"),
+    *_each("create", "configmaps", namespace=HOME),
+    *_each("get patch delete", "leases", _LEASES, HOME, "upgrade"),
+    *_each("create", "leases", _LEASES, HOME),
+    # The probe: dry-run Pods.
+    *_each("create", "pods", namespace=PROBE),
+    # The doctor itself.
+    *_each("get", "validatingadmissionpolicies validatingadmissionpolicybindings", _ADMISSION, None, HOLD_POLICY),
+)
