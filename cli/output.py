@@ -12,6 +12,7 @@ import click
 
 _GAP = 2
 _LEAST = 8
+_ENDLESS = 10_000
 
 
 def emit(document: Mapping[str, Any], output: str | None, table: Callable[[], str]) -> None:
@@ -33,8 +34,8 @@ def say(text: str) -> None:
 
 
 def width() -> int:
-    """Columns to fill: those of the terminal, 80 where there is none."""
-    return shutil.get_terminal_size((80, 24)).columns
+    """Columns to fill: those of the terminal. What reads a pipe or a file wants whole names, as from kubectl."""
+    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else _ENDLESS
 
 
 def fitted(headers: Sequence[str], rows: Sequence[Sequence[object]], columns: int | None = None) -> str:

@@ -31,6 +31,19 @@ CLASSES = (
 )
 
 
+#: kubectl's own short names.
+_SHORT = {
+    "Deployment": "deploy",
+    "StatefulSet": "sts",
+    "DaemonSet": "ds",
+    "ReplicaSet": "rs",
+    "ReplicationController": "rc",
+    "CronJob": "cj",
+    "Job": "job",
+    "Pod": "pod",
+}
+
+
 @click.command()
 @cluster_options
 @click.option("-n", "--in-namespace", "namespaces", multiple=True, metavar="NS", help="Read only this namespace.")
@@ -93,9 +106,11 @@ def scan_table(document: Mapping[str, Any]) -> str:
     rows = []
     for one in document["workloads"]:
         moves = proxy_text(one["proxies"], one["expectedProxy"])
-        then = one["reason"] or (one["action"] if one["action"] != "none" else "-")
-        rows.append([one["namespace"], f"{one['kind']}/{one['name']}", one["class"], one["pods"], moves, then])
-    table = fitted(["NAMESPACE", "WORKLOAD", "CLASS", "PODS", "PROXY", "NEXT"], rows) if rows else "No workloads."
+        then = one["reason"] or (one["action"] if one["action"] != "none" else "")
+        name = f"{one['namespace']}/{_SHORT.get(one['kind'], one['kind'])}/{one['name']}"
+        rows.append([one["class"], one["pods"], moves, f"{name}: {then}" if then else name])
+    # The names come last: they are the longest, and a line of 80 columns holds nearly all of them whole.
+    table = fitted(["CLASS", "PODS", "PROXY", "WORKLOAD"], rows) if rows else "No workloads."
     return "\n".join([*lines, "", table])
 
 

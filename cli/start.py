@@ -226,7 +226,7 @@ async def _attach(client: Client, served: Served, resolved: ResolvedTarget, poli
         async with asyncio.timeout(_ATTACH_SECONDS):
             await client.execute_update_with_start_workflow(
                 "attach",
-                AttachInput(wish.to, resolved.target),
+                AttachInput(wish.to, resolved.target, served.ref),
                 id=wish.key,
                 start_workflow_operation=start_operation,
                 result_type=Progress,

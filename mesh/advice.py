@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 
@@ -16,7 +17,9 @@ class Advice:
     commands: tuple[str, ...]
 
 
-_LOOK = "kubectl -n {namespace} describe {kind} {name}"
+_NOT_IN_KINDS = re.compile(r"[^a-z0-9.-]")
+
+_LOOK = "kubectl -n {namespace} describe {kind}/{name}"
 _ROLL = "kubectl -n {namespace} rollout restart {kind}/{name}"
 
 _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
@@ -26,8 +29,8 @@ _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
             "controller. The item closes when the Pod runs the expected proxy or is gone."
         ),
         (
-            "kubectl -n {namespace} get pod {name} -o yaml > {name}.yaml",
-            "kubectl -n {namespace} delete pod {name}",
+            "kubectl -n {namespace} get pod/{name} -o yaml > {name}.yaml",
+            "kubectl -n {namespace} delete pod/{name}",
             "kubectl -n {namespace} create -f {name}.yaml",
         ),
     ),
@@ -69,7 +72,7 @@ _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
             "Which proxy it ought to run cannot be told, because the injector did not answer for it. Check istiod, "
             "then survey again."
         ),
-        ("kubectl -n istio-system get pods -l app=istiod", "kyma-upgrade doctor"),
+        ("kubectl -n istio-system get pods -l app=istiod", "kyma-upgrade doctor", _LOOK),
     ),
     Reason.SIDECAR_MISSING: (
         (
@@ -133,7 +136,7 @@ _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
             "Another manager took the restart off the template again. Tell it to leave the annotation "
             "kubectl.kubernetes.io/restartedAt alone, then restart it."
         ),
-        ("kubectl -n {namespace} get {kind} {name} -o yaml --show-managed-fields", _ROLL),
+        ("kubectl -n {namespace} get {kind}/{name} -o yaml --show-managed-fields", _ROLL),
     ),
 }
 
@@ -144,11 +147,15 @@ _ELSE = (
 
 
 def advise(reason: Reason | None, namespace: str, kind: str, name: str, pods: tuple[str, ...]) -> Advice:
-    """The advice for one workload; names are quoted for a shell."""
+    """The advice for one workload; names are quoted for a shell.
+
+    Kinds and names of owners are what anybody wrote into a reference: nothing of them may become a command or, at
+    the start of a word, an option.
+    """
     paragraph, commands = _TABLE.get(reason, _ELSE) if reason else _ELSE
     values = {
         "namespace": shlex.quote(namespace),
-        "kind": kind.partition(".")[0].lower(),
+        "kind": _NOT_IN_KINDS.sub("", kind.lower()).lstrip("-.") or "workload",
         "name": shlex.quote(name),
         "pod": shlex.quote(pods[0]) if pods else "POD",
     }

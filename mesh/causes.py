@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from mesh.objects import ContainerStatus, DisruptionBudget, Pod
+from mesh.objects import Condition, ContainerStatus, DisruptionBudget, Pod
 from mesh.owners import Owner
 from mesh.rollout import EVICTABLE_KINDS, RESTARTABLE_KINDS, may_take, rollout
 from mesh.text import brief
@@ -82,13 +82,14 @@ def cause_of_pods(pods: Iterable[Pod], now: datetime) -> Cause | None:
 
 
 def cause_of_pod(pod: Pod, now: datetime) -> Cause | None:
-    """What is wrong with one Pod, None when it is Ready."""
+    """What is wrong with one Pod, None when it is Ready or on its way out."""
     deleted = pod.metadata.deletion_timestamp
     ready = pod.condition("Ready")
     statuses = (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ()))
-    if deleted is not None and now - deleted > STUCK_AFTER:
-        cause: Cause | None = (Reason.STUCK_TERMINATING, _named(pod, f"should be gone since {deleted:%Y-%m-%dT%H:%MZ}"))
-    elif pod.status.phase == "Unknown" or (ready is not None and ready.status == "Unknown"):
+    if deleted is not None:
+        stuck = (Reason.STUCK_TERMINATING, _named(pod, f"should be gone since {deleted:%Y-%m-%dT%H:%MZ}"))
+        cause: Cause | None = stuck if now - deleted > STUCK_AFTER else None
+    elif _unknown(pod, ready):
         said = pod.status.message or pod.status.reason or (ready.message if ready else "") or "its node does not report"
         cause = (Reason.POD_UNKNOWN, _named(pod, f"Unknown: {said}"))
     elif pod.status.phase == "Pending":
@@ -118,11 +119,16 @@ def cause_of_moment(owner: Owner, pods: Sequence[Pod], budgets: Iterable[Disrupt
         selector = budget.spec.selector
         selects = selector is not None and any(selector.matches(pod.metadata.labels or {}) for pod in pods)
         status = budget.status
-        if selects and status.expected_pods - taken < status.desired_healthy and taken:
+        if selects and taken and max(0, status.expected_pods - taken) < status.desired_healthy:
             name = budget.metadata.name
             told = f"PodDisruptionBudget {name} wants {status.desired_healthy} of {status.expected_pods} Pods healthy"
             return (Reason.DISRUPTION_BUDGET, brief(f"{told}; the rollout takes {taken} at a time"))
     return None
+
+
+def _unknown(pod: Pod, ready: Condition | None) -> bool:
+    unsure = ready is not None and ready.status == "Unknown"
+    return pod.status.phase == "Unknown" or pod.status.reason == "NodeLost" or unsure
 
 
 def _named(pod: Pod, text: str) -> str:

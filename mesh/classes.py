@@ -99,7 +99,7 @@ def _class(pod: Pod, owner: Owner, decision: Decision, expected: Expected, revis
     live = live_proxy(pod)
     if pod.metadata.deletion_timestamp is not None:
         found = PodClass.TERMINATING
-    elif _finished(pod, owner):
+    elif finished(pod, owner):
         found = PodClass.FINISHED
     elif pod.metadata.annotation(_REDIRECTION) == "enabled":
         found = PodClass.AMBIENT
@@ -109,7 +109,7 @@ def _class(pod: Pod, owner: Owner, decision: Decision, expected: Expected, revis
         found = PodClass.GATEWAY
     elif not decision.injected:
         found = PodClass.ORPHANED
-    elif live == pod.metadata.annotation(PROXY_IMAGE) and not _same_version(live, revision_image):
+    elif live == owner.template.metadata.annotation(PROXY_IMAGE) and not _same_version(live, revision_image):
         found = PodClass.PINNED
     elif expected.image is None:
         found = PodClass.UNKNOWN
@@ -118,7 +118,8 @@ def _class(pod: Pod, owner: Owner, decision: Decision, expected: Expected, revis
     return found
 
 
-def _finished(pod: Pod, owner: Owner) -> bool:
+def finished(pod: Pod, owner: Owner) -> bool:
+    """Whether it has ended and nothing waits for another in its place."""
     if pod.status.phase == "Succeeded":
         return True
     if pod.status.phase != "Failed" or owner.direct is None:

@@ -25,5 +25,6 @@ def parse_image(reference: str) -> Image:
     """Splits any image reference; the tag is what follows the last `:` after the last `/`."""
     name, _, digest = reference.partition("@")
     head, slash, last = name.rpartition("/")
-    last, _, tag = last.partition(":")
+    before, colon, after = last.rpartition(":")
+    last, tag = (before, after) if colon else (last, "")
     return Image(repository=head + slash + last, tag=tag, digest=digest)

@@ -8,6 +8,7 @@ of the revision's ConfigMap `istio-sidecar-injector[-<revision>]`.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -27,6 +28,7 @@ IGNORED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease",
 #: Annotations that change which image the injector writes; the computed fallback does not cover them.
 _SHAPING_ANNOTATIONS = ("sidecar.istio.io/proxyImage", "sidecar.istio.io/proxyImageType", "proxy.istio.io/config")
 _TEMPLATES = "inject.istio.io/templates"
+_IMAGE_TYPE = re.compile(r"-(distroless|debug)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,7 @@ def injector_config(config_map: ConfigMap) -> InjectorConfig:
 
 
 def _plain_image(values: Mapping[str, object]) -> str | None:
-    """The image of a template without wishes: istio/istio, pkg/kube/inject/webhook.go, ProxyImage."""
+    """The image of a template without wishes: istio/istio, pkg/kube/inject/inject.go, ProxyImage."""
     proxy = values.get("proxy")
     name = str(proxy.get("image") or "proxyv2") if isinstance(proxy, Mapping) else "proxyv2"
     if "/" in name:
@@ -126,9 +128,10 @@ def _plain_image(values: Mapping[str, object]) -> str | None:
     hub, tag, variant = str(values.get("hub") or ""), str(values.get("tag") or ""), str(values.get("variant") or "")
     if not hub or not tag:
         return None
-    # A tag that already ends in its variant does not get it twice.
-    suffix = f"-{variant}" if variant and variant != "default" and not tag.endswith(f"-{variant}") else ""
-    return f"{hub}/{name}:{tag}{suffix}"
+    if variant:
+        # A variant takes the place of the type that the tag ends in: inject.go, updateImageTypeIfPresent.
+        tag = _IMAGE_TYPE.sub("", tag) + ("" if variant == "default" else f"-{variant}")
+    return f"{hub}/{name}:{tag}"
 
 
 def decide(injector: Injector, namespace: str, namespace_labels: Mapping[str, str], template: PodTemplate) -> Decision:
@@ -197,7 +200,7 @@ def computed_image(injector: Injector, decision: Decision, template: PodTemplate
         return None
     pin = annotations.get(PROXY_IMAGE)
     if pin is not None:
-        # Used verbatim only if it names a repository: pkg/kube/inject/webhook.go, ProxyImage.
+        # Used verbatim only if it names a repository: istio-discovery/files/injection-template.yaml.
         return pin if "/" in pin else None
     if any(name in annotations for name in _SHAPING_ANNOTATIONS):
         return None

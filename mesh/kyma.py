@@ -268,7 +268,10 @@ def carried_by_table(module_version: str) -> Version | None:
 
 
 def resolve(to: str, catalogue: Catalogue) -> Target:
-    """A channel, module version or Istio version as a Target; RefusedError names what can be reached instead."""
+    """A channel, module version or Istio version as a Target; RefusedError names what can be reached instead.
+
+    Of versions that are both, the module's is meant; of several channels that fit, the one in force.
+    """
     if catalogue.kyma.module is None:
         raise RefusedError(
             "The Kyma CR kyma-system/default has no module istio.", "Add the module first, or use --driver external."
@@ -276,12 +279,13 @@ def resolve(to: str, catalogue: Catalogue) -> Target:
     if to == CURRENT:
         version = catalogue.kyma.module_status.version
         return Target(catalogue.kyma.channel, version, _text(catalogue.istio.installed))
-    for channel, version in _channels(catalogue):
-        carried = catalogue.carried(version)
-        named = parse_version(to)
-        if to in (channel, version) or (named is not None and carried == named):
-            template = catalogue.templates.get(version)
-            return Target(channel, version, _text(carried), bool(template and template.spec.requires_downtime))
+    named = parse_version(to)
+    known = [(channel, version, catalogue.carried(version)) for channel, version in _channels(catalogue)]
+    exact = [one for one in known if to in one[:2]]
+    carrying = [one for one in known if named is not None and one[2] == named]
+    for channel, version, carried in [*exact, *carrying][:1]:
+        template = catalogue.templates.get(version)
+        return Target(channel, version, _text(carried), bool(template and template.spec.requires_downtime))
     raise RefusedError(f"{to!r} is no channel, module version or Istio version of this cluster.", reachable(catalogue))
 
 

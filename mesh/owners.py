@@ -48,24 +48,35 @@ def kind_of(reference: OwnerReference) -> str:
 
 
 def top_owner(pod: Pod, owners: Mapping[str, Workload]) -> Owner:
-    """Follows controller references upwards. `owners` holds every workload that was read, by UID."""
+    """Follows controller references upwards. `owners` holds every workload that was read, by UID.
+
+    Anybody may write references: one into another namespace means nothing (as for Kubernetes' garbage collector), and
+    owners that own each other end the way up.
+    """
     namespace = pod.metadata.namespace
     reference = pod.metadata.controller()
     if reference is None:
         return Owner("Pod", namespace, pod.metadata.name, None, uninjected(pod))
-    direct = owners.get(reference.uid)
+    direct = _owner(reference, namespace, owners)
     template = None
+    seen: set[str] = set()
     while True:
-        workload = owners.get(reference.uid)
+        workload = _owner(reference, namespace, owners)
         if workload is None:
             kind, known = kind_of(reference), template or uninjected(pod)
             return Owner(kind, namespace, reference.name, None, known, direct, gone=kind in READ_KINDS)
         template = workload.template or template
+        seen.add(reference.uid)
         above = workload.metadata.controller()
-        if above is None:
+        if above is None or above.uid in seen:
             known = template or uninjected(pod)
             return Owner(workload.kind, namespace, workload.metadata.name, workload, known, direct)
         reference = above
+
+
+def _owner(reference: OwnerReference, namespace: str, owners: Mapping[str, Workload]) -> Workload | None:
+    workload = owners.get(reference.uid)
+    return workload if workload is not None and workload.metadata.namespace == namespace else None
 
 
 def uninjected(pod: Pod) -> PodTemplate:
@@ -77,6 +88,7 @@ def uninjected(pod: Pod) -> PodTemplate:
         metadata=Metadata(
             name=pod.metadata.name,
             namespace=pod.metadata.namespace,
+            uid=pod.metadata.uid,
             labels=pod.metadata.labels,
             annotations=annotations,
         ),

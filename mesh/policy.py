@@ -27,8 +27,17 @@ def _share(value: object) -> object:
     return float(match[1]) / 100 if match else value
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
-Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+# The schema tells an editor what is written in the file, not what it becomes.
+_DurationText = Annotated[str, Field(pattern=r"^(\d+[smhd])+$")]
+_ShareText = Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*%$")]
+Duration = Annotated[
+    timedelta, Field(ge=timedelta(0)), BeforeValidator(parse_duration, json_schema_input_type=_DurationText)
+]
+Share = Annotated[
+    float,
+    Field(ge=0, le=1),
+    BeforeValidator(_share, json_schema_input_type=_ShareText | Annotated[float, Field(ge=0, le=1)]),
+]
 
 
 class _Part(BaseModel):
@@ -95,11 +104,14 @@ class Policy(_Part):
 def load_policy(text: str, source: str) -> Policy:
     """Reads a policy file; RefusedError names the field and what is wrong with it."""
     try:
-        return Policy.model_validate(yaml.safe_load(text) or {})
-    except yaml.YAMLError as error:
+        fields = yaml.safe_load(text) or {}
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError: what looks like a date and is none.
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
         raise RefusedError(f"Policy {source}{line} is not YAML.", "Mend it and start again.") from error
+    try:
+        return Policy.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"

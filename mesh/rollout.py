@@ -93,14 +93,17 @@ def may_take(workload: Workload) -> int:
     strategy = spec.strategy or spec.update_strategy
     rolling = strategy.rolling_update if strategy else None
     if workload.kind == "Deployment":
+        # At most all of them: MaxUnavailable of the same package.
         if strategy is not None and strategy.type == "Recreate":
             return wanted
         unavailable = _share(rolling.max_unavailable if rolling else "25%", wanted, up=False)
         surge = _share(rolling.max_surge if rolling else "25%", wanted, up=True)
-        return max(unavailable, 1 if surge == 0 else 0)
+        return min(wanted, max(unavailable, 1 if surge == 0 else 0))
     if workload.kind == "DaemonSet" and rolling is not None and _share(rolling.max_surge, wanted, up=True) > 0:
         return 0
-    return max(1, _share(rolling.max_unavailable if rolling else None, wanted, up=True))
+    # Percentages round up for DaemonSets (UnavailableCount) and down for StatefulSets (getStatefulSetMaxUnavailable).
+    unavailable = _share(rolling.max_unavailable if rolling else None, wanted, up=workload.kind == "DaemonSet")
+    return min(wanted, max(1, unavailable))
 
 
 def _share(value: int | str | None, whole: int, *, up: bool) -> int:

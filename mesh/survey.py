@@ -12,8 +12,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from mesh.causes import Cause, Reason, cause_of_moment, cause_of_owner, cause_of_pods
-from mesh.classes import NO_PROXY, WORKLOAD_ORDER, Expected, PodClass, classify, excluded, live_proxy, made_by_injector
+from mesh.causes import Cause, Reason, cause_of_moment, cause_of_owner, cause_of_pod, cause_of_pods
+from mesh.classes import (
+    NO_PROXY,
+    WORKLOAD_ORDER,
+    Expected,
+    PodClass,
+    classify,
+    excluded,
+    finished,
+    live_proxy,
+    made_by_injector,
+)
 from mesh.injection import Decision, Injector, decide, template_key
 from mesh.objects import DisruptionBudget, Namespace, Pod, PodTemplate, Workload
 from mesh.owners import Owner, top_owner
@@ -198,7 +208,7 @@ def _record(
 ) -> Record:
     owner = group.owner
     klass = next(one for one in WORKLOAD_ORDER if one in by_class)
-    action, cause = _judge(group, klass, by_class, world, attempt)
+    action, cause = _judge(group, klass, by_class, expected, world, attempt)
     gateway_image = next((one.image for one in owner.template.spec.proxies()), None)
     shown = Expected(gateway_image, "template") if klass is PodClass.GATEWAY else expected
     namespace = world.namespaces.get(owner.namespace)
@@ -219,11 +229,17 @@ def _record(
         reason=cause[0] if cause else None,
         detail=cause[1] if cause else None,
         pod_names=tuple(sorted(pod.metadata.name for pod in by_class[klass])),
-        unready=sum(1 for pod in _living(group.pods) if not pod.ready),
-        gateway="inject.istio.io/templates" in (owner.template.metadata.annotations or {}),
+        unready=sum(1 for pod in _living(owner, group.pods) if not pod.ready),
+        gateway=_is_gateway(owner.template),
         kyma=owner.namespace == KYMA_NAMESPACE or bool(labels.get(KYMA_MODULE)),
         wave=metadata.label(WAVE_LABEL) or (namespace.metadata.label(WAVE_LABEL) if namespace else None),
     )
+
+
+def _is_gateway(template: PodTemplate) -> bool:
+    """An injected gateway names Istio's template of that name; others may only add to a sidecar."""
+    names = template.metadata.annotation("inject.istio.io/templates") or ""
+    return "gateway" in [name.strip() for name in names.split(",")]
 
 
 def _direct_name(group: _Group) -> str | None:
@@ -235,48 +251,53 @@ def _direct_name(group: _Group) -> str | None:
 
 
 def _judge(
-    group: _Group, klass: PodClass, by_class: Mapping[PodClass, list[Pod]], world: World, attempt: Attempt
+    group: _Group,
+    klass: PodClass,
+    by_class: Mapping[PodClass, list[Pod]],
+    expected: Expected,
+    world: World,
+    attempt: Attempt,
 ) -> tuple[Action, Cause | None]:
+    owner, pods = group.owner, group.pods
     match klass:
         case PodClass.STALE:
-            return judge_restart(group.owner, group.pods, world, attempt)
+            return judge_restart(owner, pods, world, attempt)
         case PodClass.ORPHANED:
-            return Action.REMEDIATE, (Reason.WOULD_LOSE_SIDECAR, brief(group.decision.reason))
+            reason, told = Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {group.decision.reason}"
         case PodClass.UNKNOWN:
-            problem = _expected_problem(group)
-            return Action.REMEDIATE, (Reason.UNKNOWN_PROXY, problem)
+            reason, told = Reason.UNKNOWN_PROXY, _expected_problem(group, expected)
         case PodClass.MISSING:
-            victims = by_class[PodClass.MISSING]
-            if attempt.restart_missing or all(_made_since(pod, attempt.began) for pod in victims):
-                return judge_restart(group.owner, group.pods, world, attempt)
-            owner_cause = cause_of_owner(group.owner, group.pods, world.taken_at)
-            return Action.REMEDIATE, owner_cause or (
-                Reason.SIDECAR_MISSING,
-                "made without a sidecar, would get one now",
-            )
+            if attempt.restart_missing or all(_made_since(pod, attempt.began) for pod in by_class[klass]):
+                return judge_restart(owner, pods, world, attempt)
+            reason, told = Reason.SIDECAR_MISSING, "made without a sidecar, would get one now"
         case _:
             return Action.NONE, None
+    # Reasons of the owner come first: they say what cannot be done once injection is mended.
+    cause = cause_of_owner(owner, _awaited(owner, pods), world.taken_at)
+    if cause is None:
+        return Action.REMEDIATE, (reason, brief(told))
+    return Action.REMEDIATE, (cause[0], brief(f"{cause[1]}; {told}" if cause[1] else told))
 
 
 def judge_restart(owner: Owner, pods: Iterable[Pod], world: World, attempt: Attempt) -> tuple[Action, Cause | None]:
     """Restart, evict or remediate: for a workload that has Pods which ought to be made anew."""
     now = world.taken_at
-    living = _living(pods)
-    cause = cause_of_owner(owner, living, now)
+    awaited, living = _awaited(owner, pods), _living(owner, pods)
+    cause = cause_of_owner(owner, awaited, now)
     if cause is not None or owner.workload is None:
         return Action.REMEDIATE, cause
     if owner.key in attempt.failed:
         failed = (Reason.ROLLOUT_TIMED_OUT, "its restart failed in this upgrade")
-        return Action.REMEDIATE, cause_of_pods(living, now) or failed
+        return Action.REMEDIATE, cause_of_pods(awaited, now) or failed
     mark = mark_of(owner.workload)
     if attempt.mark is not None and mark is not None and mark >= attempt.mark and rollout(owner.workload).complete:
         told = "restarted, and its new Pods are still not as expected"
         return Action.REMEDIATE, (Reason.IMAGE_REWRITTEN, told)
     strategy = owner.workload.spec.strategy
     recreate = strategy is not None and strategy.type == "Recreate"
-    healthy = [pod.ready for pod in living]
+    healthy = [cause_of_pod(pod, now) is None for pod in living]
     if not any(healthy) or (recreate and not all(healthy)):
-        return Action.REMEDIATE, cause_of_pods(living, now) or (Reason.NOT_READY, "none of its Pods is Ready")
+        return Action.REMEDIATE, cause_of_pods(awaited, now) or (Reason.NOT_READY, "none of its Pods is Ready")
     here = [one for one in world.budgets if one.metadata.namespace == owner.namespace]
     cause = cause_of_moment(owner, living, here)
     if cause is not None:
@@ -284,13 +305,18 @@ def judge_restart(owner: Owner, pods: Iterable[Pod], world: World, attempt: Atte
     return (Action.EVICT if owner.kind in EVICTABLE_KINDS else Action.ROLLOUT_RESTART), None
 
 
-def _living(pods: Iterable[Pod]) -> list[Pod]:
-    return [pod for pod in pods if pod.metadata.deletion_timestamp is None and pod.status.phase != "Succeeded"]
+def _awaited(owner: Owner, pods: Iterable[Pod]) -> list[Pod]:
+    """Without those that have ended for good: a Pod left over from an eviction is nobody's trouble."""
+    return [pod for pod in pods if not finished(pod, owner)]
 
 
-def _expected_problem(group: _Group) -> str | None:
-    reference = next((image for pod in group.pods if (image := live_proxy(pod))), None)
-    return brief(f"what would replace {reference} cannot be told: the injector did not answer") if reference else None
+def _living(owner: Owner, pods: Iterable[Pod]) -> list[Pod]:
+    return [pod for pod in _awaited(owner, pods) if pod.metadata.deletion_timestamp is None]
+
+
+def _expected_problem(group: _Group, expected: Expected) -> str:
+    proxy = next((image for pod in group.pods if (image := live_proxy(pod))), "its proxy")
+    return f"what would replace {proxy} cannot be told: {expected.problem or 'the injector did not answer'}"
 
 
 def _made_since(pod: Pod, began: datetime | None) -> bool:

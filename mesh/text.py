@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 #: Longest `detail` in characters (contract).
 DETAIL_LIMIT = 200
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff]+")
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|!~])")
 
 
@@ -25,11 +25,11 @@ def markdown(text: str, limit: int = DETAIL_LIMIT) -> str:
 
 def rfc3339(moment: datetime) -> str:
     """UTC, whole seconds, `Z`: the form of Kubernetes' own timestamps."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def iso_duration(duration: timedelta) -> str:
     """An ISO 8601 duration in hours and minutes, rounded up to the minute: `PT1H40M`."""
-    minutes = -(-int(duration.total_seconds()) // 60)
+    minutes = -(-duration // timedelta(minutes=1))
     hours, rest = divmod(minutes, 60)
     return "PT" + (f"{hours}H" if hours else "") + (f"{rest}M" if rest or not hours else "")

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from mesh.errors import RefusedError
 
-_VERSION = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?$")
-_IMAGE_TAG_VERSION = re.compile(r"^v?(\d+)\.(\d+)\.(\d+)(?:[-+.].*)?$")
+_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?")
+_IMAGE_TAG_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:[-+.].*)?")
 
 
 class Version(NamedTuple):
@@ -24,13 +24,13 @@ class Version(NamedTuple):
 
 def parse_version(text: str) -> Version | None:
     """`1.30.2`, `v1.30.2` or `1.30.2-distroless` as a Version; None for anything else."""
-    match = _VERSION.match(text)
+    match = _VERSION.fullmatch(text)
     return Version(int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def version_of_tag(tag: str) -> Version | None:
     """The Istio version that an image tag names, None when it names none (`latest`, `1.32-alpha.527f8d6c`)."""
-    match = _IMAGE_TAG_VERSION.match(tag)
+    match = _IMAGE_TAG_VERSION.fullmatch(tag)
     return Version(int(match[1]), int(match[2]), int(match[3])) if match else None
 
 

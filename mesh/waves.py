@@ -69,10 +69,8 @@ def plan_waves(
         ("Kyma's own", WaveGroup.KYMA, 0, _HASHES, None),
         ("canary", WaveGroup.CANARY, 0, _HASHES, None),
     ]
-    labels = {one.wave for one in candidates if group_of(one, below)[0] is WaveGroup.NUMBERED}
-    rules += [
-        (f"wave {label}", WaveGroup.NUMBERED, 0, _HASHES, label) for label in sorted(filter(None, labels), key=int)
-    ]
+    labels = {label for one in candidates if (label := group_of(one, below)[1]) is not None}
+    rules += [(f"wave {label}", WaveGroup.NUMBERED, 0, _HASHES, label) for label in sorted(labels, key=int)]
     bounds = [below, *(below + math.ceil((_HASHES - below) * share) for share in steps)]
     bounds[-1] = _HASHES
     rules += [
@@ -88,7 +86,7 @@ def plan_waves(
 
 
 def group_of(record: Record, canary_below: int) -> tuple[WaveGroup, str | None]:
-    """The group of a workload, and its label in the numbered group."""
+    """The group of a workload, and its number in the numbered group, as text without leading zeros."""
     if record.kyma:
         return WaveGroup.KYMA, None
     if record.gateway:
@@ -96,14 +94,14 @@ def group_of(record: Record, canary_below: int) -> tuple[WaveGroup, str | None]:
     if record.wave == "canary":
         return WaveGroup.CANARY, None
     if record.wave is not None and record.wave.isascii() and record.wave.isdigit():
-        return WaveGroup.NUMBERED, record.wave
+        return WaveGroup.NUMBERED, str(int(record.wave))
     return (WaveGroup.CANARY if stable_hash(record) < canary_below else WaveGroup.REST), None
 
 
 def belongs(record: Record, rule: WaveRule, canary_below: int) -> bool:
     """Whether the workload is a member of the wave."""
     group, label = group_of(record, canary_below)
-    if group is not rule.group or (label is not None and int(label) != int(rule.label or -1)):
+    if group is not rule.group or label != rule.label:
         return False
     return rule.low <= stable_hash(record) < rule.high
 

@@ -49,6 +49,7 @@ class AttachInput:
 
     to: str = ""
     target: Target | None = None
+    cluster: ClusterRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

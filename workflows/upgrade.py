@@ -7,6 +7,7 @@ a step that fails for good waits for an operator and is then tried again, so not
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -89,9 +90,10 @@ class UpgradeWorkflow:
         self._ask = ask
         self._phase = Phase.PREFLIGHT
         self._target: ResolvedTarget | None = None
-        self._trouble: str | None = None
         self._paused_by: str | None = None
         self._aborted = False
+        self._ending = False
+        self._held = False
         self._result: Result | None = None
         self._ended: datetime | None = None
         self._mark: datetime | None = None
@@ -101,6 +103,9 @@ class UpgradeWorkflow:
         self._restarted = 0
         self._current = 0
         self._failed: list[RestartResult] = []
+        self._forgiven = 0
+        self._done_since_survey = 0
+        self._failed_since_survey = 0
         self._wave: WaveProgress | None = None
         self._wave_handle: workflow.ChildWorkflowHandle[Any, WaveResult] | None = None
         self._waves_run = 0
@@ -125,11 +130,14 @@ class UpgradeWorkflow:
             failure = error
             result, phase = _ABORTED if is_cancelled_exception(error) else _FAILED
         else:
-            result, phase = ("done-with-items" if self._items.open else "done"), Phase.DONE
+            result, phase = ("done-with-items" if self._items.open or self._left() else "done"), Phase.DONE
+        self._ending = True
         if keeper is not None:
-            keeper.cancel()
+            # A renewal on its way would take hold and lease again after they were let go of.
+            await keeper
+        if self._held:
             await self._release()
-        self._result, self._phase, self._ended, self._trouble = result, phase, workflow.now(), None
+        self._result, self._phase, self._ended = result, phase, workflow.now()
         self._show()
         await workflow.wait_condition(workflow.all_handlers_finished)
         if failure is not None:
@@ -146,8 +154,12 @@ class UpgradeWorkflow:
                 summary=f"what {self._ask.to} means here",
                 **options.quick(self._ask.cluster),
             )
+            # From here on: of the lease and the hold one may be there without the other.
+            self._held = True
             await self._renew_hold()
         except ActivityError as error:
+            if _is_our_end(error):
+                raise
             # The sentence and its type at the top, where pipelines and the UI look for them.
             kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
             raise ApplicationError(_told(error), type=kind, non_retryable=True) from error
@@ -156,12 +168,14 @@ class UpgradeWorkflow:
         if self._ask.policy.restarts == "ours":
             await self._pausable(self._await_hold)
         await self._upgrade_control_plane()
-        # Later than anything that happened before the injector gave the new proxy, and fixed from here on.
-        self._mark = workflow.now().replace(microsecond=0)
+        # Later than anything that happened before the injector gave the new proxy, and fixed from here on. Marks are
+        # whole seconds: the next one, for this very second may be somebody else's.
+        self._mark = workflow.now().replace(microsecond=0) + timedelta(seconds=1)
         for number in range(_ROUNDS + 1):
             self._enter(Phase.FINAL_SURVEY if number else Phase.SURVEY)
             self._wave = None
             self._summary = await self._pausable(self._survey)
+            self._done_since_survey = self._failed_since_survey = 0
             self._planned = self._planned or self._summary.candidates
             self._show()
             if not self._summary.candidates or number == _ROUNDS:
@@ -189,7 +203,10 @@ class UpgradeWorkflow:
             # The module restarts its own at once; there is nothing to observe before the first wave of ours.
             if self._ask.policy.soak and rule is not summary.waves.rules[-1]:
                 self._enter(Phase.SOAKING)
-                await workflow.sleep(self._ask.policy.soak, summary=f"soak after {rule.name}")
+                with contextlib.suppress(TimeoutError):
+                    await workflow.wait_condition(
+                        lambda: self._aborted, timeout=self._ask.policy.soak, timeout_summary=f"soak after {rule.name}"
+                    )
 
     async def _run_wave(self, rule: WaveRule, canary_below: int, of: int) -> None:
         number = self._waves_run
@@ -209,24 +226,29 @@ class UpgradeWorkflow:
                 await self._steer_wave()
             result = await self._wave_handle
         except ChildWorkflowError as error:
-            if is_cancelled_exception(error):
+            if _is_our_end(error):
                 raise
             # A wave that ended by force: what it left is still stale, and the next survey finds it.
-            await self._pause(f"wave {number} ended before it was done: {error.cause or error}")
+            await self._pause(f"wave {number} ended before it was done: {_told(error)}")
             return
         finally:
             self._wave_handle = None
         self._restarted += result.restarted
         self._current += result.current
         self._failed += result.failed
+        self._done_since_survey += result.restarted + result.current + result.gone
+        self._failed_since_survey += len(result.failed)
         self._show()
 
     async def _spend_budget(self) -> None:
         budget = self._ask.policy.budget
         allowed = max(budget.at_least, int(budget.failed * (self._restarted + len(self._failed))))
-        if len(self._failed) > allowed:
+        spent = len(self._failed) - self._forgiven
+        if spent > allowed:
+            # Who resumes has seen these: only further ones count from then on.
+            self._forgiven = len(self._failed)
             names = ", ".join(one.workload.words() for one in self._failed[-5:])
-            await self._pause(f"{len(self._failed)} restarts failed, and the budget is {allowed}; the last: {names}")
+            await self._pause(f"{spent} restarts failed, and the budget is {allowed}; the last: {names}")
 
     # Steps: each can be tried again after a pause.
 
@@ -257,12 +279,24 @@ class UpgradeWorkflow:
 
     async def _await_control_plane(self) -> None:
         target = self._resolved().target
-        result: AwaitResult = await workflow.execute_activity_method(
+        waiting: workflow.ActivityHandle[AwaitResult] = workflow.start_activity_method(
             ControlPlaneActivities.await_control_plane,
             AwaitInput(self._ask.cluster, target, self._ask.policy.no_progress.control_plane),
             summary=f"wait for {target.words()}",
             **options.waiting(self._ask.cluster),
         )
+        try:
+            await workflow.wait_condition(lambda: waiting.done() or self._aborted)
+        except asyncio.CancelledError:
+            waiting.cancel()
+            raise
+        if not waiting.done():
+            # Kyma's own window may be days away, and waiting changes nothing: it can be left at once.
+            waiting.cancel()
+            with contextlib.suppress(ActivityError):
+                await waiting
+            raise _AbortedError
+        result = await waiting
         if result.trouble is not None:
             raise ApplicationError(f"The control plane does not reach {target.words()}: {result.trouble}")
 
@@ -314,11 +348,19 @@ class UpgradeWorkflow:
 
     async def _keep_hold(self) -> None:
         while True:
-            await workflow.sleep(_HOLD_RENEWED, summary="renew hold and lease")
+            try:
+                await workflow.wait_condition(
+                    lambda: self._ending, timeout=_HOLD_RENEWED, timeout_summary="renew hold and lease"
+                )
+            except TimeoutError:
+                pass
+            else:
+                return
             try:
                 await self._renew_hold()
             except ActivityError as error:
                 self._paused_by = f"hold and lease could not be renewed: {_told(error)}"
+                self._show()
                 await self._steer_wave()
 
     def _hold_input(self) -> HoldInput:
@@ -347,31 +389,41 @@ class UpgradeWorkflow:
         while True:
             await self._checkpoint()
             try:
-                return await step()
+                return await self._unless_aborted(step)
             except (ActivityError, ApplicationError) as error:
-                if is_cancelled_exception(error):
+                if _is_our_end(error):
                     raise
                 await self._pause(_told(error))
 
+    async def _unless_aborted(self, step: Callable[[], Awaitable[T]]) -> T:
+        """A step may wait for the cluster for hours; an operator's word ends it at once."""
+        running = asyncio.ensure_future(step())
+        try:
+            await workflow.wait_condition(lambda: running.done() or self._aborted)
+        finally:
+            if not running.done():
+                running.cancel()
+        if self._aborted and not running.done():
+            raise _AbortedError
+        return await running
+
     async def _pause(self, reason: str) -> None:
         self._paused_by = reason
+        self._show()
         await self._checkpoint()
 
     async def _checkpoint(self) -> None:
         """Waits while paused; raises when aborted."""
-        if self._paused_by is not None and not self._aborted:
-            before, self._trouble = self._phase, self._paused_by
-            self._enter(Phase.PAUSED)
-            await workflow.wait_condition(lambda: self._paused_by is None or self._aborted)
-            self._trouble = None
-            self._enter(before)
+        await workflow.wait_condition(lambda: self._paused_by is None or self._aborted)
         if self._aborted:
             raise _AbortedError
 
     async def _steer_wave(self) -> None:
         if self._wave_handle is not None:
             steer = Steer(paused=self._paused_by is not None, stopped=self._aborted)
-            await self._wave_handle.signal(WaveWorkflow.steer, steer)
+            # A wave that has just ended cannot be told, and need not be.
+            with contextlib.suppress(FailureError):
+                await self._wave_handle.signal(WaveWorkflow.steer, steer)
 
     def _decide(self, what: str, operator: OperatorInput) -> Progress:
         who = operator.who or "somebody"
@@ -389,6 +441,7 @@ class UpgradeWorkflow:
     @pause.validator
     def _check_pause(self, operator: OperatorInput) -> None:
         self._refuse_if_ended()
+        self._refuse_if_aborted()
         if self._paused_by is not None:
             raise ApplicationError(f"It is paused already: {self._paused_by}.", type="RefusedError")
 
@@ -397,13 +450,12 @@ class UpgradeWorkflow:
         """The step that failed is tried again."""
         self._paused_by = None
         await self._steer_wave()
-        # The answer tells where it stands now, not where it stood.
-        await workflow.wait_condition(lambda: self._trouble is None)
         return self._decide("resumed", operator)
 
     @resume.validator
     def _check_resume(self, operator: OperatorInput) -> None:
         self._refuse_if_ended()
+        self._refuse_if_aborted()
         if self._paused_by is None:
             raise ApplicationError("It is not paused.", type="RefusedError")
 
@@ -427,6 +479,12 @@ class UpgradeWorkflow:
 
     @attach.validator
     def _check_attach(self, ask: AttachInput) -> None:
+        if ask.cluster is not None and ask.cluster != self._ask.cluster:
+            raise ApplicationError(
+                f"An upgrade of another cluster goes by the name {ask.cluster.name}. "
+                "Give one of the two another name with --cluster.",
+                type="ConflictError",
+            )
         mine = self._target.target if self._target else None
         same = ask.to == self._ask.to if mine is None or ask.target is None else ask.target.module == mine.module
         if not same:
@@ -441,20 +499,24 @@ class UpgradeWorkflow:
         if self._result is not None:
             raise ApplicationError("The upgrade has ended.", type="RefusedError")
 
+    def _refuse_if_aborted(self) -> None:
+        if self._aborted:
+            raise ApplicationError("It is being aborted; what is in flight still finishes.", type="RefusedError")
+
     # What people see.
 
     @workflow.query(description="Where the upgrade stands.")
     def progress(self) -> Progress:
         """Everything that `kyma-upgrade status` prints."""
         target = self._target.target.words() if self._target else None
-        attention = self._trouble
+        attention = self._attention()
         return Progress(
             cluster=self._ask.cluster.name,
             target=target,
-            phase=self._phase,
+            phase=Phase.PAUSED if attention else self._phase,
             needs_attention=attention,
             next_step=_NEXT_STEP.format(cluster=self._ask.cluster.name) if attention else None,
-            started_at=workflow.info().start_time,
+            started_at=workflow.info().workflow_start_time,
             ended_at=self._ended,
             result=self._result,
             workloads=WorkloadCounts(
@@ -462,11 +524,20 @@ class UpgradeWorkflow:
                 restarted=self._restarted,
                 current=self._current,
                 remediation=self._items.open,
-                left=self._summary.candidates if self._summary else 0,
+                left=self._left(),
             ),
             wave=self._wave,
             items=self._items,
         )
+
+    def _attention(self) -> str | None:
+        """Why it waits for an operator. A pause is told at once: in the middle of a wave nothing else would tell it."""
+        return None if self._aborted or self._ending else self._paused_by
+
+    def _left(self) -> int:
+        """Of the last survey's candidates those that no wave has tried since."""
+        candidates = self._summary.candidates if self._summary else 0
+        return max(0, candidates - self._done_since_survey - self._failed_since_survey)
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
@@ -474,29 +545,35 @@ class UpgradeWorkflow:
 
     def _show(self) -> None:
         """Attributes for the list, details for the page; the former are kept by the server when no worker is there."""
+        progress = self.progress()
         wanted: list[SearchAttributeUpdate[Any]] = [
             CLUSTER.value_set(self._ask.cluster.name),
-            PHASE.value_set(str(self._phase)),
-            NEEDS_ATTENTION.value_set(self._trouble is not None),
+            PHASE.value_set(str(progress.phase)),
+            NEEDS_ATTENTION.value_set(progress.needs_attention is not None),
         ]
         if self._target is not None:
             wanted.append(TARGET.value_set(self._target.target.istio or self._target.target.module))
         if self._summary is not None:
-            wanted.append(STALE_LEFT.value_set(self._summary.stale_workloads))
+            wanted.append(STALE_LEFT.value_set(max(0, self._summary.stale_workloads - self._done_since_survey)))
         shown = [(one.key.name, one.value) for one in wanted]
         # Each upsert is an event in history: only what changed.
         if shown != self._shown:
             self._shown = shown
             workflow.upsert_search_attributes(wanted)
-        workflow.set_current_details(upgrade_details(self.progress(), self._decisions))
+        workflow.set_current_details(upgrade_details(progress, self._decisions))
 
 
 _NEXT_STEP = "Mend the cause, then: kyma-upgrade resume --cluster {cluster} --because 'what was mended'"
 
 
+def _is_our_end(error: BaseException) -> bool:
+    """Cancelled with the whole upgrade. A wave or step that was cancelled alone, by hand, is trouble like any other."""
+    return is_cancelled_exception(error) and workflow.cancellation_reason() is not None
+
+
 def _told(error: BaseException) -> str:
     """The innermost sentence of a failure."""
     cause: BaseException = error
-    while isinstance(cause, ActivityError) and cause.cause is not None:
+    while isinstance(cause, ActivityError | ChildWorkflowError) and cause.cause is not None:
         cause = cause.cause
     return cause.message if isinstance(cause, ApplicationError) else str(cause)

@@ -61,27 +61,29 @@ class WaveWorkflow:
         self._steer = steer
 
     async def _restart(self, member: WorkloadRef) -> None:
-        limits = self._ask.survey.policy.in_flight
-        await workflow.wait_condition(
-            lambda: (
-                self._steer.stopped
-                or (
-                    not self._steer.paused
-                    and self._in_flight < limits.cluster
-                    and self._in_namespace[member.namespace] < limits.namespace
-                )
-            )
-        )
+        # Asked again after waking: everybody who waits for one free place is woken at once.
+        while not self._steer.stopped and not self._may_start(member):
+            await workflow.wait_condition(lambda: self._steer.stopped or self._may_start(member))
         if self._steer.stopped:
             return
         self._in_flight += 1
         self._in_namespace[member.namespace] += 1
+        self._show()
         try:
             self._results.append(await self._execute(member))
         finally:
             self._in_flight -= 1
             self._in_namespace[member.namespace] -= 1
-            self._show()
+        # Not in `finally`: a wave that was terminated is cleared away there, outside of any workflow.
+        self._show()
+
+    def _may_start(self, member: WorkloadRef) -> bool:
+        limits = self._ask.survey.policy.in_flight
+        return (
+            not self._steer.paused
+            and self._in_flight < limits.cluster
+            and self._in_namespace[member.namespace] < limits.namespace
+        )
 
     async def _execute(self, member: WorkloadRef) -> RestartResult:
         ask = self._ask

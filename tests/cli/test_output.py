@@ -38,8 +38,15 @@ def test_table_is_no_wider_than_asked_for_and_the_widest_column_gives() -> None:
     assert lines[1].endswith("stale")
 
 
-def test_piped_table_is_made_for_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS", raising=False)
+def test_piped_table_keeps_whole_names() -> None:
+    name = "n" * 200
+
+    assert name in fitted(["NAME"], [[name]])
+
+
+def test_table_on_a_terminal_fits_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
 
     assert width() == 80
 
