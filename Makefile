@@ -36,6 +36,9 @@ test: $(STAMP) ## every test
 test-fast: $(STAMP) ## the tests that need no cluster
 	@$(BIN)/pytest -m "not mesh"
 
+bench: $(STAMP) ## what readings cost, as ratios in one run
+	@$(BIN)/python -m tests.bench
+
 lint: $(STAMP) ## ruff, mypy strict, import rules
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
