@@ -23,6 +23,7 @@ with workflow.unsafe.imports_passed_through():
 
     from workflows import options
     from workflows.attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD
+    from workflows.show import fitting
 
 #: Without any event from the cluster an item looks again this often.
 _RECHECK_EVERY = timedelta(minutes=30)
@@ -37,6 +38,7 @@ class RemediationItemWorkflow:
         self._ask = ask
         self._seen: Sighting | None = None
         self._new: Sighting | None = None
+        self._told: Sighting | None = None
         self._changed = False
         self._state = ItemState.OPEN
         self._since = workflow.now()
@@ -53,7 +55,8 @@ class RemediationItemWorkflow:
             closed = None
             while closed is None:
                 if self._new is not None:
-                    await self._take(self._new)
+                    new, self._new = self._new, None
+                    await self._take(new)
                 closed = await self._settled()
             await self._close(closed)
         return closed
@@ -75,7 +78,7 @@ class RemediationItemWorkflow:
 
     async def _take(self, seen: Sighting) -> None:
         """Makes a sighting the item's own: attributes, memo, details, and the warning on its Pods."""
-        before, self._seen, self._new = self._seen, seen, None
+        before, self._seen, self._told = self._told, seen, seen
         if before == seen:
             return
         self._show()
@@ -105,7 +108,7 @@ class RemediationItemWorkflow:
         except ActivityError:
             # Not being able to look is no reason to close; the next event or timer looks again.
             return None
-        if found.closed is None:
+        if found.closed is None and self._new is None:
             await self._take(found.seen)
         return found.closed
 
@@ -113,7 +116,7 @@ class RemediationItemWorkflow:
         if self._seen is not None:
             await self._warn(self._seen, pods=self._seen.pods, on=False)
         await self._track(is_open=False)
-        self._state = ItemState.RESOLVED
+        self._state, self._told = ItemState.RESOLVED, None
         self._show(why)
 
     async def _warn(self, seen: Sighting, *, pods: tuple[str, ...], on: bool) -> None:
@@ -130,12 +133,16 @@ class RemediationItemWorkflow:
             workflow.logger.warning("warning_not_written", extra={"fields": {"pods": pods, "on": on}})
 
     async def _track(self, *, is_open: bool) -> None:
-        await workflow.execute_activity_method(
-            RemediationActivities.track_item,
-            TrackInput(self._ask.cluster, self._ask.namespace, self._ask.kind, self._ask.name, is_open),
-            summary="have the cluster watched" if is_open else "no watching any more",
-            **options.quick(self._ask.cluster),
-        )
+        try:
+            await workflow.execute_activity_method(
+                RemediationActivities.track_item,
+                TrackInput(self._ask.cluster, self._ask.namespace, self._ask.kind, self._ask.name, is_open),
+                summary="have the cluster watched" if is_open else "no watching any more",
+                **options.quick(self._ask.cluster),
+            )
+        except ActivityError:
+            # Without the watch the item still looks again by its timer.
+            workflow.logger.warning("watch_not_told", extra={"fields": {"open": is_open}})
 
     def _view(self) -> ItemView:
         if self._seen is None:
@@ -160,6 +167,6 @@ class RemediationItemWorkflow:
             return
         commands = "\n".join(view.commands)
         workflow.set_current_details(
-            f"**{view.reason}: {name}**\n\n> {markdown(view.detail or '')}\n\n{view.next_step}\n\n"
+            f"**{view.reason}: {name}**\n\n> {fitting(view.detail or '', 1000)}\n\n{view.next_step}\n\n"
             f"```\n{commands}\n```\n\nIt closes by itself once nothing of it needs a restart."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import quote
 
 from temporalio import workflow
 
@@ -18,23 +19,31 @@ _REASONS_SHOWN = 10
 
 def upgrade_details(progress: Progress, decisions: Sequence[str]) -> str:
     """Well under 4 kB: the UI passes it along in an address (docs/adr/0004)."""
-    counts, name = progress.workloads, markdown(progress.cluster)
-    lines = [f"**{markdown(progress.target or 'Upgrade')} on {name}: {progress.phase}**"]
+    counts, name = progress.workloads, fitting(progress.cluster, 300)
+    lines = [f"**{fitting(progress.target or 'Upgrade', 300)} on {name}: {progress.phase}**"]
     if counts.planned:
         done = min(counts.restarted + counts.current, counts.planned)
         bar = "=" * round(_BAR * done / counts.planned)
         lines.append(f"`[{bar:<{_BAR}}]` {done} of {counts.planned} workloads seen done")
     if progress.wave is not None and progress.phase in (Phase.RESTARTING, Phase.SOAKING, Phase.PAUSED):
-        lines.append(f"Wave {progress.wave.number + 1} of {progress.wave.of}: {markdown(progress.wave.name)}")
+        lines.append(f"Wave {progress.wave.number + 1} of {progress.wave.of}: {fitting(progress.wave.name, 150)}")
     if progress.needs_attention:
-        lines.append(f"> **Waiting for an operator:** {markdown(progress.needs_attention, 600)}")
+        lines.append(f"> **Waiting for an operator:** {fitting(progress.needs_attention, 1000)}")
         lines.append(f"```\n{progress.next_step}\n```")
     if progress.items.open:
         reasons = sorted(progress.items.by_reason.items(), key=lambda item: (-item[1], item[0]))[:_REASONS_SHOWN]
         lines.append(f"**{progress.items.open} remediation items are open**")
-        lines.append("\n".join(f"- {count} {reason}" for reason, count in reasons))
+        lines.append("\n".join(f"- {count} {fitting(reason, 50)}" for reason, count in reasons))
         lines.append(f"```\nkyma-upgrade queue list --cluster {progress.cluster}\n```")
     if decisions:
         lines.append("**Decisions**")
-        lines.append("\n".join(f"- {markdown(one)}" for one in decisions[-_DECISIONS_SHOWN:]))
+        lines.append("\n".join(f"- {fitting(one, 180)}" for one in decisions[-_DECISIONS_SHOWN:]))
     return "\n\n".join(lines)
+
+
+def fitting(text: str, most: int) -> str:
+    """Escaped, and cut so that it takes at most `most` bytes once it is percent-encoded."""
+    limit = most
+    while len(quote(shown := markdown(text, limit))) > most:
+        limit = limit * 3 // 4
+    return shown

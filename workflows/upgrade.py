@@ -19,6 +19,7 @@ from temporalio.exceptions import (
     ApplicationError,
     ChildWorkflowError,
     FailureError,
+    WorkflowAlreadyStartedError,
     is_cancelled_exception,
 )
 
@@ -108,6 +109,7 @@ class UpgradeWorkflow:
         self._failed_since_survey = 0
         self._wave: WaveProgress | None = None
         self._wave_handle: workflow.ChildWorkflowHandle[Any, WaveResult] | None = None
+        self._steering = asyncio.Lock()
         self._waves_run = 0
         self._items = ItemCounts()
         self._decisions: list[str] = []
@@ -214,17 +216,22 @@ class UpgradeWorkflow:
         numbered = WaveRule(number, rule.name, rule.group, rule.low, rule.high, rule.label, rule.workloads)
         self._wave = WaveProgress(number, of, rule.name)
         self._show()
-        self._wave_handle = await workflow.start_child_workflow(
-            WaveWorkflow.run,
-            WaveInput(self._survey_input(), numbered, canary_below, self._fixed_mark(), of),
-            id=wave_id(self._ask.cluster.name, number),
-            static_summary=f"{rule.name}: {rule.workloads} workload{'' if rule.workloads == 1 else 's'}",
-        )
         try:
+            self._wave_handle = await workflow.start_child_workflow(
+                WaveWorkflow.run,
+                WaveInput(self._survey_input(), numbered, canary_below, self._fixed_mark(), of),
+                id=wave_id(self._ask.cluster.name, number),
+                static_summary=f"{rule.name}: {rule.workloads} workload{'' if rule.workloads == 1 else 's'}",
+            )
             if self._paused_by is not None or self._aborted:
                 # Said between the checkpoint and the wave's start.
                 await self._steer_wave()
             result = await self._wave_handle
+        except WorkflowAlreadyStartedError as error:
+            await self._pause(
+                f"{error.workflow_id} still runs, of an earlier upgrade; wait for its end or terminate it"
+            )
+            return
         except ChildWorkflowError as error:
             if _is_our_end(error):
                 raise
@@ -279,24 +286,12 @@ class UpgradeWorkflow:
 
     async def _await_control_plane(self) -> None:
         target = self._resolved().target
-        waiting: workflow.ActivityHandle[AwaitResult] = workflow.start_activity_method(
+        result: AwaitResult = await workflow.execute_activity_method(
             ControlPlaneActivities.await_control_plane,
             AwaitInput(self._ask.cluster, target, self._ask.policy.no_progress.control_plane),
             summary=f"wait for {target.words()}",
             **options.waiting(self._ask.cluster),
         )
-        try:
-            await workflow.wait_condition(lambda: waiting.done() or self._aborted)
-        except asyncio.CancelledError:
-            waiting.cancel()
-            raise
-        if not waiting.done():
-            # Kyma's own window may be days away, and waiting changes nothing: it can be left at once.
-            waiting.cancel()
-            with contextlib.suppress(ActivityError):
-                await waiting
-            raise _AbortedError
-        result = await waiting
         if result.trouble is not None:
             raise ApplicationError(f"The control plane does not reach {target.words()}: {result.trouble}")
 
@@ -400,10 +395,11 @@ class UpgradeWorkflow:
         running = asyncio.ensure_future(step())
         try:
             await workflow.wait_condition(lambda: running.done() or self._aborted)
-        finally:
-            if not running.done():
-                running.cancel()
-        if self._aborted and not running.done():
+        except asyncio.CancelledError:
+            await _cancelled(running)
+            raise
+        if not running.done():
+            await _cancelled(running)
             raise _AbortedError
         return await running
 
@@ -419,7 +415,10 @@ class UpgradeWorkflow:
             raise _AbortedError
 
     async def _steer_wave(self) -> None:
-        if self._wave_handle is not None:
+        # One signal at a time: of two on their way at once the older could arrive last.
+        async with self._steering:
+            if self._wave_handle is None:
+                return
             steer = Steer(paused=self._paused_by is not None, stopped=self._aborted)
             # A wave that has just ended cannot be told, and need not be.
             with contextlib.suppress(FailureError):
@@ -564,6 +563,12 @@ class UpgradeWorkflow:
 
 
 _NEXT_STEP = "Mend the cause, then: kyma-upgrade resume --cluster {cluster} --because 'what was mended'"
+
+
+async def _cancelled(step: asyncio.Future[Any]) -> None:
+    """Cancels a step and takes what comes of it: nobody else will ask."""
+    step.cancel()
+    await asyncio.gather(step, return_exceptions=True)
 
 
 def _is_our_end(error: BaseException) -> bool:

@@ -1,0 +1,1 @@
+"""The pure core, tried without a cluster."""

@@ -1,0 +1,41 @@
+"""The tree of errors: who may try again."""
+
+from __future__ import annotations
+
+import pytest
+
+from mesh.errors import (
+    ChangedMeanwhileError,
+    ClusterError,
+    ConflictError,
+    ExpiredError,
+    NotFoundError,
+    PermissionDeniedError,
+    RefusedError,
+    RejectedError,
+    UnreachableError,
+    UpgradeError,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "retryable"),
+    [
+        (RefusedError, False),
+        (ConflictError, False),
+        (ClusterError, False),
+        (PermissionDeniedError, False),
+        (NotFoundError, False),
+        (RejectedError, False),
+        (ChangedMeanwhileError, True),
+        (ExpiredError, True),
+        (UnreachableError, True),
+    ],
+)
+def test_error_knows_whether_trying_again_helps(kind: type[UpgradeError], retryable: bool) -> None:
+    assert kind("It failed.").retryable is retryable
+
+
+def test_error_says_what_is_wrong_and_what_to_do() -> None:
+    assert RefusedError("It is wrong.", "Mend it.").sentence() == "It is wrong. Mend it."
+    assert ClusterError("It is wrong.").sentence() == "It is wrong."

@@ -1,0 +1,209 @@
+"""Would a Pod get a sidecar, by whom, and which: against the truth table and Istio's own rules."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from mesh.injection import Injector, InjectorConfig, computed_image, decide, injector_config, template_key
+from mesh.objects import Container, Metadata, PodSpec, WebhookConfiguration
+from mesh.selectors import LabelSelector
+from tests.mesh.build import Labels, config_map, injector, space, template, webhooks
+
+TRUTH = json.loads(Path(__file__).with_name("injection_truth_table.json").read_text())
+INJECT, REVISION = "sidecar.istio.io/inject", "istio.io/rev"
+ENABLED = {"istio-injection": "enabled"}
+MARKED = LabelSelector(match_labels={"mark": "yes"})
+
+
+def _words(case: list[object]) -> str:
+    return " ".join(json.dumps(part).replace('"', "") for part in case)
+
+
+def decided(
+    by: Injector, labels: Labels, pod_labels: Labels = None, annotations: Labels = None, *, namespace: str = "app"
+) -> str | None:
+    """The revision that would inject."""
+    there = space(namespace, labels or {}).metadata.labels or {}
+    return decide(by, namespace, there, template(pod_labels, annotations)).revision
+
+
+@pytest.mark.parametrize(
+    ("auto", "labels", "pod_labels", "annotations", "by"), TRUTH["cases"], ids=map(_words, TRUTH["cases"])
+)
+def test_truth_table_holds(auto: bool, labels: Labels, pod_labels: Labels, annotations: Labels, by: str | None) -> None:
+    both = injector(webhooks("default", auto=auto), webhooks("canary"))
+
+    assert decided(both, labels, pod_labels, annotations) == by
+
+
+@pytest.mark.parametrize(
+    ("config", "labels", "pod_labels", "revision"),
+    [
+        pytest.param({"never": (MARKED,)}, ENABLED, {"mark": "yes"}, None, id="never-selector"),
+        pytest.param({"never": (MARKED,)}, ENABLED, {"mark": "no"}, "default", id="never-selector-of-others"),
+        pytest.param({"never": (MARKED,)}, ENABLED, {"mark": "yes", INJECT: "true"}, "default", id="wish-beats-never"),
+        pytest.param(
+            {"never": (MARKED,), "always": (MARKED,)}, ENABLED, {"mark": "yes"}, None, id="never-beats-always"
+        ),
+        pytest.param({"never": (LabelSelector(),)}, ENABLED, {}, "default", id="empty-selector-ignored"),
+        pytest.param({"always": (MARKED,)}, {}, {"mark": "yes"}, None, id="always-opens-no-unlabelled-namespace"),
+        pytest.param({"policy_enabled": False}, ENABLED, {}, None, id="policy-disabled"),
+        pytest.param({"policy_enabled": False}, ENABLED, {INJECT: "true"}, "default", id="wish-beats-policy"),
+        pytest.param({"policy_enabled": False}, ENABLED, {INJECT: "TRUE"}, None, id="values-are-case-sensitive"),
+        pytest.param(
+            {"policy_enabled": False, "always": (MARKED,)},
+            ENABLED,
+            {"mark": "yes"},
+            "default",
+            id="always-beats-policy",
+        ),
+    ],
+)
+def test_policy_of_the_revision_decides(
+    config: dict[str, object], labels: Labels, pod_labels: Labels, revision: str | None
+) -> None:
+    by = injector(configs=(msgspec.convert({"revision": "default"} | config, InjectorConfig),))
+
+    assert decided(by, labels, pod_labels) == revision
+
+
+@pytest.mark.parametrize("namespace", ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"])
+def test_ignored_namespace_gets_none_though_labelled(namespace: str) -> None:
+    assert decided(injector(), ENABLED, {INJECT: "true"}, namespace=namespace) is None
+
+
+def test_host_network_gets_none_whatever_it_wishes() -> None:
+    found = decide(injector(), "app", ENABLED, template({INJECT: "true"}, host_network=True))
+
+    assert (found.injected, found.reason) == (False, "it uses the host's network")
+
+
+@pytest.mark.parametrize(
+    ("configurations", "labels", "pod_labels", "revision"),
+    [
+        pytest.param((webhooks("canary"),), ENABLED, {INJECT: "true"}, None, id="only-canary-no-default"),
+        pytest.param((webhooks("canary"),), {}, {INJECT: "true"}, None, id="only-canary-wish"),
+        pytest.param((webhooks("canary"),), {REVISION: "canary"}, {}, "canary", id="only-canary-its-own"),
+        pytest.param((webhooks("prod", revision="canary"),), {REVISION: "prod"}, {}, "canary", id="tag-as-revision"),
+        pytest.param((webhooks("prod", revision="canary"),), ENABLED, {}, None, id="tag-is-not-the-default"),
+        pytest.param((webhooks("default", revision="canary"),), ENABLED, {}, "canary", id="default-tag"),
+        pytest.param((webhooks("default", revision="canary"),), {}, {INJECT: "true"}, "canary", id="default-tag-wish"),
+        pytest.param((webhooks(deactivated=True),), ENABLED, {INJECT: "true"}, None, id="deactivated"),
+        pytest.param(
+            (webhooks(deactivated=True), webhooks("default", revision="default")), ENABLED, {}, "default", id="as-kyma"
+        ),
+        pytest.param(
+            (webhooks(deactivated=True), webhooks("default", revision="canary")), ENABLED, {}, "canary", id="moved-tag"
+        ),
+    ],
+)
+def test_live_webhooks_decide_which_revision(
+    configurations: tuple[WebhookConfiguration, ...], labels: Labels, pod_labels: Labels, revision: str | None
+) -> None:
+    assert decided(injector(*configurations, configs=()), labels, pod_labels) == revision
+
+
+def test_webhook_of_something_else_injects_nothing() -> None:
+    other = WebhookConfiguration(metadata=Metadata(name="other"), webhooks=webhooks().webhooks)
+
+    assert decided(injector(other), ENABLED) is None
+
+
+def test_revision_without_config_map_injects_by_its_selectors() -> None:
+    assert decided(injector(configs=()), ENABLED) == "default"
+
+
+@pytest.mark.parametrize(
+    ("config", "values"),
+    [
+        pytest.param("policy: [", "{}", id="config-is-no-yaml"),
+        pytest.param("- policy", "{}", id="config-is-a-list"),
+        pytest.param("when: 2026-13-45", "{}", id="config-has-an-impossible-date"),
+        pytest.param("neverInjectSelector: all", "{}", id="selectors-are-text"),
+        pytest.param("neverInjectSelector: [{matchLabels: [a]}]", "{}", id="selector-is-misshapen"),
+        pytest.param("policy: enabled", "{", id="values-are-no-json"),
+        pytest.param("policy: enabled", "[]", id="values-are-a-list"),
+        pytest.param("policy: enabled", '{"global": "all"}', id="global-is-text"),
+    ],
+)
+def test_broken_config_map_is_told_and_computes_nothing(config: str, values: str) -> None:
+    found = injector_config(config_map(config, values, "canary"))
+
+    assert (found.revision, found.image) == ("canary", None)
+    assert "istio-sidecar-injector-canary does not parse" in (found.problem or "")
+
+
+@pytest.mark.parametrize(
+    ("values", "image"),
+    [
+        pytest.param({"hub": "h", "tag": "1.30.2"}, "h/proxyv2:1.30.2", id="plain"),
+        pytest.param({"hub": "h", "tag": "1.30.2-distroless"}, "h/proxyv2:1.30.2-distroless", id="type-in-tag"),
+        pytest.param({"hub": "h", "tag": "1.30.2", "variant": "debug"}, "h/proxyv2:1.30.2-debug", id="variant"),
+        pytest.param(
+            {"hub": "h", "tag": "1.30.2-debug", "variant": "debug"}, "h/proxyv2:1.30.2-debug", id="said-twice"
+        ),
+        pytest.param(
+            {"hub": "h", "tag": "1.30.2-distroless", "variant": "debug"},
+            "h/proxyv2:1.30.2-debug",
+            id="variant-replaces",
+        ),
+        pytest.param(
+            {"hub": "h", "tag": "1.30.2-distroless", "variant": "default"}, "h/proxyv2:1.30.2", id="variant-default"
+        ),
+        pytest.param({"hub": "h", "tag": "t", "proxy": {"image": "fips"}}, "h/fips:t", id="other-name"),
+        pytest.param({"hub": "h", "tag": "t", "proxy": {"image": "r/p:9"}}, "r/p:9", id="whole-image"),
+        pytest.param({"hub": "h"}, None, id="no-tag"),
+        pytest.param({}, None, id="nothing"),
+    ],
+)
+def test_plain_image_is_the_one_istio_would_write(values: object, image: str | None) -> None:
+    found = injector_config(config_map(values=json.dumps({"global": values})))
+
+    assert (found.image, found.problem) == (image, None)
+
+
+@pytest.mark.parametrize(
+    ("annotations", "image"),
+    [
+        pytest.param({}, "hub/proxyv2:1.30.2", id="plain"),
+        pytest.param({"prometheus.io/port": "9"}, "hub/proxyv2:1.30.2", id="of-other-tools"),
+        pytest.param({"sidecar.istio.io/proxyImage": "mine/p:1"}, "mine/p:1", id="pin"),
+        pytest.param({"sidecar.istio.io/proxyImage": "p:1"}, None, id="pin-without-repository"),
+        pytest.param({"sidecar.istio.io/proxyImageType": "debug"}, None, id="image-type"),
+        pytest.param({"proxy.istio.io/config": "image: {imageType: debug}"}, None, id="proxy-config"),
+        pytest.param({"inject.istio.io/templates": "gateway"}, None, id="other-template"),
+    ],
+)
+def test_image_is_computed_only_for_templates_that_cannot_shape_it(annotations: Labels, image: str | None) -> None:
+    by = injector()
+    asked = template(None, annotations)
+
+    assert computed_image(by, decide(by, "app", ENABLED, asked), asked) == image
+
+
+def test_template_with_its_own_proxy_is_not_computed() -> None:
+    by = injector()
+    asked = msgspec.structs.replace(template(), spec=PodSpec(containers=(Container(name="istio-proxy", image="auto"),)))
+
+    assert computed_image(by, decide(by, "app", ENABLED, asked), asked) is None
+
+
+def test_one_question_serves_templates_that_get_the_same() -> None:
+    by = injector()
+    decision = decide(by, "app", ENABLED, template())
+    key = template_key("app", decision, template({"a": "1"}, {"note": "one"}))
+
+    assert key == template_key("app", decision, template({"a": "1"}, {"note": "two"}))
+    assert key != template_key("app", decision, template({"a": "2"}))
+    assert key != template_key("other", decision, template({"a": "1"}))
+    assert key != template_key("app", decision, template({"a": "1"}, {"sidecar.istio.io/proxyImage": "x/y"}))
+
+
+def test_revisions_are_those_of_webhooks_and_config_maps() -> None:
+    by = injector(webhooks("canary"), configs=(InjectorConfig("old"),))
+
+    assert by.revisions == ("canary", "old")

@@ -1,0 +1,229 @@
+"""Waves: every candidate in exactly one, in order, and nobody is moved by a cluster that moves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.classes import NO_PROXY, PodClass
+from mesh.survey import Action, Record
+from mesh.waves import WaveGroup, WavePlan, WaveRule, belongs, group_of, plan_waves, stable_hash
+from tests.mesh.build import pod, quick, record, space, template, workload
+
+ORDER = list(WaveGroup)
+STEPS = (0.1, 0.3, 1.0)
+
+
+def candidate(
+    name: str, wave: str | None = None, *, gateway: bool = False, kyma: bool = False, namespace: str = "shop"
+) -> Record:
+    return Record(
+        namespace=namespace,
+        kind="Deployment",
+        name=name,
+        uid="",
+        owner=None,
+        klass=PodClass.STALE,
+        pods=1,
+        stale_pods=1,
+        expected=NO_PROXY,
+        proxies={},
+        action=Action.ROLLOUT_RESTART,
+        reason=None,
+        detail=None,
+        pod_names=(),
+        gateway=gateway,
+        kyma=kyma,
+        wave=wave,
+    )
+
+
+def plan(records: Sequence[Record], share: float = 0.01, steps: Sequence[float] = STEPS, most: int = 200) -> WavePlan:
+    return plan_waves(records, canary_share=share, steps=steps, max_workloads=most)
+
+
+def members(found: WavePlan, rule: WaveRule, records: Sequence[Record]) -> list[str]:
+    return sorted(one.name for one in records if belongs(one, rule, found.canary_below))
+
+
+LABELS = st.none() | st.sampled_from(["canary", "0", "1", "01", "2", "10", "last", "-1", "²", ""])
+CANDIDATES = st.lists(
+    st.builds(
+        candidate,
+        st.text("abcdef", min_size=1, max_size=6),
+        LABELS,
+        gateway=st.booleans(),
+        kyma=st.sampled_from([False, False, True]),
+        namespace=st.sampled_from(["shop", "bank"]),
+    ),
+    max_size=40,
+    unique_by=lambda one: one.key,
+)
+SHARES = st.floats(0, 1)
+GROWING = st.lists(st.floats(0.01, 0.99), max_size=4, unique=True).map(lambda steps: (*sorted(steps), 1.0))
+MOST = st.integers(1, 12)
+
+
+@quick
+@given(CANDIDATES, SHARES, GROWING, MOST)
+def test_every_candidate_is_in_exactly_one_wave(
+    records: list[Record], share: float, steps: tuple[float, ...], most: int
+) -> None:
+    found = plan(records, share, steps, most)
+    rules = {one.key: [rule for rule in found.rules if belongs(one, rule, found.canary_below)] for one in records}
+
+    assert all(len(one) == 1 for one in rules.values())
+    assert [rule.number for rule in found.rules] == list(range(len(found.rules)))
+    assert sum(rule.workloads for rule in found.rules) == len(records)
+    assert all(1 <= rule.workloads <= most for rule in found.rules)
+    assert all(len(members(found, rule, records)) == rule.workloads for rule in found.rules)
+
+
+@quick
+@given(CANDIDATES, SHARES, GROWING, MOST)
+def test_groups_run_in_order_and_numbers_ascend(
+    records: list[Record], share: float, steps: tuple[float, ...], most: int
+) -> None:
+    rules = plan(records, share, steps, most).rules
+    places = [ORDER.index(rule.group) for rule in rules]
+    numbers = [int(rule.label or "") for rule in rules if rule.group is WaveGroup.NUMBERED]
+
+    assert places == sorted(places)
+    assert numbers == sorted(numbers)
+
+
+@quick
+@given(CANDIDATES, SHARES)
+def test_canary_is_the_smallest_hashes_unless_some_are_labelled(records: list[Record], share: float) -> None:
+    found = plan(records, share)
+    canary = sorted(one.key for one in records if group_of(one, found.canary_below)[0] is WaveGroup.CANARY)
+    labelled = sorted(one.key for one in records if group_of(one, 0)[0] is WaveGroup.CANARY)
+    free = sorted((one for one in records if group_of(one, 0)[0] is WaveGroup.REST), key=stable_hash)
+    k = max(1, math.floor(share * len(free))) if share else 0
+
+    assert canary == (labelled or sorted(one.key for one in free[:k]))
+
+
+@quick
+@given(CANDIDATES, CANDIDATES, MOST)
+def test_cluster_that_moves_moves_nobody_within_a_plan(before: list[Record], others: list[Record], most: int) -> None:
+    found = plan(before, most=most)
+    stay = before[::2]
+    after = [*stay, *(one for one in others if one.key not in {old.key for old in before})]
+
+    for rule in found.rules:
+        was = {one.key for one in stay if belongs(one, rule, found.canary_below)}
+        now = {one.key for one in after if belongs(one, rule, found.canary_below)}
+        assert now & {one.key for one in stay} == was
+
+
+@quick
+@given(CANDIDATES, CANDIDATES, MOST)
+def test_workload_that_comes_later_is_in_one_wave_at_most(before: list[Record], later: list[Record], most: int) -> None:
+    found = plan(before, most=most)
+
+    assert all(sum(belongs(one, rule, found.canary_below) for rule in found.rules) <= 1 for one in later)
+
+
+def test_numbered_waves_run_by_number_not_by_text() -> None:
+    found = plan([candidate("a", "10"), candidate("b", "2"), candidate("c", "canary"), candidate("d")])
+
+    assert [rule.name for rule in found.rules] == ["canary", "wave 2", "wave 10", "to 100%"]
+
+
+def test_same_number_in_two_spellings_is_one_wave() -> None:
+    records = [candidate("a", "1"), candidate("b", "01"), candidate("c", "canary")]
+    found = plan(records)
+
+    assert [members(found, rule, records) for rule in found.rules] == [["c"], ["a", "b"]]
+
+
+@pytest.mark.parametrize(
+    ("one", "group"),
+    [
+        pytest.param(candidate("a"), "rest", id="unlabelled"),
+        pytest.param(candidate("a", "canary"), "canary", id="canary"),
+        pytest.param(candidate("a", "7"), "numbered", id="numbered"),
+        pytest.param(candidate("a", "soon"), "rest", id="label-that-means-nothing"),
+        pytest.param(candidate("a", "canary", gateway=True), "gateways", id="gateway-beats-label"),
+        pytest.param(candidate("a", "canary", kyma=True), "kyma", id="kymas-own-beats-label"),
+        pytest.param(candidate("a", gateway=True, kyma=True), "kyma", id="kymas-own-gateway"),
+    ],
+)
+def test_group_is_told_by_owner_then_kind_then_label(one: Record, group: str) -> None:
+    assert group_of(one, 0)[0] == group
+
+
+def test_steps_grow_over_the_rest() -> None:
+    records = [candidate(f"w{number}") for number in range(200)]
+    found = plan(records)
+    first = sorted(records, key=stable_hash)[:2]
+
+    assert [rule.name for rule in found.rules] == ["canary", "to 10%", "to 30%", "to 100%"]
+    assert members(found, found.rules[0], records) == sorted(one.name for one in first)
+    assert [round(rule.workloads, -1) for rule in found.rules] == [0, 20, 40, 140]
+
+
+def test_one_candidate_is_its_own_canary() -> None:
+    assert [rule.name for rule in plan([candidate("only")]).rules] == ["canary"]
+
+
+def test_share_of_nothing_means_no_canary() -> None:
+    assert [rule.group for rule in plan([candidate("only")], share=0).rules] == [WaveGroup.REST]
+
+
+def test_no_candidates_make_no_waves() -> None:
+    assert plan([]).rules == ()
+
+
+def test_hash_is_the_same_everywhere() -> None:
+    assert stable_hash(candidate("cart")) == 2749829780
+
+
+LABELLED = {"upgrade.kyma-project.io/wave": "3"}
+GATEWAY = {"inject.istio.io/templates": "gateway"}
+
+
+@pytest.mark.parametrize(
+    ("cart", "wave"),
+    [(workload(), "1"), (workload(labels=LABELLED), "3")],
+    ids=["namespace", "workload-wins"],
+)
+def test_survey_reads_the_wave_label(cart: object, wave: str) -> None:
+    found = record(cart, pod(owner=cart), space(labels={"upgrade.kyma-project.io/wave": "1"}))  # type: ignore[arg-type]
+
+    assert found.wave == wave
+
+
+@pytest.mark.parametrize(
+    ("annotations", "gateway"),
+    [
+        pytest.param({}, False, id="plain"),
+        pytest.param(GATEWAY, True, id="gateway"),
+        pytest.param({"inject.istio.io/templates": "mine, gateway"}, True, id="gateway-among-others"),
+        pytest.param({"inject.istio.io/templates": "sidecar,mine"}, False, id="templates-of-a-sidecar"),
+    ],
+)
+def test_survey_tells_gateways_by_their_injection_template(annotations: dict[str, str], gateway: bool) -> None:
+    cart = workload(made_from=template({"app": "cart"}, annotations))
+
+    assert record(cart, pod(owner=cart)).gateway is gateway
+
+
+@pytest.mark.parametrize(
+    ("namespace", "labels", "kyma"),
+    [
+        pytest.param("shop", {}, False, id="customers"),
+        pytest.param("kyma-system", {}, True, id="by-namespace"),
+        pytest.param("shop", {"kyma-project.io/module": "istio"}, True, id="by-label"),
+        pytest.param("shop", {"kyma-project.io/module": ""}, False, id="empty-label"),
+    ],
+)
+def test_survey_tells_kymas_own(namespace: str, labels: dict[str, str], kyma: bool) -> None:
+    cart = workload(namespace=namespace, made_from=template({"app": "cart"} | labels))
+
+    assert record(cart, pod(owner=cart, namespace=namespace)).kyma is kyma

@@ -1,0 +1,26 @@
+"""A workflow that was changed without care: one timer more than the histories know."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from workflows.model import WaveInput, WaveResult
+    from workflows.waves import WaveWorkflow
+
+
+@workflow.defn(name="Wave")
+class AlteredWaveWorkflow(WaveWorkflow):
+    """The wave with one inserted timer."""
+
+    @workflow.init
+    def __init__(self, ask: WaveInput) -> None:
+        super().__init__(ask)
+
+    @workflow.run
+    async def run(self, ask: WaveInput) -> WaveResult:
+        """Sleeps first."""
+        await workflow.sleep(timedelta(seconds=1))
+        return await super().run(ask)

@@ -1,0 +1,259 @@
+"""A cluster that does what a test says: every activity by name, scripted by plain attributes, every call recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.control_plane import ApplyInput, AwaitInput, AwaitResult, ResolvedTarget, ResolveInput
+from activities.gates import GateInput, GateResult
+from activities.hold import HoldInput
+from activities.remediation import (
+    OpenedItems,
+    OpenItemsInput,
+    Recheck,
+    RecheckInput,
+    TrackInput,
+    WarnInput,
+    WatchInput,
+)
+from activities.restarts import Outcome, RestartInput, RestartResult, WorkloadRef
+from activities.survey import MembersInput, SurveyInput, SurveySummary
+from mesh.causes import Reason
+from mesh.cluster import ClusterRef
+from mesh.errors import UpgradeError
+from mesh.kyma import Target
+from mesh.waves import WaveGroup, WavePlan, WaveRule
+
+TARGET = Target("fast", "1.30.0", "1.30.2")
+_BEAT_SECONDS = 0.02
+
+
+def workloads(*names: str, namespace: str = "shop") -> list[WorkloadRef]:
+    """Deployments by name."""
+    return [WorkloadRef(namespace, "Deployment", name) for name in names]
+
+
+def as_activity_error(error: UpgradeError) -> ApplicationError:
+    """What the edge of the real activities makes of one of our errors."""
+    return ApplicationError(error.sentence(), type=type(error).__name__, non_retryable=not error.retryable)
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of an activity, at the server's time, which is skipped in tests."""
+
+    name: str
+    ask: Any
+    at: datetime
+
+
+class FakeCluster:
+    """Attributes say what comes next, `calls` what came."""
+
+    def __init__(self, ref: ClusterRef) -> None:
+        self.ref = ref
+        self.calls: list[Call] = []
+        self.finished: list[str] = []
+        #: Failures of the next calls of an activity, in order.
+        self.errors: defaultdict[str, deque[UpgradeError]] = defaultdict(deque)
+        self._shut: dict[str, asyncio.Event] = {}
+
+        self.target = ResolvedTarget(TARGET, "1.29.3", already=False)
+        #: Trouble that the next waits for the control plane end with.
+        self.trouble: deque[str] = deque()
+        #: Why the gate is shut at its next tries.
+        self.gate_shut: deque[str] = deque()
+
+        #: What is stale and can be restarted, by wave; a restart takes it away.
+        self.stale: dict[str, list[WorkloadRef]] = {"canary": workloads("cart"), "to 100%": workloads("till", "stock")}
+        #: Restarts that do not help: the workload is still a candidate afterwards.
+        self.stubborn: set[WorkloadRef] = set()
+        #: Restarts that end in a failed result.
+        self.failing: dict[WorkloadRef, Reason] = {}
+        #: Other outcomes than `restarted`.
+        self.outcomes: dict[WorkloadRef, Outcome] = {}
+        #: Open items after the upgrade, by reason.
+        self.items: dict[str, int] = {}
+        self.classes: dict[str, int] = {}
+
+        #: What the next looks at an item find; none left: the item stands as it was.
+        self.rechecks: deque[Recheck] = deque()
+
+        self.in_flight: Counter[str] = Counter()
+        self.most_in_flight = 0
+        self.most_in_namespace: Counter[str] = Counter()
+
+    # What tests ask and say.
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all calls in order."""
+        return [call.name for call in self.calls]
+
+    def asked(self, name: str) -> list[Any]:
+        """The inputs of an activity's calls."""
+        return [call.ask for call in self.calls if call.name == name]
+
+    def times(self, name: str) -> list[datetime]:
+        """When an activity was called."""
+        return [call.at for call in self.calls if call.name == name]
+
+    @property
+    def restarted(self) -> list[str]:
+        """The names of the workloads whose restart was begun, in order."""
+        return [ask.workload.name for ask in self.asked("restart_workload")]
+
+    def block(self, *names: str) -> None:
+        """Calls of these activities wait until they are let go on."""
+        for name in names:
+            self._shut[name] = asyncio.Event()
+
+    def let_go_on(self, *names: str) -> None:
+        """Calls that wait return, later ones do not wait."""
+        for name in names:
+            self._shut.pop(name).set()
+
+    def fail(self, name: str, *errors: UpgradeError) -> None:
+        """The next calls of the activity fail like this."""
+        self.errors[name].extend(errors)
+
+    @property
+    def activities(self) -> Sequence[Callable[..., Any]]:
+        """All of them, for a worker."""
+        members = (getattr(self, name) for name in dir(type(self)) if name != "activities")
+        return [one for one in members if hasattr(one, "__temporal_activity_definition")]
+
+    async def _called(self, name: str, ask: object) -> None:
+        """Records, fails and waits as the test said."""
+        self.calls.append(Call(name, ask, activity.info().current_attempt_scheduled_time))
+        if self.errors[name]:
+            raise as_activity_error(self.errors[name].popleft())
+        while (shut := self._shut.get(name)) is not None and not shut.is_set():
+            activity.heartbeat()
+            await asyncio.sleep(_BEAT_SECONDS)
+        self.finished.append(name)
+
+    # The control plane.
+
+    @activity.defn(name="resolve_target")
+    async def resolve_target(self, ask: ResolveInput) -> ResolvedTarget:
+        await self._called("resolve_target", ask)
+        return self.target
+
+    @activity.defn(name="apply_target")
+    async def apply_target(self, ask: ApplyInput) -> bool:
+        await self._called("apply_target", ask)
+        return True
+
+    @activity.defn(name="await_control_plane")
+    async def await_control_plane(self, ask: AwaitInput) -> AwaitResult:
+        await self._called("await_control_plane", ask)
+        return AwaitResult(self.trouble.popleft() if self.trouble else None, ())
+
+    # Hold and gate.
+
+    @activity.defn(name="renew_hold")
+    async def renew_hold(self, ask: HoldInput) -> None:
+        await self._called("renew_hold", ask)
+
+    @activity.defn(name="await_hold")
+    async def await_hold(self, ask: HoldInput) -> None:
+        await self._called("await_hold", ask)
+
+    @activity.defn(name="release_hold")
+    async def release_hold(self, ask: HoldInput) -> None:
+        await self._called("release_hold", ask)
+
+    @activity.defn(name="check_gate")
+    async def check_gate(self, ask: GateInput) -> GateResult:
+        await self._called("check_gate", ask)
+        return GateResult(self.gate_shut.popleft() if self.gate_shut else None)
+
+    # Survey and restarts.
+
+    @activity.defn(name="survey_cluster")
+    async def survey_cluster(self, ask: SurveyInput) -> SurveySummary:
+        await self._called("survey_cluster", ask)
+        drawn = [(name, members) for name, members in self.stale.items() if members]
+        rules = tuple(
+            WaveRule(number, name, WaveGroup.REST, workloads=len(members))
+            for number, (name, members) in enumerate(drawn)
+        )
+        candidates = sum(rule.workloads for rule in rules)
+        items = sum(self.items.values())
+        return SurveySummary(
+            pods=100,
+            workloads=50,
+            classes=dict(self.classes),
+            candidates=candidates,
+            stale_workloads=candidates + items,
+            remediation=items,
+            by_reason=dict(self.items),
+            waves=WavePlan(rules, 7),
+        )
+
+    @activity.defn(name="wave_members")
+    async def wave_members(self, ask: MembersInput) -> list[WorkloadRef]:
+        await self._called("wave_members", ask)
+        return list(self.stale[ask.rule.name])
+
+    @activity.defn(name="restart_workload")
+    async def restart_workload(self, ask: RestartInput) -> RestartResult:
+        namespace = ask.workload.namespace
+        self.in_flight[namespace] += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight.total())
+        self.most_in_namespace[namespace] = max(self.most_in_namespace[namespace], self.in_flight[namespace])
+        try:
+            await self._called("restart_workload", ask)
+        finally:
+            self.in_flight[namespace] -= 1
+        if ask.workload not in self.stubborn:
+            for members in self.stale.values():
+                if ask.workload in members:
+                    members.remove(ask.workload)
+        reason = self.failing.get(ask.workload)
+        if reason is not None:
+            return RestartResult(ask.workload, Outcome.FAILED, reason, "0 of 1 Pods came up")
+        return RestartResult(ask.workload, self.outcomes.get(ask.workload, Outcome.RESTARTED))
+
+    # The queue.
+
+    @activity.defn(name="open_items")
+    async def open_items(self, ask: OpenItemsInput) -> OpenedItems:
+        await self._called("open_items", ask)
+        return OpenedItems(sum(self.items.values()), dict(self.items))
+
+    @activity.defn(name="show_warning")
+    async def show_warning(self, ask: WarnInput) -> int:
+        await self._called("show_warning", ask)
+        return len(ask.pods)
+
+    @activity.defn(name="clear_warning")
+    async def clear_warning(self, ask: WarnInput) -> int:
+        await self._called("clear_warning", ask)
+        return len(ask.pods)
+
+    @activity.defn(name="track_item")
+    async def track_item(self, ask: TrackInput) -> None:
+        await self._called("track_item", ask)
+
+    @activity.defn(name="recheck_item")
+    async def recheck_item(self, ask: RecheckInput) -> Recheck:
+        await self._called("recheck_item", ask)
+        return self.rechecks.popleft() if self.rechecks else Recheck(None, ask.seen)
+
+    @activity.defn(name="watch_cluster")
+    async def watch_cluster(self, ask: WatchInput) -> None:
+        """Like the real one it never ends by itself, but when its worker stops or it is cancelled."""
+        await self._called("watch_cluster", ask)
+        while True:
+            activity.heartbeat()
+            await asyncio.sleep(_BEAT_SECONDS)

@@ -1,0 +1,177 @@
+"""Records the histories that the replay tests replay.
+
+    .venv/bin/python -m tests.workflows.record [NAME]…
+
+writes `histories/NAME.json`, all of them without a name. A history stands for upgrades that are under way when a new
+worker takes over: record anew only what no running worker of an older version can have written any more, and keep
+the old file under another name (`wave-0.1.json`) as long as it can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import Client, WorkflowHandle
+
+from activities.remediation import ItemInput, Recheck, TrackInput, WatchInput
+from mesh.causes import Reason
+from mesh.cluster import TASK_QUEUE, ClusterRef, item_id, watch_id
+from mesh.errors import UnreachableError
+from mesh.items import Sighting
+from mesh.policy import InFlight, Policy
+from tests.workflows.fakes import FakeCluster, workloads
+from tests.workflows.stage import Clock, RunningUpgrade, compose_temporal, serve, start_upgrade, until
+from workflows.cluster_watch import ClusterWatchWorkflow
+from workflows.model import Phase
+from workflows.remediation import RemediationItemWorkflow
+
+HISTORIES = Path(__file__).with_name("histories")
+
+Scene = Callable[[Client, FakeCluster, Clock], Awaitable[WorkflowHandle[Any, Any]]]
+
+
+async def upgrade_happy(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHandle[Any, Any]:
+    """Two waves with a soak between them, items at the end."""
+    cluster.items = {"StandalonePod": 1}
+    upgrade = await start_upgrade(client, cluster, Policy(soak=timedelta(minutes=5)))
+    await upgrade.reaches(Phase.SOAKING)
+    await clock.passes(minutes=5)
+    await upgrade.ends()
+    return upgrade.handle
+
+
+async def upgrade_paused_resumed(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHandle[Any, Any]:
+    """Paused by trouble for longer than the hold lasts, then by hand in the middle of a wave; a second round."""
+    upgrade = await _paused_and_resumed(client, cluster, clock)
+    return upgrade.handle
+
+
+async def upgrade_aborted(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHandle[Any, Any]:
+    """Aborted while the control plane is waited for."""
+    cluster.block("await_control_plane")
+    upgrade = await start_upgrade(client, cluster)
+    await upgrade.calls("await_control_plane")
+    await upgrade.abort()
+    await upgrade.ends()
+    return upgrade.handle
+
+
+async def wave(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHandle[Any, Any]:
+    """A wave that is paused and resumed, with a restart that fails."""
+    upgrade = await _paused_and_resumed(client, cluster, clock)
+    return upgrade.wave(0)
+
+
+async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHandle[Any, Any]:
+    """Seen twice, looked at by timer and by event, closed."""
+    seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "0/3 nodes are available", ("cart-1",), 1)
+    other = Sighting("shop", "Deployment", "cart", Reason.CRASH_LOOPING, "exit code 1", ("cart-2",), 1)
+    handle: WorkflowHandle[Any, str] = await client.start_workflow(
+        RemediationItemWorkflow.run,
+        ItemInput(cluster.ref, *seen.key),
+        id=item_id(cluster.ref.name, *seen.key),
+        task_queue=TASK_QUEUE,
+        start_signal="seen",
+        start_signal_args=[seen],
+    )
+    await until("the warning is written", lambda: "show_warning" in cluster.finished)
+    await handle.query(RemediationItemWorkflow.item)
+    await clock.passes(minutes=30)
+    await until("it looks again", lambda: "recheck_item" in cluster.finished)
+    await handle.signal(RemediationItemWorkflow.seen, other)
+    await until("the new Pod is warned", lambda: cluster.finished.count("show_warning") == 2)
+    cluster.rechecks.append(Recheck("its Pods are current", other))
+    await handle.signal(RemediationItemWorkflow.changed)
+    await handle.result()
+    return handle
+
+
+async def watch(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHandle[Any, Any]:
+    """Two items come, both go."""
+
+    async def track(name: str, *, is_open: bool) -> WorkflowHandle[Any, None]:
+        return await client.start_workflow(
+            ClusterWatchWorkflow.run,
+            WatchInput(cluster.ref),
+            id=watch_id(cluster.ref.name),
+            task_queue=TASK_QUEUE,
+            start_signal="track",
+            start_signal_args=[TrackInput(cluster.ref, "shop", "Deployment", name, is_open)],
+        )
+
+    async def watches(times: int) -> None:
+        await clock.passes(seconds=2)
+        await until(f"watch {times}", lambda: cluster.names.count("watch_cluster") == times)
+
+    handle = await track("cart", is_open=True)
+    await watches(1)
+    await track("till", is_open=True)
+    await watches(2)
+    await track("cart", is_open=False)
+    await track("till", is_open=False)
+    await clock.passes(seconds=2)
+    await handle.result()
+    return handle
+
+
+async def _paused_and_resumed(client: Client, cluster: FakeCluster, clock: Clock) -> RunningUpgrade:
+    cluster.stale = {"canary": workloads("a", "b", "c"), "to 100%": workloads("d")}
+    cluster.failing = dict.fromkeys(workloads("c"), Reason.ROLLOUT_TIMED_OUT)
+    cluster.stubborn = set(workloads("d"))
+    cluster.fail("apply_target", UnreachableError("The API server does not answer."))
+    cluster.trouble.append("the Istio CR is in state Error")
+    cluster.gate_shut.append("istiod is not rolled out")
+    cluster.block("restart_workload")
+    no_soak = Policy(soak=timedelta(0), inFlight=InFlight(cluster=1))
+    upgrade = await start_upgrade(client, cluster, no_soak)
+    await upgrade.calls("apply_target")
+    await clock.passes(seconds=1)
+    await upgrade.reaches(Phase.PAUSED)
+    await clock.passes(minutes=35)
+    await upgrade.resume()
+    await upgrade.calls("check_gate")
+    await clock.passes(seconds=5)
+    await upgrade.calls("restart_workload")
+    await upgrade.pause()
+    cluster.let_go_on("restart_workload")
+    await upgrade.resume()
+    await upgrade.ends()
+    return upgrade
+
+
+SCENES: dict[str, Scene] = {
+    "upgrade-happy": upgrade_happy,
+    "upgrade-paused-resumed": upgrade_paused_resumed,
+    "upgrade-aborted": upgrade_aborted,
+    "wave": wave,
+    "item": item,
+    "watch": watch,
+}
+
+
+async def record(name: str) -> None:
+    """Plays a scene on a server of its own and writes its history."""
+    async with compose_temporal() as environment:
+        cluster = FakeCluster(ClusterRef("recorded", "uid"))
+        async with serve(environment.client, cluster):
+            handle = await SCENES[name](environment.client, cluster, Clock(environment))
+            history = await handle.fetch_history()
+    text = json.dumps(json.loads(history.to_json()), indent=1)
+    HISTORIES.mkdir(exist_ok=True)
+    (HISTORIES / f"{name}.json").write_text(text + "\n")
+
+
+async def main(names: list[str]) -> None:
+    """Records these, or all."""
+    for name in names or SCENES:
+        await record(name)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1:]))

@@ -1,0 +1,172 @@
+"""One wave: limits are kept, failures are results."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowHandle, WorkflowHistory
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from activities.restarts import Outcome, RestartInput, WorkloadRef
+from activities.survey import SurveyInput
+from mesh.causes import Reason
+from mesh.cluster import TASK_QUEUE, wave_id
+from mesh.errors import PermissionDeniedError
+from mesh.policy import InFlight, Policy
+from mesh.waves import WaveGroup, WaveRule
+from tests.workflows.fakes import FakeCluster, workloads
+from tests.workflows.stage import attribute, current_details, until
+from workflows.attributes import CLUSTER, PHASE
+from workflows.model import Steer, WaveInput, WaveResult
+from workflows.waves import WaveWorkflow
+
+MARK = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+WaveStarter = Callable[..., Awaitable[WorkflowHandle[Any, WaveResult]]]
+
+
+@pytest.fixture
+def wave_of(client: Client, leftovers: list[WorkflowHandle[Any, Any]]) -> WaveStarter:
+    """Starts the only wave of a cluster."""
+
+    async def start(
+        cluster: FakeCluster, members: list[WorkloadRef], limits: InFlight | None = None
+    ) -> WorkflowHandle[Any, WaveResult]:
+        cluster.stale = {"canary": members}
+        survey = SurveyInput(cluster.ref, Policy(inFlight=limits or InFlight()), MARK, MARK)
+        rule = WaveRule(0, "canary", WaveGroup.CANARY, workloads=len(members))
+        handle = await client.start_workflow(
+            WaveWorkflow.run,
+            WaveInput(survey, rule, 7, MARK, 1),
+            id=wave_id(cluster.ref.name, 0),
+            task_queue=TASK_QUEUE,
+        )
+        leftovers.append(handle)
+        return handle
+
+    return start
+
+
+@pytest.mark.parametrize(("in_cluster", "in_namespace"), [(1, 1), (4, 2), (3, 3), (50, 1)])
+async def test_never_more_in_flight_than_the_limits(
+    cluster: FakeCluster, wave_of: WaveStarter, in_cluster: int, in_namespace: int
+) -> None:
+    members = [one for number in range(3) for one in workloads(*"abcde", namespace=f"shop-{number}")]
+    cluster.block("restart_workload")
+    wave = await wave_of(cluster, members, InFlight(cluster=in_cluster, namespace=in_namespace))
+    full = min(in_cluster, 3 * in_namespace)
+    await until(f"{full} are in flight", lambda: cluster.in_flight.total() >= full)
+    cluster.let_go_on("restart_workload")
+    result = await wave.result()
+
+    assert result.restarted == 15
+    assert cluster.most_in_flight == full
+    assert max(cluster.most_in_namespace.values()) <= in_namespace
+    # The server's own account, which no timing can blur.
+    assert _most_in_flight(await wave.fetch_history()) == (full, min(in_cluster, in_namespace))
+
+
+async def test_a_free_place_is_taken_by_the_next(cluster: FakeCluster, wave_of: WaveStarter) -> None:
+    wave = await wave_of(cluster, workloads(*"abcdefgh"), InFlight(cluster=2, namespace=2))
+
+    assert (await wave.result()).restarted == 8
+    assert sorted(cluster.restarted) == list("abcdefgh")
+
+
+async def test_every_outcome_is_counted_and_failures_are_results(cluster: FakeCluster, wave_of: WaveStarter) -> None:
+    done, current, gone, failed = workloads("done", "current", "gone", "failed")
+    cluster.outcomes = {current: Outcome.ALREADY_CURRENT, gone: Outcome.GONE}
+    cluster.failing = {failed: Reason.ROLLOUT_TIMED_OUT}
+    wave = await wave_of(cluster, [done, current, gone, failed])
+    result = await wave.result()
+
+    assert (result.restarted, result.current, result.gone) == (1, 1, 1)
+    [one] = result.failed
+    assert (one.workload, one.reason) == (failed, Reason.ROLLOUT_TIMED_OUT)
+
+
+async def test_restart_that_trying_again_cannot_help_is_a_failed_result_with_its_sentence(
+    cluster: FakeCluster, wave_of: WaveStarter
+) -> None:
+    cluster.fail("restart_workload", PermissionDeniedError("The worker may not patch it.", "Apply deploy/rbac.yaml."))
+    wave = await wave_of(cluster, workloads("a"))
+    result = await wave.result()
+
+    [one] = result.failed
+    assert one.workload == workloads("a")[0]
+    assert one.outcome is Outcome.FAILED
+    assert one.reason is not None
+    assert one.detail == "The worker may not patch it. Apply deploy/rbac.yaml."
+
+
+async def test_members_are_asked_for_by_rule_and_restarted_with_the_mark(
+    cluster: FakeCluster, wave_of: WaveStarter
+) -> None:
+    wave = await wave_of(cluster, workloads("a"))
+    await wave.result()
+
+    [members] = cluster.asked("wave_members")
+    assert (members.rule.group, members.canary_below, members.survey.mark) == (WaveGroup.CANARY, 7, MARK)
+    [restart] = cluster.asked("restart_workload")
+    assert isinstance(restart, RestartInput)
+    assert (restart.cluster, restart.mark) == (cluster.ref, MARK)
+    assert restart.no_progress == Policy().no_progress.rollout
+
+
+async def test_wave_without_members_ends_at_once(cluster: FakeCluster, wave_of: WaveStarter) -> None:
+    wave = await wave_of(cluster, [])
+
+    assert await wave.result() == WaveResult()
+
+
+async def test_paused_wave_starts_nothing_and_a_stopped_one_ends(cluster: FakeCluster, wave_of: WaveStarter) -> None:
+    cluster.block("wave_members")
+    wave = await wave_of(cluster, workloads("a", "b"))
+    await until("it looks up its members", lambda: "wave_members" in cluster.names)
+    await wave.signal(WaveWorkflow.steer, Steer(paused=True))
+    cluster.let_go_on("wave_members")
+
+    async def shown() -> bool:
+        return "0 of 2 done, 0 in flight" in await current_details(wave)
+
+    await until("its members are known", shown)
+    assert cluster.restarted == []
+    await wave.signal(WaveWorkflow.steer, Steer(paused=True, stopped=True))
+    assert await wave.result() == WaveResult()
+    assert cluster.restarted == []
+
+
+async def test_wave_shows_what_is_in_flight(cluster: FakeCluster, wave_of: WaveStarter) -> None:
+    cluster.block("restart_workload")
+    wave = await wave_of(cluster, workloads("a", "b"))
+    await until("both are in flight", lambda: cluster.in_flight.total() == 2)
+
+    assert "0 of 2 done, 2 in flight, 0 failed" in await current_details(wave)
+    assert await attribute(wave, CLUSTER) == cluster.ref.name
+    assert await attribute(wave, PHASE) == "restarting"
+    cluster.let_go_on("restart_workload")
+    await wave.result()
+
+
+def _most_in_flight(history: WorkflowHistory) -> tuple[int, int]:
+    """The most restarts that were scheduled and not completed, in the cluster and in one namespace."""
+    namespaces: dict[int, str] = {}
+    open_in: Counter[str] = Counter()
+    in_cluster = in_namespace = 0
+    for event in history.events:
+        scheduled = event.activity_task_scheduled_event_attributes
+        if scheduled.activity_type.name == "restart_workload":
+            converter = pydantic_data_converter.payload_converter
+            [ask] = converter.from_payloads(scheduled.input.payloads, [RestartInput])
+            namespaces[event.event_id] = ask.workload.namespace
+            open_in[ask.workload.namespace] += 1
+        completed = event.activity_task_completed_event_attributes.scheduled_event_id
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED and completed in namespaces:
+            open_in[namespaces[completed]] -= 1
+        in_cluster = max(in_cluster, open_in.total())
+        in_namespace = max(in_namespace, *open_in.values(), 0)
+    return in_cluster, in_namespace
