@@ -97,10 +97,11 @@ class Recheck:
 
 @dataclass(frozen=True, slots=True)
 class WatchInput:
-    """The open items of a cluster, as namespace, kind, name."""
+    """The open items of a cluster, as namespace, kind, name; `fresh` are those that no watch has covered yet."""
 
     cluster: ClusterRef
     items: tuple[tuple[str, str, str], ...] = field(default=())
+    fresh: tuple[tuple[str, str, str], ...] = field(default=())
 
 
 class RemediationActivities:
@@ -214,6 +215,11 @@ class RemediationActivities:
                 pending.update(touched)
                 wake.set()
 
+        def begun() -> None:
+            # What changed between an item's sighting and this moment, nobody saw; after a worker died, for any item.
+            pending.update(ask.items if activity.info().attempt > 1 else ask.fresh)
+            wake.set()
+
         async def beat() -> None:
             while True:
                 activity.heartbeat()
@@ -230,7 +236,7 @@ class RemediationActivities:
                     await self._tell_changed(item_id(ask.cluster.name, *item))
 
         async with asyncio.TaskGroup() as group:
-            group.create_task(follow(cluster, collect))
+            group.create_task(follow(cluster, collect, begun))
             group.create_task(beat())
             group.create_task(tell())
 

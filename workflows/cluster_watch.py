@@ -26,6 +26,7 @@ class ClusterWatchWorkflow:
     def __init__(self, ask: WatchInput) -> None:
         self._cluster = ask.cluster
         self._items: set[tuple[str, str, str]] = set(ask.items)
+        self._covered: set[tuple[str, str, str]] = set()
         self._stirred = False
 
     @workflow.run
@@ -60,13 +61,18 @@ class ClusterWatchWorkflow:
 
     async def _watch(self) -> None:
         workflow.set_current_details(f"Watching for {len(self._items)} open items.")
+        # A cancelled watch lingers until its next heartbeat, so what it covered has no gap; the others look again.
+        fresh = self._items - self._covered
+        self._covered = set(self._items)
         task = workflow.start_activity_method(
             RemediationActivities.watch_cluster,
-            WatchInput(self._cluster, tuple(sorted(self._items))),
+            WatchInput(self._cluster, tuple(sorted(self._items)), tuple(sorted(fresh))),
             summary=f"watch for {len(self._items)} items",
             **options.waiting(self._cluster),
         )
         await workflow.wait_condition(lambda: self._stirred or task.done())
+        if task.done():
+            self._covered = set()
         task.cancel()
         try:
             await task

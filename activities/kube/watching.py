@@ -30,22 +30,30 @@ class _Changed(msgspec.Struct, frozen=True):
     metadata: Metadata = Metadata()
 
 
-async def follow(cluster: Cluster, report: Callable[[Change], None]) -> None:
-    """Reports every change of Pods and of workloads from now on. Never ends; a cut watch goes on where it was."""
+async def follow(cluster: Cluster, report: Callable[[Change], None], begun: Callable[[], None]) -> None:
+    """Reports every change of Pods and of workloads. Never ends; a cut watch goes on where it was.
+
+    `begun` is called once it is certain that no change from now on is missed.
+    """
+    versions = [await _version(cluster, kind) for kind in _KINDS]
+    begun()
     async with asyncio.TaskGroup() as group:
-        for kind in _KINDS:
-            group.create_task(_follow(cluster, kind, report))
+        for kind, version in zip(_KINDS, versions, strict=True):
+            group.create_task(_follow(cluster, kind, version, report))
 
 
-async def _follow(cluster: Cluster, kind: str, report: Callable[[Change], None]) -> None:
+async def _version(cluster: Cluster, kind: str) -> str:
+    # One item is enough to learn the version to watch from.
+    page = await cluster.get(path(kind), Page, {"limit": 1})
+    return page.metadata.resource_version
+
+
+async def _follow(cluster: Cluster, kind: str, version: str, report: Callable[[Change], None]) -> None:
     where = path(kind)
-    version = ""
     while True:
         try:
             if not version:
-                # One item is enough to learn the version to watch from.
-                page = await cluster.get(where, Page, {"limit": 1})
-                version = page.metadata.resource_version
+                version = await _version(cluster, kind)
             async for type_, raw in cluster.watch(where, version):
                 metadata = msgspec.json.decode(raw, type=_Changed).metadata
                 version = metadata.resource_version

@@ -137,3 +137,17 @@ async def test_watch_that_fails_is_begun_again(watch: Watch, cluster: FakeCluste
     await watch.gathers()
 
     assert await watch.watches(2) == ["cart"]
+
+
+async def test_only_items_that_no_watch_covered_are_to_look_again_at_once(watch: Watch, cluster: FakeCluster) -> None:
+    await watch.track("cart")
+    await watch.gathers()
+    await watch.watches(1)
+    await watch.track("checkout")
+    await watch.knows(2)
+    await watch.gathers()
+    await watch.watches(2)
+
+    fresh = [[name for _, _, name in asked.fresh] for asked in cluster.asked("watch_cluster")]
+
+    assert fresh == [["cart"], ["checkout"]]
