@@ -1,7 +1,8 @@
 """The upgrade of one cluster, from the channel to the last sidecar.
 
 `run` holds what surrounds the story (the end, whatever it is); `_story` reads as the story itself. Trouble pauses:
-a step that fails for good waits for an operator and is then tried again, so nothing is ever begun anew.
+a step that fails for good waits for an operator and is then tried again, so nothing is ever begun anew. The steps
+themselves are in `workflows.steps`, what is counted on the way in `workflows.tally`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -24,27 +26,16 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from activities.control_plane import (
-        ApplyInput,
-        AwaitInput,
-        AwaitResult,
-        ControlPlaneActivities,
-        ResolvedTarget,
-        ResolveInput,
-    )
-    from activities.gates import GateActivities, GateInput
-    from activities.hold import HoldActivities, HoldInput
-    from activities.remediation import OpenItemsInput, RemediationActivities
-    from activities.restarts import RestartResult
-    from activities.survey import SurveyActivities, SurveyInput, SurveySummary
+    from activities.control_plane import ResolvedTarget
+    from activities.survey import SurveyInput, SurveySummary
     from mesh.cluster import wave_id
+    from mesh.kyma import Target
     from mesh.waves import WaveRule
 
-    from workflows import options
     from workflows.attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT, TARGET
+    from workflows.failures import is_our_end, told
     from workflows.model import (
         AttachInput,
-        ItemCounts,
         OperatorInput,
         Phase,
         Progress,
@@ -55,25 +46,16 @@ with workflow.unsafe.imports_passed_through():
         WaveInput,
         WaveProgress,
         WaveResult,
-        WorkloadCounts,
     )
     from workflows.show import upgrade_details
+    from workflows.steps import HOLD_RENEWED, Steps
+    from workflows.tally import Tally
     from workflows.waves import WaveWorkflow
 
 T = TypeVar("T")
 
-#: How long hold and lease last without renewal, and how often they are renewed.
-_HOLD_LASTS = timedelta(minutes=30)
-_HOLD_RENEWED = timedelta(minutes=10)
 #: The final survey starts another round while something restartable is still stale, this often at most.
 _ROUNDS = 3
-#: Failed restarts that are carried along, the newest: far above any budget, and about 250 bytes each in a payload.
-_FAILED_KEPT = 500
-#: A gate that is shut is tried again this often before the upgrade pauses.
-_GATE_TRIES = 6
-_GATE_EVERY = timedelta(seconds=5)
-
-
 _ABORTED: tuple[Result, Phase] = ("aborted", Phase.ABORTED)
 _FAILED: tuple[Result, Phase] = ("failed", Phase.FAILED)
 
@@ -89,6 +71,8 @@ class UpgradeWorkflow:
     @workflow.init
     def __init__(self, ask: UpgradeInput) -> None:
         self._ask = ask
+        self._steps = Steps(ask.cluster, ask.policy)
+        self._tally = Tally()
         self._phase = Phase.PREFLIGHT
         self._target: ResolvedTarget | None = None
         self._paused_by: str | None = None
@@ -99,19 +83,10 @@ class UpgradeWorkflow:
         self._ended: datetime | None = None
         self._mark: datetime | None = None
         self._began: datetime | None = None
-        self._summary: SurveySummary | None = None
-        self._planned = 0
-        self._restarted = 0
-        self._current = 0
-        self._failed: list[RestartResult] = []
-        self._forgiven = 0
-        self._done_since_survey = 0
-        self._failed_since_survey = 0
         self._wave: WaveProgress | None = None
         self._wave_handle: workflow.ChildWorkflowHandle[Any, WaveResult] | None = None
         self._steering = asyncio.Lock()
         self._waves_run = 0
-        self._items = ItemCounts()
         self._decisions: list[str] = []
         self._shown: list[tuple[str, object]] = []
 
@@ -132,43 +107,38 @@ class UpgradeWorkflow:
             failure = error
             result, phase = _ABORTED if is_cancelled_exception(error) else _FAILED
         else:
-            result, phase = ("done-with-items" if self._items.open or self._left() else "done"), Phase.DONE
+            result, phase = ("done-with-items" if self._tally.items.open or self._tally.left else "done"), Phase.DONE
         self._ending = True
         if keeper is not None:
             # A renewal on its way would take hold and lease again after they were let go of.
             await keeper
         if self._held:
-            await self._release()
+            await self._steps.release_hold()
         self._result, self._phase, self._ended = result, phase, workflow.now()
         self._show()
         await workflow.wait_condition(workflow.all_handlers_finished)
         if failure is not None:
             raise failure
-        classes = self._summary.classes if self._summary else {}
+        classes = self._tally.summary.classes if self._tally.summary else {}
         return UpgradeResult(result, self.progress(), classes.get("pinned", 0), classes.get("excluded", 0))
 
     async def _preflight(self) -> None:
         """Resolved and allowed, or refused before anything is changed. The only step that fails the upgrade."""
         try:
-            self._target = await workflow.execute_activity_method(
-                ControlPlaneActivities.resolve_target,
-                ResolveInput(self._ask.cluster, self._ask.to),
-                summary=f"what {self._ask.to} means here",
-                **options.quick(self._ask.cluster),
-            )
+            self._target = await self._steps.resolve(self._ask.to)
             # From here on: of the lease and the hold one may be there without the other.
             self._held = True
-            await self._renew_hold()
+            await self._steps.renew_hold()
         except ActivityError as error:
-            if _is_our_end(error):
+            if is_our_end(error):
                 raise
             # The sentence and its type at the top, where pipelines and the UI look for them.
             kind = error.cause.type if isinstance(error.cause, ApplicationError) else None
-            raise ApplicationError(_told(error), type=kind, non_retryable=True) from error
+            raise ApplicationError(told(error), type=kind, non_retryable=True) from error
 
     async def _story(self) -> None:
         if self._ask.policy.restarts == "ours":
-            await self._pausable(self._await_hold)
+            await self._pausable(self._steps.await_hold)
         await self._upgrade_control_plane()
         # Later than anything that happened before the injector gave the new proxy, and fixed from here on. Marks are
         # whole seconds: the next one, for this very second may be somebody else's.
@@ -176,32 +146,37 @@ class UpgradeWorkflow:
         for number in range(_ROUNDS + 1):
             self._enter(Phase.FINAL_SURVEY if number else Phase.SURVEY)
             self._wave = None
-            self._summary = await self._pausable(self._survey)
-            self._done_since_survey = self._failed_since_survey = 0
-            self._planned = self._planned or self._summary.candidates
+            summary = await self._pausable(lambda: self._steps.survey(self._survey_input()))
+            self._tally.take_survey(summary)
             self._show()
-            if not self._summary.candidates or number == _ROUNDS:
+            if not summary.candidates or number == _ROUNDS:
                 break
-            await self._run_waves(self._summary)
+            await self._run_waves(summary)
         self._enter(Phase.FINAL_SURVEY)
-        self._items = await self._pausable(self._open_items)
+        self._tally.items = await self._pausable(
+            lambda: self._steps.open_items(self._survey_input(), self._tally.failed)
+        )
 
     async def _upgrade_control_plane(self) -> None:
         self._enter(Phase.CONTROL_PLANE)
         self._began = workflow.now()
-        await self._pausable(self._apply)
-        await self._pausable(self._await_control_plane)
-        await self._pausable(self._gate)
+        target = self._resolved()
+        await self._pausable(lambda: self._steps.apply(target))
+        await self._pausable(lambda: self._steps.await_control_plane(target))
+        await self._pausable(lambda: self._steps.gate(target))
 
     async def _run_waves(self, summary: SurveySummary) -> None:
+        target = self._resolved()
         of = self._waves_run + len(summary.waves.rules)
         for rule in summary.waves.rules:
             await self._checkpoint()
-            await self._pausable(self._gate)
+            await self._pausable(lambda: self._steps.gate(target))
             self._enter(Phase.RESTARTING)
             await self._run_wave(rule, summary.waves.canary_below, of)
             await self._checkpoint()
-            await self._spend_budget()
+            overspent = self._tally.overspent(self._ask.policy.budget)
+            if overspent is not None:
+                await self._pause(overspent)
             # The module restarts its own at once; there is nothing to observe before the first wave of ours.
             if self._ask.policy.soak and rule is not summary.waves.rules[-1]:
                 self._enter(Phase.SOAKING)
@@ -213,13 +188,12 @@ class UpgradeWorkflow:
     async def _run_wave(self, rule: WaveRule, canary_below: int, of: int) -> None:
         number = self._waves_run
         self._waves_run += 1
-        numbered = WaveRule(number, rule.name, rule.group, rule.low, rule.high, rule.label, rule.workloads)
         self._wave = WaveProgress(number, of, rule.name)
         self._show()
         try:
             self._wave_handle = await workflow.start_child_workflow(
                 WaveWorkflow.run,
-                WaveInput(self._survey_input(), numbered, canary_below, self._fixed_mark(), of),
+                WaveInput(self._survey_input(), replace(rule, number=number), canary_below, self._fixed_mark(), of),
                 id=wave_id(self._ask.cluster.name, number),
                 static_summary=f"{rule.name}: {rule.workloads} workload{'' if rule.workloads == 1 else 's'}",
             )
@@ -233,144 +207,41 @@ class UpgradeWorkflow:
             )
             return
         except ChildWorkflowError as error:
-            if _is_our_end(error):
+            if is_our_end(error):
                 raise
             # A wave that ended by force: what it left is still stale, and the next survey finds it.
-            await self._pause(f"wave {number} ended before it was done: {_told(error)}")
+            await self._pause(f"wave {number} ended before it was done: {told(error)}")
             return
         finally:
             self._wave_handle = None
-        self._restarted += result.restarted
-        self._current += result.current
-        self._failed += result.failed
-        self._done_since_survey += result.restarted + result.current + result.gone
-        self._failed_since_survey += len(result.failed)
+        self._tally.take_wave(result)
         self._show()
-
-    async def _spend_budget(self) -> None:
-        budget = self._ask.policy.budget
-        allowed = max(budget.at_least, int(budget.failed * (self._restarted + len(self._failed))))
-        spent = len(self._failed) - self._forgiven
-        if spent > allowed:
-            # Who resumes has seen these: only further ones count from then on.
-            self._forgiven = len(self._failed)
-            names = ", ".join(one.workload.words() for one in self._failed[-5:])
-            await self._pause(f"{spent} restarts failed, and the budget is {allowed}; the last: {names}")
-
-    # Steps: each can be tried again after a pause.
-
-    async def _renew_hold(self) -> None:
-        await workflow.execute_activity_method(
-            HoldActivities.renew_hold,
-            self._hold_input(),
-            summary="hold and lease",
-            **options.quick(self._ask.cluster),
-        )
-
-    async def _await_hold(self) -> None:
-        await workflow.execute_activity_method(
-            HoldActivities.await_hold,
-            self._hold_input(),
-            summary="is the hold in force",
-            **options.quick(self._ask.cluster),
-        )
-
-    async def _apply(self) -> None:
-        target = self._resolved().target
-        await workflow.execute_activity_method(
-            ControlPlaneActivities.apply_target,
-            ApplyInput(self._ask.cluster, target),
-            summary=f"channel {target.channel}",
-            **options.quick(self._ask.cluster),
-        )
-
-    async def _await_control_plane(self) -> None:
-        target = self._resolved().target
-        result: AwaitResult = await workflow.execute_activity_method(
-            ControlPlaneActivities.await_control_plane,
-            AwaitInput(self._ask.cluster, target, self._ask.policy.no_progress.control_plane),
-            summary=f"wait for {target.words()}",
-            **options.waiting(self._ask.cluster),
-        )
-        if result.trouble is not None:
-            raise ApplicationError(f"The control plane does not reach {target.words()}: {result.trouble}")
-
-    async def _gate(self) -> None:
-        ask = GateInput(self._ask.cluster, self._resolved().target.istio or "")
-        shut = None
-        for attempt in range(_GATE_TRIES):
-            if attempt:
-                await workflow.sleep(_GATE_EVERY, summary=f"gate is shut: {shut}")
-            result = await workflow.execute_activity_method(
-                GateActivities.check_gate,
-                ask,
-                summary="gate: istiod ready, injector gives the target",
-                **options.quick(self._ask.cluster),
-            )
-            shut = result.shut
-            if shut is None:
-                return
-        raise ApplicationError(f"The gate is shut: {shut}.")
-
-    async def _survey(self) -> SurveySummary:
-        return await workflow.execute_activity_method(
-            SurveyActivities.survey_cluster,
-            self._survey_input(),
-            summary="every Pod, once",
-            **options.survey(self._ask.cluster),
-        )
-
-    async def _open_items(self) -> ItemCounts:
-        opened = await workflow.execute_activity_method(
-            RemediationActivities.open_items,
-            OpenItemsInput(self._survey_input(), tuple(self._failed[-_FAILED_KEPT:])),
-            summary="remediation items",
-            **options.survey(self._ask.cluster),
-        )
-        return ItemCounts(opened.count, opened.by_reason)
-
-    async def _release(self) -> None:
-        try:
-            await workflow.execute_activity_method(
-                HoldActivities.release_hold,
-                self._hold_input(),
-                summary="let go of hold and lease",
-                **options.quick(self._ask.cluster),
-            )
-        except ActivityError:
-            # Both end by themselves when they are not renewed.
-            workflow.logger.warning("hold_not_released")
 
     async def _keep_hold(self) -> None:
         while True:
             try:
                 await workflow.wait_condition(
-                    lambda: self._ending, timeout=_HOLD_RENEWED, timeout_summary="renew hold and lease"
+                    lambda: self._ending, timeout=HOLD_RENEWED, timeout_summary="renew hold and lease"
                 )
             except TimeoutError:
                 pass
             else:
                 return
             try:
-                await self._renew_hold()
+                await self._steps.renew_hold()
             except ActivityError as error:
-                self._paused_by = f"hold and lease could not be renewed: {_told(error)}"
+                self._paused_by = f"hold and lease could not be renewed: {told(error)}"
                 self._show()
                 await self._steer_wave()
 
-    def _hold_input(self) -> HoldInput:
-        info = workflow.info()
-        holder = f"{info.workflow_id}/{info.first_execution_run_id}"
-        return HoldInput(self._ask.cluster, holder, _HOLD_LASTS, hold=self._ask.policy.restarts == "ours")
-
     def _survey_input(self) -> SurveyInput:
-        failed = tuple((one.workload.namespace, one.workload.kind, one.workload.name) for one in self._failed)
-        return SurveyInput(self._ask.cluster, self._ask.policy, self._mark, self._began, failed[-_FAILED_KEPT:])
+        failed = tuple((one.workload.namespace, one.workload.kind, one.workload.name) for one in self._tally.failed)
+        return SurveyInput(self._ask.cluster, self._ask.policy, self._mark, self._began, failed)
 
-    def _resolved(self) -> ResolvedTarget:
+    def _resolved(self) -> Target:
         if self._target is None:
             raise ValueError("preflight comes first")
-        return self._target
+        return self._target.target
 
     def _fixed_mark(self) -> datetime:
         if self._mark is None:
@@ -386,9 +257,9 @@ class UpgradeWorkflow:
             try:
                 return await self._unless_aborted(step)
             except (ActivityError, ApplicationError) as error:
-                if _is_our_end(error):
+                if is_our_end(error):
                     raise
-                await self._pause(_told(error))
+                await self._pause(told(error))
 
     async def _unless_aborted(self, step: Callable[[], Awaitable[T]]) -> T:
         """A step may wait for the cluster for hours; an operator's word ends it at once."""
@@ -518,25 +389,14 @@ class UpgradeWorkflow:
             started_at=workflow.info().workflow_start_time,
             ended_at=self._ended,
             result=self._result,
-            workloads=WorkloadCounts(
-                planned=self._planned,
-                restarted=self._restarted,
-                current=self._current,
-                remediation=self._items.open,
-                left=self._left(),
-            ),
+            workloads=self._tally.counts,
             wave=self._wave,
-            items=self._items,
+            items=self._tally.items,
         )
 
     def _attention(self) -> str | None:
         """Why it waits for an operator. A pause is told at once: in the middle of a wave nothing else would tell it."""
         return None if self._aborted or self._ending else self._paused_by
-
-    def _left(self) -> int:
-        """Of the last survey's candidates those that no wave has tried since."""
-        candidates = self._summary.candidates if self._summary else 0
-        return max(0, candidates - self._done_since_survey - self._failed_since_survey)
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
@@ -552,8 +412,8 @@ class UpgradeWorkflow:
         ]
         if self._target is not None:
             wanted.append(TARGET.value_set(self._target.target.istio or self._target.target.module))
-        if self._summary is not None:
-            wanted.append(STALE_LEFT.value_set(max(0, self._summary.stale_workloads - self._done_since_survey)))
+        if self._tally.stale_left is not None:
+            wanted.append(STALE_LEFT.value_set(self._tally.stale_left))
         shown = [(one.key.name, one.value) for one in wanted]
         # Each upsert is an event in history: only what changed.
         if shown != self._shown:
@@ -569,16 +429,3 @@ async def _cancelled(step: asyncio.Future[Any]) -> None:
     """Cancels a step and takes what comes of it: nobody else will ask."""
     step.cancel()
     await asyncio.gather(step, return_exceptions=True)
-
-
-def _is_our_end(error: BaseException) -> bool:
-    """Cancelled with the whole upgrade. A wave or step that was cancelled alone, by hand, is trouble like any other."""
-    return is_cancelled_exception(error) and workflow.cancellation_reason() is not None
-
-
-def _told(error: BaseException) -> str:
-    """The innermost sentence of a failure."""
-    cause: BaseException = error
-    while isinstance(cause, ActivityError | ChildWorkflowError) and cause.cause is not None:
-        cause = cause.cause
-    return cause.message if isinstance(cause, ApplicationError) else str(cause)

@@ -1,0 +1,19 @@
+"""Failures of steps and waves: what people are told of them, and which of them are the upgrade's own end."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, is_cancelled_exception
+
+
+def told(error: BaseException) -> str:
+    """The innermost sentence of a failure."""
+    cause: BaseException = error
+    while isinstance(cause, ActivityError | ChildWorkflowError) and cause.cause is not None:
+        cause = cause.cause
+    return cause.message if isinstance(cause, ApplicationError) else str(cause)
+
+
+def is_our_end(error: BaseException) -> bool:
+    """Cancelled with the whole upgrade. A wave or step that was cancelled alone, by hand, is trouble like any other."""
+    return is_cancelled_exception(error) and workflow.cancellation_reason() is not None

@@ -1,0 +1,79 @@
+"""What an upgrade counts: candidates of its surveys, what its waves made of them, and the budget of failures."""
+
+from __future__ import annotations
+
+from activities.restarts import RestartResult
+from activities.survey import SurveySummary
+from mesh.policy import Budget
+
+from workflows.model import ItemCounts, WaveResult, WorkloadCounts
+
+#: Failed restarts that are carried along, the newest: far above any budget, and about 250 bytes each in a payload.
+_FAILED_KEPT = 500
+
+
+class Tally:
+    """Counts workloads. `summary` is the newest survey's, `items` are those open at the end."""
+
+    def __init__(self) -> None:
+        self.summary: SurveySummary | None = None
+        self.items = ItemCounts()
+        self._planned = 0
+        self._restarted = 0
+        self._current = 0
+        self._failed: list[RestartResult] = []
+        self._forgiven = 0
+        self._done_since_survey = 0
+        self._failed_since_survey = 0
+
+    def take_survey(self, summary: SurveySummary) -> None:
+        """The first one that has candidates is the plan."""
+        self.summary = summary
+        self._planned = self._planned or summary.candidates
+        self._done_since_survey = self._failed_since_survey = 0
+
+    def take_wave(self, result: WaveResult) -> None:
+        """Adds what a wave did."""
+        self._restarted += result.restarted
+        self._current += result.current
+        self._failed += result.failed
+        self._done_since_survey += result.restarted + result.current + result.gone
+        self._failed_since_survey += len(result.failed)
+
+    def overspent(self, budget: Budget) -> str | None:
+        """What to tell of more failures than the budget allows; they are forgiven with it."""
+        allowed = max(budget.at_least, int(budget.failed * (self._restarted + len(self._failed))))
+        spent = len(self._failed) - self._forgiven
+        if spent <= allowed:
+            return None
+        # Who resumes has seen these: only further ones count from then on.
+        self._forgiven = len(self._failed)
+        names = ", ".join(one.workload.words() for one in self._failed[-5:])
+        return f"{spent} restarts failed, and the budget is {allowed}; the last: {names}"
+
+    @property
+    def failed(self) -> tuple[RestartResult, ...]:
+        """The newest failed restarts, as many as a payload holds."""
+        return tuple(self._failed[-_FAILED_KEPT:])
+
+    @property
+    def left(self) -> int:
+        """Of the last survey's candidates those that no wave has tried since."""
+        candidates = self.summary.candidates if self.summary else 0
+        return max(0, candidates - self._done_since_survey - self._failed_since_survey)
+
+    @property
+    def stale_left(self) -> int | None:
+        """Of the last survey's stale workloads those that are not done since; None before the first survey."""
+        return max(0, self.summary.stale_workloads - self._done_since_survey) if self.summary else None
+
+    @property
+    def counts(self) -> WorkloadCounts:
+        """What `progress` shows."""
+        return WorkloadCounts(
+            planned=self._planned,
+            restarted=self._restarted,
+            current=self._current,
+            remediation=self.items.open,
+            left=self.left,
+        )
