@@ -8,11 +8,10 @@ import time
 from activities.injector import ask_all
 from activities.kube.client import Cluster
 from activities.kube.paths import NAMESPACES
-from activities.kube.reading import read_injector
-from mesh.classes import Expected
-from mesh.injection import Injector, decide, template_key
+from activities.kube.world import read_injector
+from mesh.asking import Expected, question_of
+from mesh.injection import Injector, decide
 from mesh.objects import Namespace, Workload
-from mesh.survey import Question
 
 #: A reading of the injector serves every restart for this long.
 _FRESH_SECONDS = 5.0
@@ -41,10 +40,9 @@ class ExpectedProxies:
             if template is None:
                 return Expected(None, None, "it has no Pod template")
             decision = decide(self._injector, name, namespace.metadata.labels or {}, template)
-            if not decision.injected:
-                return Expected(None, None, decision.reason)
-            key = template_key(name, decision, template)
-            if key not in self._answers:
-                question = Question(key, name, decision, template)
+            if not decision.injected or decision.problem is not None:
+                return Expected(None, None, decision.problem or decision.reason)
+            question = question_of(self._injector, name, decision, template)
+            if question.key not in self._answers:
                 self._answers |= await ask_all(self._cluster, self._injector, [question])
-            return self._answers[key]
+            return self._answers[question.key]

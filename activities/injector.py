@@ -21,11 +21,10 @@ import msgspec
 
 from activities.kube.client import Cluster
 from activities.kube.paths import path
-from mesh.classes import Expected
+from mesh.asking import Expected, Question, answered, computed
 from mesh.errors import UpgradeError
-from mesh.injection import Injector, computed_image
-from mesh.objects import ClientConfig, PodTemplate
-from mesh.survey import Question
+from mesh.injection import Injector
+from mesh.objects import ClientConfig, Container, Pod
 
 _AT_ONCE = 16
 _PATIENCE = aiohttp.ClientTimeout(total=10, sock_connect=2)
@@ -53,6 +52,7 @@ class _UnreachableInjectorError(_NoAnswerError):
 async def ask_all(cluster: Cluster, injector: Injector, questions: Iterable[Question]) -> Mapping[str, Expected]:
     """An answer for every question: from the injector, else computed, else unknown with the problem."""
     places: dict[ClientConfig, str | _UnreachableInjectorError] = {}
+    trusted: dict[str, ssl.SSLContext] = {}
     limit = asyncio.Semaphore(_AT_ONCE)
     asked = list(questions)
     async with aiohttp.ClientSession(timeout=_PATIENCE) as session:
@@ -70,13 +70,11 @@ async def ask_all(cluster: Cluster, injector: Injector, questions: Iterable[Ques
                 if isinstance(place, _UnreachableInjectorError):
                     raise place
                 async with limit:
-                    image = await _ask(session, place, question)
+                    return answered(await _ask(session, place, trusted, question))
             except _NoAnswerError as error:
                 if isinstance(error, _UnreachableInjectorError):
                     places[_client(question)] = error
-                image = computed_image(injector, question.decision, question.template)
-                return Expected(image, "configmap" if image else None, None if image else str(error))
-            return Expected(image, "injector", None if image else "the injector answered without a sidecar")
+                return computed(injector, question, str(error))
 
         answers = await asyncio.gather(*(one(question) for question in asked))
     return {question.key: answer for question, answer in zip(asked, answers, strict=True)}
@@ -102,10 +100,17 @@ async def _address(cluster: Cluster, client: ClientConfig) -> str:
     return f"https://{f'[{host}]' if ':' in host else host}:{client.service.port}{client.service.path}"
 
 
-async def _ask(session: aiohttp.ClientSession, address: str, question: Question) -> str | None:
+async def _ask(
+    session: aiohttp.ClientSession, address: str, trusted: dict[str, ssl.SSLContext], question: Question
+) -> Pod:
+    """The Pod that the injector would make of the template."""
     client = _client(question)
     try:
-        trust = ssl.create_default_context(cadata=base64.b64decode(client.ca_bundle).decode() or None)
+        trust = trusted.get(client.ca_bundle)
+        if trust is None:
+            # One context for all questions: connections are kept by it.
+            trust = ssl.create_default_context(cadata=base64.b64decode(client.ca_bundle).decode() or None)
+            trusted[client.ca_bundle] = trust
         server = f"{client.service.name}.{client.service.namespace}.svc" if client.service else None
         review = _review(question)
         async with session.post(address, json=review, ssl=trust, server_hostname=server) as response:
@@ -116,12 +121,21 @@ async def _ask(session: aiohttp.ClientSession, address: str, question: Question)
         pod = review["request"]["object"]
         if reply.get("patch"):
             pod = jsonpatch.apply_patch(pod, json.loads(base64.b64decode(reply["patch"])))
+        return msgspec.convert(pod, Pod)
     except (aiohttp.ClientError, TimeoutError, OSError, binascii.Error) as error:
         raise _UnreachableInjectorError(f"the injector does not answer: {error or type(error).__name__}") from error
     except (KeyError, TypeError, ValueError, jsonpatch.JsonPatchException) as error:
         raise _NoAnswerError(f"the injector's answer cannot be read: {error!r}") from error
-    proxies = msgspec.convert(pod, PodTemplate).spec.proxies()
-    return proxies[0].image if proxies else None
+
+
+def _written(container: Container) -> dict[str, Any]:
+    """As the API has it, without what is not set."""
+    found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(container))
+    resources = found.pop("resources") or {}
+    return {
+        **{key: value for key, value in found.items() if value is not None},
+        "resources": {key: value for key, value in resources.items() if value is not None},
+    }
 
 
 def _review(question: Question) -> dict[str, Any]:
@@ -136,8 +150,8 @@ def _review(question: Question) -> dict[str, Any]:
             "annotations": metadata.annotations or {},
         },
         "spec": {
-            "containers": [{"name": one.name, "image": one.image} for one in spec.containers],
-            "initContainers": [{"name": one.name, "image": one.image} for one in spec.init_containers or ()],
+            "containers": [_written(one) for one in spec.containers],
+            "initContainers": [_written(one) for one in spec.init_containers or ()],
         },
     }
     kind = {"group": "", "version": "v1", "kind": "Pod"}

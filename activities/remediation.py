@@ -117,7 +117,7 @@ class RemediationActivities:
     async def open_items(self, ask: OpenItemsInput) -> OpenedItems:
         """One item per workload that cannot be restarted; a second sighting updates the same item."""
         ref = ask.survey.cluster
-        survey, _ = await take_survey(self._served.of(ref), attempt=ask.survey.attempt)
+        survey = await take_survey(self._served.of(ref), attempt=ask.survey.attempt)
         seen = {one.key: one for record in survey.records if (one := sighting_of(record)) is not None}
         still = {record.key for record in survey.records if not _settled(record, Reason.ROLLOUT_TIMED_OUT)}
         for result in ask.failed:
@@ -192,7 +192,7 @@ class RemediationActivities:
     async def recheck_item(self, ask: RecheckInput) -> Recheck:
         """Looks at one workload again: settled when it is gone, or nothing of it needs a restart any more."""
         cluster, seen = self._served.of(ask.cluster), ask.seen
-        survey, _ = await take_survey(cluster, [seen.namespace])
+        survey = await take_survey(cluster, [seen.namespace])
         record = next((one for one in survey.records if one.key == seen.key), None)
         if record is None:
             return Recheck("the workload has no Pods any more", seen)

@@ -23,14 +23,15 @@ from activities.kube.client import Cluster
 from activities.kube.events import emit
 from activities.kube.paths import path
 from activities.kube.reading import read_workload
+from mesh.asking import Expected
 from mesh.causes import Reason, cause_of_moment, cause_of_pods
-from mesh.classes import Expected, live_proxy, made_by_injector
+from mesh.classes import live_proxy
 from mesh.cluster import ClusterRef
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RejectedError, UnreachableError
 from mesh.objects import DisruptionBudget, Pod, Workload
 from mesh.owners import Owner
 from mesh.rollout import EVICTABLE_KINDS, MARK, Rollout, mark_of, rollout
-from mesh.survey import pod_is_current
+from mesh.survey import pod_is_current, runs_expected
 from mesh.text import brief, rfc3339
 
 _POLL_SECONDS = 1.0
@@ -93,7 +94,7 @@ class _State:
     @property
     def stale(self) -> bool:
         """Whether some living Pod runs another proxy than it would get."""
-        return any(live_proxy(pod) != self.expected.image or not made_by_injector(pod) for pod in self.pods)
+        return any(not runs_expected(pod, self.expected) for pod in self.pods)
 
     @property
     def current(self) -> bool:
@@ -192,7 +193,7 @@ class _Restart:
     async def _evict(self, state: _State) -> RestartResult | None:
         """A workload without rollout: its stale Pods leave one at a time, by the API that honours budgets."""
         for pod in state.pods:
-            if live_proxy(pod) == state.expected.image:
+            if runs_expected(pod, state.expected):
                 continue
             blocked = await self._evict_one(pod)
             if blocked is not None:
@@ -237,7 +238,7 @@ class _Restart:
             return self._failed(Reason.ROLLOUT_TIMED_OUT, (cause[1] if cause else None) or state.rollout.failed)
         if not self._marked(state.workload) and self._ask.workload.kind not in EVICTABLE_KINDS:
             return self._failed(Reason.RESTART_REVERTED, "the restart's mark was taken off the template again")
-        found = next((live_proxy(pod) for pod in state.pods if live_proxy(pod) != state.expected.image), None)
+        found = next((live_proxy(pod) for pod in state.pods if not runs_expected(pod, state.expected)), None)
         return self._failed(
             Reason.INJECTION_FAILED, f"new Pods have {found or 'no sidecar'}, not {state.expected.image}"
         )

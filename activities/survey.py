@@ -100,14 +100,14 @@ class SurveyActivities:
     @brief
     async def survey_cluster(self, ask: SurveyInput) -> SurveySummary:
         """Counts everything and plans the waves."""
-        survey, _ = await take_survey(self._served.of(ask.cluster), attempt=ask.attempt)
+        survey = await take_survey(self._served.of(ask.cluster), attempt=ask.attempt)
         return summarise(survey, ask.policy)
 
     @activity.defn
     @brief
     async def wave_members(self, ask: MembersInput) -> list[WorkloadRef]:
         """The workloads of one wave as they are now: the cluster has moved on since the plan."""
-        survey, _ = await take_survey(self._served.of(ask.survey.cluster), attempt=ask.survey.attempt)
+        survey = await take_survey(self._served.of(ask.survey.cluster), attempt=ask.survey.attempt)
         return [
             WorkloadRef(*one.key)
             for one in survey.records

@@ -64,7 +64,7 @@ async def _scan(
 ) -> int:
     from activities.kube.paths import WEBHOOKS
     from activities.kube.reading import read_istiods
-    from activities.surveying import take_survey
+    from activities.surveying import look
     from cli.documents import ScanFilter, control_plane_document, scan_document
     from mesh.objects import WebhookConfiguration
     from mesh.versions import required_version
@@ -72,11 +72,13 @@ async def _scan(
 
     version = required_version(target, "--target") if target else None
     async with compose_cluster(settings.cluster) as served:
-        survey, world = await take_survey(served.cluster, namespaces)
+        survey, world = await look(served.cluster, namespaces)
         istiods = await read_istiods(served.cluster)
         hooks, _ = await served.cluster.list_all(WEBHOOKS, WebhookConfiguration)
+    for problem in world.problems:
+        say(problem)
     for name in namespaces:
-        if name not in world.namespaces:
+        if name not in world.namespaces and not world.problems:
             say(f"There is no namespace {name}.")
     plane = control_plane_document(istiods, world.injector, hooks)
     document = scan_document(served.ref.name, survey, plane, version, ScanFilter(classes))

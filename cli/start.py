@@ -243,7 +243,7 @@ async def _dry_run(served: Served, resolved: ResolvedTarget, before: _Running, w
     from cli.documents import changed_by
     from mesh.versions import parse_version
 
-    survey, _ = await take_survey(served.cluster)
+    survey = await take_survey(served.cluster)
     target = resolved.target
     version = parse_version(target.istio or "")
     changed = changed_by(survey, version) if version else {}

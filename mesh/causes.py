@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+import msgspec
+
 from mesh.objects import Condition, ContainerStatus, DisruptionBudget, Pod
-from mesh.owners import Owner
+from mesh.owners import READ_KINDS, Owner
 from mesh.rollout import EVICTABLE_KINDS, RESTARTABLE_KINDS, may_take, rollout
 from mesh.text import brief
 
@@ -46,6 +48,7 @@ Cause = tuple[Reason, str | None]
 
 #: A Pod past its deletion time by more than this does not go by itself.
 STUCK_AFTER = timedelta(minutes=5)
+_NOT_STARTED = "its containers have not started"
 
 
 def cause_of_owner(owner: Owner, pods: Sequence[Pod], now: datetime) -> Cause | None:
@@ -60,7 +63,11 @@ def cause_of_owner(owner: Owner, pods: Sequence[Pod], now: datetime) -> Cause | 
         reason = Reason.JOB_POD
     elif owner.kind not in (*RESTARTABLE_KINDS, *EVICTABLE_KINDS) or spec is None:
         reason = Reason.UNSUPPORTED_OWNER
-        told = f"{owner.kind} {owner.name} does not exist any more" if owner.gone else f"owner is a {owner.kind}"
+        told = f"owner is a {owner.kind}"
+        if owner.gone:
+            told = f"{owner.kind} {owner.name} does not exist any more"
+        elif owner.kind in READ_KINDS:
+            told = f"{owner.kind} {owner.name} may not be read"
         detail = brief(f"{told}; {detail}" if detail else told)
     elif spec.paused:
         reason = Reason.ROLLOUT_PAUSED
@@ -100,11 +107,26 @@ def cause_of_pod(pod: Pod, now: datetime) -> Cause | None:
     elif (looping := next((one for one in statuses if _waiting(one) == "CrashLoopBackOff"), None)) is not None:
         cause = (Reason.CRASH_LOOPING, _named(pod, f"container {looping.name}: {_crash(looping)}"))
     elif not pod.ready:
-        said = (ready.message or ready.reason) if ready else "it has not been ready yet"
+        said = pod.status.message or ((ready.message or ready.reason) if ready else "it has not been ready yet")
         cause = (Reason.NOT_READY, _named(pod, f"not Ready: {said or 'no reason given'}"))
     else:
         cause = None
     return cause
+
+
+def unexplained(pod: Pod, now: datetime) -> bool:
+    """Whether something ails it and its own status does not say what: its last events may."""
+    cause = cause_of_pod(pod, now)
+    if cause is None or pod.status.message or cause[0] not in (Reason.POD_PENDING, Reason.NOT_READY):
+        return False
+    return cause[0] is Reason.NOT_READY or (cause[1] or "").endswith(_NOT_STARTED)
+
+
+def explained(pod: Pod, words: str | None) -> Pod:
+    """The Pod with what its last event says as its status' message."""
+    if words is None or pod.status.message:
+        return pod
+    return msgspec.structs.replace(pod, status=msgspec.structs.replace(pod.status, message=words))
 
 
 def cause_of_moment(owner: Owner, pods: Sequence[Pod], budgets: Iterable[DisruptionBudget]) -> Cause | None:
@@ -147,7 +169,7 @@ def _pending(pod: Pod, statuses: Sequence[ContainerStatus]) -> str:
         waiting = status.state.waiting if status.state else None
         if waiting is not None and waiting.reason not in ("", "PodInitializing", "ContainerCreating"):
             return f"container {status.name}: {waiting.reason} {waiting.message}"
-    return pod.status.message or pod.status.reason or "its containers have not started"
+    return pod.status.message or pod.status.reason or _NOT_STARTED
 
 
 def _crash(status: ContainerStatus) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from mesh.asking import Expected
+from mesh.connected import NOBODY, ConnectedProxies
 from mesh.images import parse_image
 from mesh.injection import PROXY_IMAGE, Decision
 from mesh.objects import Namespace, Pod
@@ -48,27 +49,40 @@ WORKLOAD_ORDER = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What the injector would give a template now: the image and who said so; the problem when nobody could."""
-
-    image: str | None
-    source: str | None
-    problem: str | None = None
-
-
-NO_PROXY = Expected(None, None)
-
-
 def live_proxy(pod: Pod) -> str | None:
     """The image of the running sidecar, native or not; None without one. With two of that name the first counts."""
     proxies = pod.spec.proxies()
     return proxies[0].image if proxies else None
 
 
-def made_by_injector(pod: Pod) -> bool:
-    """Whether an injector added the sidecar: only injectors write the annotation, whatever its value."""
-    return pod.metadata.annotation(SIDECAR_STATUS) is not None
+def running_digest(pod: Pod) -> str:
+    """The digest of the proxy that really runs, empty where the kubelet does not tell."""
+    statuses = (*(pod.status.container_statuses or ()), *(pod.status.init_container_statuses or ()))
+    image_id = next((one.image_id for one in statuses if one.name == "istio-proxy"), "")
+    return parse_image(image_id).digest
+
+
+def made_by_injector(pod: Pod, owner: Owner | None = None) -> bool:
+    """Whether an injector added the sidecar.
+
+    Only injectors write the status annotation, whatever its value. Where something took it off, an owner whose
+    template has no such container tells it as well.
+    """
+    if pod.metadata.annotation(SIDECAR_STATUS) is not None:
+        return True
+    return owner is not None and owner.workload is not None and not owner.template.spec.proxies()
+
+
+def runs(pod: Pod, expected: str) -> bool | None:
+    """Whether the live proxy is the expected image; None when only its name is, and the name may move.
+
+    A tag that names no version (`latest`, a branch) is the same name for different images; a digest never is.
+    """
+    live = live_proxy(pod)
+    wanted = parse_image(expected)
+    if live != expected:
+        return bool(wanted.digest) and running_digest(pod) == wanted.digest
+    return True if wanted.digest or wanted.version is not None else None
 
 
 def excluded(owner: Owner, namespace: Namespace | None) -> bool:
@@ -82,21 +96,37 @@ def excluded(owner: Owner, namespace: Namespace | None) -> bool:
 
 
 def classify(
-    pod: Pod, owner: Owner, decision: Decision, expected: Expected, *, revision_image: str | None, exclusion: bool
+    pod: Pod,
+    owner: Owner,
+    decision: Decision,
+    expected: Expected,
+    *,
+    revision_image: str | None,
+    exclusion: bool,
+    connected: ConnectedProxies = NOBODY,
 ) -> PodClass:
     """The first class whose condition holds.
 
     `decision` and `expected` are about the owner's template; `revision_image` is the proxy that the deciding
-    revision gives a template without wishes, against which a pin is judged.
+    revision gives a template without wishes, against which a pin is judged. `connected` is asked where an image
+    carries no version.
     """
-    found = _class(pod, owner, decision, expected, revision_image)
+    found = _class(pod, owner, decision, expected, revision_image, connected)
     if exclusion and found in (PodClass.MISSING, PodClass.ORPHANED, PodClass.STALE):
         return PodClass.EXCLUDED
     return found
 
 
-def _class(pod: Pod, owner: Owner, decision: Decision, expected: Expected, revision_image: str | None) -> PodClass:
+def _class(
+    pod: Pod,
+    owner: Owner,
+    decision: Decision,
+    expected: Expected,
+    revision_image: str | None,
+    connected: ConnectedProxies,
+) -> PodClass:
     live = live_proxy(pod)
+    injected = decision.injected and not refused(expected)
     if pod.metadata.deletion_timestamp is not None:
         found = PodClass.TERMINATING
     elif finished(pod, owner):
@@ -104,18 +134,42 @@ def _class(pod: Pod, owner: Owner, decision: Decision, expected: Expected, revis
     elif pod.metadata.annotation(_REDIRECTION) == "enabled":
         found = PodClass.AMBIENT
     elif live is None:
-        found = PodClass.MISSING if decision.injected else PodClass.UNINJECTED
-    elif not made_by_injector(pod):
+        found = _without_proxy(decision, injected=injected)
+    elif not made_by_injector(pod, owner):
         found = PodClass.GATEWAY
-    elif not decision.injected:
+    elif decision.problem is not None:
+        found = PodClass.UNKNOWN
+    elif not injected:
         found = PodClass.ORPHANED
     elif live == owner.template.metadata.annotation(PROXY_IMAGE) and not _same_version(live, revision_image):
         found = PodClass.PINNED
-    elif expected.image is None:
-        found = PodClass.UNKNOWN
     else:
-        found = PodClass.CURRENT if live == expected.image else PodClass.STALE
+        found = _compared(pod, decision, expected, connected)
     return found
+
+
+def _without_proxy(decision: Decision, *, injected: bool) -> PodClass:
+    if decision.problem is not None and not decision.injected:
+        return PodClass.UNKNOWN
+    return PodClass.MISSING if injected else PodClass.UNINJECTED
+
+
+def refused(expected: Expected) -> bool:
+    """Whether the injector itself answered that it gives no sidecar: it knows better than any reading of its rules."""
+    return expected.image is None and expected.source == "injector"
+
+
+def _compared(pod: Pod, decision: Decision, expected: Expected, connected: ConnectedProxies) -> PodClass:
+    if expected.image is None:
+        return PodClass.UNKNOWN
+    same = runs(pod, expected.image)
+    if same is None:
+        plane = connected.planes.get(decision.revision or "")
+        proxy = connected.version_of(pod.metadata.namespace, pod.metadata.name)
+        if plane is None or proxy is None:
+            return PodClass.UNKNOWN
+        same = plane == proxy
+    return PodClass.CURRENT if same else PodClass.STALE
 
 
 def finished(pod: Pod, owner: Owner) -> bool:

@@ -74,6 +74,7 @@ class RejectedError(ClusterError):
 
 
 class UnreachableError(UpgradeError):
-    """Nothing answered, or it asked for patience (429, 5xx)."""
+    """Nothing answered, or it asked for patience (429, 5xx): `retry_after` is for how many seconds, if it said so."""
 
     retryable = True
+    retry_after: float | None = None

@@ -11,12 +11,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import yaml
 
-from mesh.objects import ClientConfig, ConfigMap, PodTemplate, WebhookConfiguration
+from mesh.objects import ClientConfig, ConfigMap, Metadata, PodTemplate, WebhookConfiguration
 from mesh.selectors import LabelSelector
+from mesh.templating import image_is_common
+from mesh.text import brief
 
 INJECT = "sidecar.istio.io/inject"
 REVISION = "istio.io/rev"
@@ -25,9 +28,10 @@ PROXY_IMAGE = "sidecar.istio.io/proxyImage"
 #: istio/istio, pkg/kube/inject/initializer.go, IgnoredNamespaces.
 IGNORED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})
 
-#: Annotations that change which image the injector writes; the computed fallback does not cover them.
-_SHAPING_ANNOTATIONS = ("sidecar.istio.io/proxyImage", "sidecar.istio.io/proxyImageType", "proxy.istio.io/config")
-_TEMPLATES = "inject.istio.io/templates"
+ISTIO_NAMESPACE = "istio-system"
+
+#: libyaml where it is there: the templates are 100 kB of text, and the pure parser takes a tenth of a second for them.
+_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _IMAGE_TYPE = re.compile(r"-(distroless|debug)$")
 
 
@@ -44,14 +48,37 @@ class InjectionWebhook:
 
 @dataclass(frozen=True, slots=True)
 class InjectorConfig:
-    """What a revision's ConfigMap says. `image` is the plain template's proxy image, None if it cannot be told."""
+    """What a revision's ConfigMaps say.
+
+    `image` is the proxy image of a Pod without wishes, None if it cannot be told. `common`: Pods with the same
+    annotations of Istio get the same image (see mesh.templating). `problem` tells why a ConfigMap could not be read.
+    """
 
     revision: str
     policy_enabled: bool = True
     never: tuple[LabelSelector, ...] = ()
     always: tuple[LabelSelector, ...] = ()
     image: str | None = None
+    common: bool = False
     problem: str | None = None
+
+
+class _ProxyConfigSpec(msgspec.Struct, frozen=True):
+    selector: LabelSelector | None = None
+    image: dict[str, Any] | None = None
+
+
+class ProxyConfig(msgspec.Struct, frozen=True):
+    """A ProxyConfig (networking.istio.io/v1beta1): settings of the proxies of a namespace, or of some of its Pods."""
+
+    metadata: Metadata = Metadata()
+    spec: _ProxyConfigSpec = _ProxyConfigSpec()
+
+    def means(self, namespace: str, labels: Mapping[str, str]) -> bool:
+        """Whether it counts for such a Pod; one in Istio's own namespace counts for all."""
+        if self.metadata.namespace not in (namespace, ISTIO_NAMESPACE):
+            return False
+        return self.spec.selector is None or self.spec.selector.matches(labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +87,10 @@ class Injector:
 
     webhooks: tuple[InjectionWebhook, ...] = ()
     configs: Mapping[str, InjectorConfig] = field(default_factory=dict)
+    #: None where they may not be read: then any Pod may be meant by one.
+    proxy_configs: tuple[ProxyConfig, ...] | None = ()
+    #: Why the webhooks are not known: then nothing is, about any Pod.
+    problem: str | None = None
 
     @property
     def revisions(self) -> tuple[str, ...]:
@@ -69,10 +100,14 @@ class Injector:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether a Pod would be injected, by which webhook; `reason` in words when it would not be."""
+    """Whether a Pod would be injected, by which webhook; `reason` in words when it would not be.
+
+    `problem` tells why that cannot be said at all.
+    """
 
     webhook: InjectionWebhook | None
     reason: str = ""
+    problem: str | None = None
 
     @property
     def injected(self) -> bool:
@@ -101,58 +136,78 @@ def injection_webhooks(configurations: Iterable[WebhookConfiguration]) -> tuple[
     )
 
 
-def injector_config(config_map: ConfigMap) -> InjectorConfig:
-    """Reads a revision's ConfigMap; what does not parse is told in `problem`, and then nothing is computed from it."""
+def injector_config(config_map: ConfigMap, mesh_map: ConfigMap | None = None) -> InjectorConfig:
+    """Reads a revision's ConfigMaps: the injector's, and the mesh's (`istio[-<revision>]`) for its image type.
+
+    What does not parse is told in `problem`, and then nothing is computed from it.
+    """
     revision = config_map.metadata.label(REVISION) or "default"
     data = config_map.data or {}
     try:
-        config = yaml.safe_load(data.get("config", "")) or {}
+        config = _yaml(data.get("config", ""))
         values = json.loads(data.get("values", "{}"))
-        never = msgspec.convert(config.get("neverInjectSelector") or [], tuple[LabelSelector, ...])
-        always = msgspec.convert(config.get("alwaysInjectSelector") or [], tuple[LabelSelector, ...])
-        policy_enabled = config.get("policy") == "enabled"
-        image = _plain_image(values.get("global") or {})
-    except (yaml.YAMLError, ValueError, AttributeError, TypeError, msgspec.ValidationError) as error:
+        mesh = _yaml((mesh_map.data or {}).get("mesh", "") if mesh_map else "")
+        templates = config.get("templates") or {}
         return InjectorConfig(
-            revision=revision, problem=f"ConfigMap {config_map.metadata.name} does not parse: {error}"
+            revision=revision,
+            policy_enabled=config.get("policy") == "enabled",
+            never=msgspec.convert(config.get("neverInjectSelector") or [], tuple[LabelSelector, ...]),
+            always=msgspec.convert(config.get("alwaysInjectSelector") or [], tuple[LabelSelector, ...]),
+            image=_plain_image(values.get("global") or {}, (mesh.get("defaultConfig") or {}).get("image") or {}),
+            common=all(
+                name in templates and image_is_common(str(templates[name]))
+                for name in config.get("defaultTemplates") or ["sidecar"]
+            ),
         )
-    return InjectorConfig(revision, policy_enabled, never, always, image)
+    except (yaml.YAMLError, ValueError, AttributeError, TypeError, msgspec.ValidationError) as error:
+        told = brief(f"ConfigMap {config_map.metadata.name} does not parse: {error}")
+        return InjectorConfig(revision=revision, problem=told)
 
 
-def _plain_image(values: Mapping[str, object]) -> str | None:
-    """The image of a template without wishes: istio/istio, pkg/kube/inject/inject.go, ProxyImage."""
+def _yaml(text: str) -> Any:  # noqa: ANN401  # what it is, whoever reads it finds out
+    return yaml.load(text, Loader=_LOADER) or {}  # noqa: S506  # a safe loader, whichever of the two
+
+
+def _plain_image(values: Mapping[str, object], mesh_image: Mapping[str, object]) -> str | None:
+    """The image of a Pod without wishes: istio/istio, pkg/kube/inject/inject.go, ProxyImage and imageURL."""
     proxy = values.get("proxy")
     name = str(proxy.get("image") or "proxyv2") if isinstance(proxy, Mapping) else "proxyv2"
     if "/" in name:
         return name
-    hub, tag, variant = str(values.get("hub") or ""), str(values.get("tag") or ""), str(values.get("variant") or "")
+    hub, tag = str(values.get("hub") or ""), str(values.get("tag") or "")
+    kind = str(mesh_image.get("imageType") or values.get("variant") or "")
     if not hub or not tag:
         return None
-    if variant:
-        # A variant takes the place of the type that the tag ends in: inject.go, updateImageTypeIfPresent.
-        tag = _IMAGE_TYPE.sub("", tag) + ("" if variant == "default" else f"-{variant}")
+    if kind:
+        # A type takes the place of the one that the tag ends in: inject.go, updateImageTypeIfPresent.
+        tag = _IMAGE_TYPE.sub("", tag) + ("" if kind == "default" else f"-{kind}")
     return f"{hub}/{name}:{tag}"
 
 
 def decide(injector: Injector, namespace: str, namespace_labels: Mapping[str, str], template: PodTemplate) -> Decision:
     """Both gates, for a Pod made from `template` in that namespace now."""
+    if injector.problem is not None:
+        return Decision(None, problem=injector.problem)
     labels = template.metadata.labels or {}
-    hook = next(
-        (
-            one
-            for one in injector.webhooks
-            if one.namespace_selector.matches(namespace_labels) and one.object_selector.matches(labels)
-        ),
-        None,
-    )
-    if hook is None:
+    hooks = [
+        one
+        for one in injector.webhooks
+        if one.namespace_selector.matches(namespace_labels) and one.object_selector.matches(labels)
+    ]
+    if not hooks:
         return Decision(None, "no injection webhook selects it")
+    hook = hooks[0]
     if template.spec.host_network:
         return Decision(None, "it uses the host's network")
     if namespace in IGNORED_NAMESPACES:
         return Decision(None, f"Istio ignores namespace {namespace}")
     refusal = _policy_refusal(injector.configs.get(hook.revision), labels, template.metadata.annotations or {})
-    return Decision(None, refusal) if refusal else Decision(hook)
+    if refusal:
+        return Decision(None, refusal)
+    revisions = sorted({one.revision for one in hooks})
+    if len(revisions) > 1:
+        return Decision(hook, problem=f"revisions {' and '.join(revisions)} would both inject it")
+    return Decision(hook)
 
 
 def _policy_refusal(
@@ -170,38 +225,3 @@ def _policy_refusal(
     if any(one.matches(labels) for one in config.always if not one.empty):
         return None
     return None if config.policy_enabled else "the injection policy is disabled"
-
-
-def template_key(namespace: str, decision: Decision, template: PodTemplate) -> str:
-    """Two templates with one key get the same proxy from the injector, so one question serves both.
-
-    Labels are part of it because ProxyConfig resources select by them; names of containers because a template may
-    shape its own `istio-proxy`.
-    """
-    spec = template.spec
-    # The service annotations of other tools cannot reach the proxy's image; Istio's own all carry its domain.
-    annotations = {k: v for k, v in (template.metadata.annotations or {}).items() if "istio.io/" in k}
-    return json.dumps(
-        [
-            decision.revision,
-            namespace,
-            sorted((template.metadata.labels or {}).items()),
-            sorted(annotations.items()),
-            [(one.name, one.image) for one in spec.proxies()],
-        ]
-    )
-
-
-def computed_image(injector: Injector, decision: Decision, template: PodTemplate) -> str | None:
-    """The proxy image from the ConfigMap alone, for plain templates; None where only the injector can tell."""
-    annotations = template.metadata.annotations or {}
-    config = injector.configs.get(decision.revision or "")
-    if config is None or _TEMPLATES in annotations or template.spec.proxies():
-        return None
-    pin = annotations.get(PROXY_IMAGE)
-    if pin is not None:
-        # Used verbatim only if it names a repository: istio-discovery/files/injection-template.yaml.
-        return pin if "/" in pin else None
-    if any(name in annotations for name in _SHAPING_ANNOTATIONS):
-        return None
-    return config.image

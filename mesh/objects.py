@@ -56,12 +56,20 @@ class Metadata(_Object, frozen=True):
         return next((one for one in references if one.controller), None)
 
 
+class Resources(_Object, frozen=True):
+    """Quantities by resource, as text: `{"cpu": "100m"}`."""
+
+    requests: dict[str, str] | None = None
+    limits: dict[str, str] | None = None
+
+
 class Container(_Object, frozen=True):
-    """Name and image; `restart_policy` is `Always` for native sidecars."""
+    """Name, image, resources; `restart_policy` is `Always` for native sidecars."""
 
     name: str = ""
     image: str = ""
     restart_policy: str | None = None
+    resources: Resources | None = None
 
 
 class PodSpec(_Object, frozen=True):
@@ -70,7 +78,6 @@ class PodSpec(_Object, frozen=True):
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] | None = None
     host_network: bool = False
-    node_name: str = ""
 
     def proxies(self) -> tuple[Container, ...]:
         """Every container named `istio-proxy`, native sidecars included."""

@@ -47,10 +47,11 @@ def kind_of(reference: OwnerReference) -> str:
     return f"{reference.kind}.{group}"
 
 
-def top_owner(pod: Pod, owners: Mapping[str, Workload]) -> Owner:
-    """Follows controller references upwards. `owners` holds every workload that was read, by UID.
+def top_owner(pod: Pod, owners: Mapping[str, Workload], unread: frozenset[str] = frozenset()) -> Owner:
+    """Follows controller references upwards.
 
-    Anybody may write references: one into another namespace means nothing (as for Kubernetes' garbage collector), and
+    `owners` holds every workload that was read, by UID; of the kinds in `unread` not all may be read. Anybody may
+    write references: one into another namespace means nothing (as for Kubernetes' garbage collector), and
     owners that own each other end the way up.
     """
     namespace = pod.metadata.namespace
@@ -64,7 +65,8 @@ def top_owner(pod: Pod, owners: Mapping[str, Workload]) -> Owner:
         workload = _owner(reference, namespace, owners)
         if workload is None:
             kind, known = kind_of(reference), template or uninjected(pod)
-            return Owner(kind, namespace, reference.name, None, known, direct, gone=kind in READ_KINDS)
+            gone = kind in READ_KINDS and kind not in unread
+            return Owner(kind, namespace, reference.name, None, known, direct, gone=gone)
         template = workload.template or template
         seen.add(reference.uid)
         above = workload.metadata.controller()

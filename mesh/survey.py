@@ -1,7 +1,7 @@
 """The survey: every Pod in exactly one class, every workload with an action.
 
-`questions(world)` names the distinct templates whose proxy must be asked from the injector; the shell asks, and
-`assemble(world, answers)` turns everything into a Survey. Both are pure, so that a survey can be tried on any world.
+An Assembly of one reading names the distinct templates whose proxy must be asked from the injector; the shell asks,
+and with the answers it makes a Survey. All of it is pure, so that a survey can be tried on any world.
 """
 
 from __future__ import annotations
@@ -12,19 +12,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from mesh.causes import Cause, Reason, cause_of_moment, cause_of_owner, cause_of_pod, cause_of_pods
+from mesh.asking import NO_PROXY, Expected, Question, question_of
+from mesh.causes import Cause, Reason, cause_of_moment, cause_of_owner, cause_of_pod, cause_of_pods, explained
 from mesh.classes import (
-    NO_PROXY,
     WORKLOAD_ORDER,
-    Expected,
     PodClass,
     classify,
     excluded,
     finished,
     live_proxy,
     made_by_injector,
+    refused,
+    runs,
 )
-from mesh.injection import Decision, Injector, decide, template_key
+from mesh.connected import NOBODY, ConnectedProxies
+from mesh.drift import Drift, drift_of
+from mesh.injection import Decision, Injector, decide
 from mesh.objects import DisruptionBudget, Namespace, Pod, PodTemplate, Workload
 from mesh.owners import Owner, top_owner
 from mesh.rollout import EVICTABLE_KINDS, mark_of, rollout
@@ -46,7 +49,11 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """One reading of a cluster."""
+    """One reading of a cluster.
+
+    `told` are the last warnings of Pods by UID, for those whose own status says little. `problems` are what could
+    not be read, as sentences: whoever acts on a survey must refuse then. `unread` are the kinds of owners among it.
+    """
 
     taken_at: datetime
     resource_version: str
@@ -55,6 +62,9 @@ class World:
     owners: Mapping[str, Workload]
     injector: Injector
     budgets: tuple[DisruptionBudget, ...] = ()
+    told: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    unread: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,8 @@ NO_ATTEMPT = Attempt()
 class Record:
     """One workload as the survey sees it.
 
-    `pod_names` are those whose class is the workload's; `unready` counts living Pods that are not Ready.
+    `pod_names` are those whose class is the workload's; `unready` counts living Pods that are not Ready. `drift` is
+    what differs beyond the image, each with the words of the first Pod that has it.
     """
 
     namespace: str
@@ -101,6 +112,7 @@ class Record:
     gateway: bool = False
     kyma: bool = False
     wave: str | None = None
+    drift: Mapping[Drift, str] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -119,71 +131,84 @@ class Survey:
     records: tuple[Record, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
-    """A template to ask the injector about."""
-
-    key: str
-    namespace: str
-    decision: Decision
-    template: PodTemplate
-
-
 @dataclass(slots=True)
 class _Group:
-    """A workload's Pods while the survey is put together."""
+    """A workload's Pods while the survey is put together; `question` is None where nothing is to be asked."""
 
     owner: Owner
     decision: Decision
+    question: str | None
     pods: list[Pod] = field(default_factory=list)
 
 
-def questions(world: World) -> tuple[Question, ...]:
-    """One question per distinct template that would be injected, in a stable order."""
-    found: dict[str, Question] = {}
-    for group in _groups(world).values():
-        if not group.decision.injected:
-            continue
-        key = template_key(group.owner.namespace, group.decision, group.owner.template)
-        found.setdefault(key, Question(key, group.owner.namespace, group.decision, group.owner.template))
-    return tuple(found[key] for key in sorted(found))
+class Assembly:
+    """A survey on its way: what must be asked first, and the whole once it has been answered."""
 
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._asked: dict[str, Question] = {}
+        self._groups = self._group()
 
-def assemble(world: World, answers: Mapping[str, Expected], attempt: Attempt = NO_ATTEMPT) -> Survey:
-    """Classes and actions of everything in `world`, given what the injector answered."""
-    classes: Counter[PodClass] = Counter(dict.fromkeys(PodClass, 0))
-    records = []
-    for group in _groups(world).values():
-        expected = _expected(group, answers)
-        by_class = _classify_group(group, expected, world, attempt)
-        classes.update({klass: len(pods) for klass, pods in by_class.items()})
-        records.append(_record(group, expected, by_class, world, attempt))
-    records.sort(key=lambda record: record.key)
-    return Survey(world.taken_at, world.resource_version, len(world.pods), dict(classes), tuple(records))
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """One per distinct template that would be injected, in a stable order."""
+        return tuple(self._asked[key] for key in sorted(self._asked))
 
+    def nameless(self, answers: Mapping[str, Expected]) -> bool:
+        """Whether some live proxy is expected by name, and the name tells no version: only istiods can."""
+        return any(
+            runs(pod, expected.image) is None
+            for group in self._groups.values()
+            if (expected := _expected(group, answers)).image is not None
+            for pod in group.pods
+            if live_proxy(pod) == expected.image
+        )
 
-def _groups(world: World) -> dict[tuple[str, str, str], _Group]:
-    groups: dict[tuple[str, str, str], _Group] = {}
-    for pod in world.pods:
-        owner = top_owner(pod, world.owners)
-        group = groups.get(owner.key)
-        if group is None:
-            namespace = world.namespaces.get(owner.namespace)
-            labels = (namespace.metadata.labels or {}) if namespace else {}
-            decision = decide(world.injector, owner.namespace, labels, owner.template)
-            group = groups[owner.key] = _Group(owner, decision)
-        group.pods.append(pod)
-    return groups
+    def survey(
+        self, answers: Mapping[str, Expected], attempt: Attempt = NO_ATTEMPT, connected: ConnectedProxies = NOBODY
+    ) -> Survey:
+        """Classes and actions of everything, given what the injector answered."""
+        world = self._world
+        classes: Counter[PodClass] = Counter(dict.fromkeys(PodClass, 0))
+        records = []
+        for group in self._groups.values():
+            expected = _expected(group, answers)
+            by_class = _classify_group(group, expected, world, attempt, connected)
+            classes.update({klass: len(pods) for klass, pods in by_class.items()})
+            records.append(_record(group, expected, by_class, world, attempt))
+        records.sort(key=lambda record: record.key)
+        return Survey(world.taken_at, world.resource_version, len(world.pods), dict(classes), tuple(records))
+
+    def _group(self) -> dict[tuple[str, str, str], _Group]:
+        world = self._world
+        groups: dict[tuple[str, str, str], _Group] = {}
+        for pod in world.pods:
+            owner = top_owner(pod, world.owners, world.unread)
+            group = groups.get(owner.key)
+            if group is None:
+                namespace = world.namespaces.get(owner.namespace)
+                labels = (namespace.metadata.labels or {}) if namespace else {}
+                decision = decide(world.injector, owner.namespace, labels, owner.template)
+                group = groups[owner.key] = _Group(owner, decision, self._ask(owner, decision))
+            group.pods.append(explained(pod, world.told.get(pod.metadata.uid)))
+        return groups
+
+    def _ask(self, owner: Owner, decision: Decision) -> str | None:
+        if not decision.injected or decision.problem is not None:
+            return None
+        question = question_of(self._world.injector, owner.namespace, decision, owner.template)
+        return self._asked.setdefault(question.key, question).key
 
 
 def _expected(group: _Group, answers: Mapping[str, Expected]) -> Expected:
-    if not group.decision.injected:
-        return NO_PROXY
-    key = template_key(group.owner.namespace, group.decision, group.owner.template)
-    return answers.get(key, Expected(None, None, "the injector was not asked"))
+    if group.question is None:
+        return Expected(None, None, group.decision.problem) if group.decision.problem else NO_PROXY
+    return answers[group.question]
 
 
-def _classify_group(group: _Group, expected: Expected, world: World, attempt: Attempt) -> dict[PodClass, list[Pod]]:
+def _classify_group(
+    group: _Group, expected: Expected, world: World, attempt: Attempt, connected: ConnectedProxies
+) -> dict[PodClass, list[Pod]]:
     config = world.injector.configs.get(group.decision.revision or "")
     exclusion = (
         excluded(group.owner, world.namespaces.get(group.owner.namespace))
@@ -198,6 +223,7 @@ def _classify_group(group: _Group, expected: Expected, world: World, attempt: At
             expected,
             revision_image=config.image if config else None,
             exclusion=exclusion,
+            connected=connected,
         )
         found[klass].append(pod)
     return found
@@ -211,6 +237,7 @@ def _record(
     action, cause = _judge(group, klass, by_class, expected, world, attempt)
     gateway_image = next((one.image for one in owner.template.spec.proxies()), None)
     shown = Expected(gateway_image, "template") if klass is PodClass.GATEWAY else expected
+    drift = _drift(by_class, expected)
     namespace = world.namespaces.get(owner.namespace)
     metadata = owner.workload.metadata if owner.workload else owner.template.metadata
     labels = owner.template.metadata.labels or {}
@@ -227,13 +254,28 @@ def _record(
         proxies=Counter(image for pod in group.pods if (image := live_proxy(pod)) is not None),
         action=action,
         reason=cause[0] if cause else None,
-        detail=cause[1] if cause else None,
+        detail=cause[1] if cause else (brief("; ".join(drift.values())) or None),
         pod_names=tuple(sorted(pod.metadata.name for pod in by_class[klass])),
         unready=sum(1 for pod in _living(owner, group.pods) if not pod.ready),
         gateway=_is_gateway(owner.template),
         kyma=owner.namespace == KYMA_NAMESPACE or bool(labels.get(KYMA_MODULE)),
         wave=metadata.label(WAVE_LABEL) or (namespace.metadata.label(WAVE_LABEL) if namespace else None),
+        drift=drift,
     )
+
+
+#: Classes of Pods that have a sidecar and would get one.
+_COMPARED = (PodClass.CURRENT, PodClass.STALE, PodClass.EXCLUDED, PodClass.PINNED)
+
+
+def _drift(by_class: Mapping[PodClass, list[Pod]], expected: Expected) -> dict[Drift, str]:
+    found: dict[Drift, str] = {}
+    if expected.shape is not None:
+        for klass in _COMPARED:
+            for pod in by_class.get(klass, ()):
+                if live_proxy(pod) is not None:
+                    found = drift_of(pod, expected.shape) | found
+    return {one: found[one] for one in Drift if one in found}
 
 
 def _is_gateway(template: PodTemplate) -> bool:
@@ -263,9 +305,10 @@ def _judge(
         case PodClass.STALE:
             return judge_restart(owner, pods, world, attempt)
         case PodClass.ORPHANED:
-            reason, told = Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {group.decision.reason}"
+            why = "the injector answers without one" if refused(expected) else group.decision.reason
+            reason, told = Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {why}"
         case PodClass.UNKNOWN:
-            reason, told = Reason.UNKNOWN_PROXY, _expected_problem(group, expected)
+            reason, told = _unknown(group, expected, world)
         case PodClass.MISSING:
             if attempt.restart_missing or all(_made_since(pod, attempt.began) for pod in by_class[klass]):
                 return judge_restart(owner, pods, world, attempt)
@@ -314,9 +357,16 @@ def _living(owner: Owner, pods: Iterable[Pod]) -> list[Pod]:
     return [pod for pod in _awaited(owner, pods) if pod.metadata.deletion_timestamp is None]
 
 
-def _expected_problem(group: _Group, expected: Expected) -> str:
+def _unknown(group: _Group, expected: Expected, world: World) -> tuple[Reason, str]:
     proxy = next((image for pod in group.pods if (image := live_proxy(pod))), "its proxy")
-    return f"what would replace {proxy} cannot be told: {expected.problem or 'the injector did not answer'}"
+    revision = group.decision.revision
+    if expected.image is not None:
+        told = f"{proxy} names no version, and no istiod tells which one is connected"
+        return Reason.UNKNOWN_PROXY, told
+    problem = expected.problem or "the injector did not answer"
+    if revision is not None and revision not in world.injector.configs and not world.problems:
+        return Reason.UNKNOWN_REVISION, f"a webhook asks revision {revision}, which has no injector: {problem}"
+    return Reason.UNKNOWN_PROXY, f"what would replace {proxy} cannot be told: {problem}"
 
 
 def _made_since(pod: Pod, began: datetime | None) -> bool:
@@ -326,4 +376,12 @@ def _made_since(pod: Pod, began: datetime | None) -> bool:
 
 def pod_is_current(pod: Pod, expected: Expected) -> bool:
     """Whether one Pod runs what its template would get now, by an injector's hand, and is Ready."""
-    return made_by_injector(pod) and live_proxy(pod) == expected.image and pod.ready
+    return runs_expected(pod, expected) and pod.ready
+
+
+def runs_expected(pod: Pod, expected: Expected) -> bool:
+    """Whether one Pod runs what its template would get now, by an injector's hand.
+
+    A name that tells no version counts: after a restart nothing newer can be had under it.
+    """
+    return made_by_injector(pod) and expected.image is not None and runs(pod, expected.image) is not False

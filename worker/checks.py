@@ -18,14 +18,15 @@ from activities.gates import probe
 from activities.injector import ask_all
 from activities.kube.client import Cluster
 from activities.kube.paths import ACCESS_REVIEWS, NAMESPACES, path
-from activities.kube.reading import read_catalogue, read_injector, read_istiods
+from activities.kube.reading import read_catalogue, read_istiods
+from activities.kube.world import read_injector
+from mesh.asking import question_of
 from mesh.cluster import HOME, PROBE, TASK_QUEUE, ClusterRef
 from mesh.errors import UpgradeError
 from mesh.images import parse_image
 from mesh.injection import decide
 from mesh.objects import Container, Namespace, PodSpec, PodTemplate
 from mesh.rollout import rollout
-from mesh.survey import Question
 from worker.attributes import check_attributes, create_command, registered
 from worker.permissions import HOLD_POLICY, PERMISSIONS, Permission
 
@@ -205,7 +206,8 @@ async def _asked(cluster: Cluster) -> Check:
     if not decision.injected:
         told = f"no injector answers for namespace {PROBE}: {decision.reason}"
         return Check(name, ok=False, message=told, remedy="Run: kubectl apply -f deploy/rbac.yaml")
-    answer = (await ask_all(cluster, injector, [Question("probe", PROBE, decision, template)]))["probe"]
+    question = question_of(injector, PROBE, decision, template)
+    answer = (await ask_all(cluster, injector, [question]))[question.key]
     if answer.source == "injector" and answer.image:
         return Check(name, ok=True, message=f"revision {decision.revision} answers {answer.image}")
     if answer.source == "configmap":

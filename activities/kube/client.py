@@ -8,8 +8,9 @@ are not used: decoding 10,000 Pods into them takes twenty times as long as into 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Self, TypeVar
 
 import aiohttp
@@ -27,9 +28,11 @@ from mesh.errors import (
     RefusedError,
     RejectedError,
     UnreachableError,
+    UpgradeError,
 )
 
 T = TypeVar("T")
+K = TypeVar("K")
 Params = Mapping[str, str | int | bool]
 
 FIELD_MANAGER = "kyma-upgrade"
@@ -39,7 +42,12 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 #: Pods a page: each costs the API server about 25 kB.
 _PAGE = 500
-_READ_TRIES = 4
+#: Seconds before each further try of a reading.
+_READ_PAUSES = (0.2, 0.8, 3.2)
+_LONGEST_PAUSE = 30.0
+#: A list whose pages expired starts anew this often, after this pause.
+_STARTS = 10
+_RESTART_SECONDS = 0.5
 _CONNECT_SECONDS = 5.0
 _TOTAL_SECONDS = 60.0
 #: API servers end watches after 30 to 60 minutes by themselves; asking for less keeps a dead connection short.
@@ -113,24 +121,31 @@ class Cluster:
             return None
 
     async def list_all(self, path: str, kind: type[T], params: Params | None = None) -> tuple[list[T], str]:
-        """All items, in pages, and the one resource version they were read at. Starts again once a page expired.
+        """All items, in pages, and the one resource version they were read at."""
+        return await self.list_kept(path, kind, lambda one: one, params)
+
+    async def list_kept(
+        self, path: str, kind: type[T], keep: Callable[[T], K | None], params: Params | None = None
+    ) -> tuple[list[K], str]:
+        """What `keep` makes of all items, None left out. Starts again once a page expired.
 
         A connection cut half-way is an error or a new start, never a short list.
         """
         decoder = msgspec.json.Decoder(kind)
-        while True:
-            items: list[T] = []
+        for _ in range(_STARTS):
+            kept: list[K] = []
             token = ""
             try:
                 while True:
                     asked = {**(params or {}), "limit": _PAGE, **({"continue": token} if token else {})}
                     page = _decode(await self._read("GET", path, asked), Page)
-                    items += [decoder.decode(item) for item in page.items]
+                    kept += [one for item in page.items if (one := keep(decoder.decode(item))) is not None]
                     token = page.metadata.continue_
                     if not token:
-                        return items, page.metadata.resource_version
+                        return kept, page.metadata.resource_version
             except ExpiredError:
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(_RESTART_SECONDS)
+        raise UnreachableError(f"{path} cannot be read to its end: its pages expire faster than they are read.")
 
     async def watch(
         self, path: str, resource_version: str, params: Params | None = None
@@ -143,22 +158,28 @@ class Cluster:
             "allowWatchBookmarks": True,
             "timeoutSeconds": _WATCH_SECONDS,
         }
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_WATCH_SECONDS + 30)
-        response = await self._send("GET", path, asked, None, None, timeout)
-        decoder = msgspec.json.Decoder(Event)
+        async with contextlib.aclosing(self.lines(path, asked, _WATCH_SECONDS + 30)) as lines:
+            async for line in lines:
+                event = event_of(line, path)
+                yield event.type, event.object
+
+    async def lines(self, path: str, params: Params, silence: float) -> AsyncGenerator[bytes]:
+        """The lines of a stream as they come; UnreachableError when it is cut, or silent for that many seconds."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence)
+        response = await self._send("GET", path, params, None, None, timeout)
         try:
             if response.status >= 400:
-                raise _error(response.status, await response.read(), "GET", path)
-            async for line in response.content:
-                if not line.strip():
-                    continue
-                event = decoder.decode(line)
-                if event.type == "ERROR":
-                    status = msgspec.json.decode(event.object, type=Status)
-                    raise _error(status.code, event.object, "GET", path)
-                yield event.type, event.object
-        except (aiohttp.ClientError, TimeoutError, msgspec.DecodeError) as error:
-            raise UnreachableError(f"The watch of {path} was cut: {error}.") from error
+                raise _error(response, await response.read(), "GET", path)
+            rest = b""
+            # Not aiohttp's own lines: those end at 128 kB, and an object may have a megabyte.
+            async for chunk in response.content.iter_any():
+                *whole, rest = (rest + chunk).split(b"\n")
+                for line in whole:
+                    yield line
+            if rest:
+                raise UnreachableError(f"The stream of {path} was cut in the middle of a line.")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise UnreachableError(f"The stream of {path} was cut: {error or type(error).__name__}.") from error
         finally:
             response.close()
 
@@ -181,14 +202,7 @@ class Cluster:
 
     async def _read(self, method: str, path: str, params: Params | None) -> bytes:
         """Reading is safe to repeat, so short troubles are waited out here."""
-        for attempt in range(_READ_TRIES):
-            try:
-                return await self._exchange(method, path, params, None, None)
-            except UnreachableError:
-                if attempt == _READ_TRIES - 1:
-                    raise
-                await asyncio.sleep(0.2 * 4**attempt)
-        raise AssertionError
+        return await patiently(lambda: self._exchange(method, path, params, None, None))
 
     async def _write(self, method: str, path: str, body: object, content_type: str, *, dry_run: bool = False) -> bytes:
         params: dict[str, str | int | bool] = {} if method == "DELETE" else {"fieldManager": FIELD_MANAGER}
@@ -212,7 +226,7 @@ class Cluster:
             # The token may have been renewed behind our back.
             await self._reload()
         if response.status >= 400:
-            raise _error(response.status, content, method, path)
+            raise _error(response, content, method, path)
         return content
 
     async def _send(
@@ -251,6 +265,16 @@ class Cluster:
         fresh = await _load(self._source)
         self._api.configuration.api_key = fresh.api_key
         self._api.configuration.refresh_api_key_hook = fresh.refresh_api_key_hook
+
+
+async def patiently(read: Callable[[], Awaitable[T]]) -> T:
+    """Repeats a reading through short troubles, and as late as the server asks for (Retry-After)."""
+    for pause in _READ_PAUSES:
+        try:
+            return await read()
+        except UnreachableError as error:
+            await asyncio.sleep(max(pause, min(error.retry_after or 0, _LONGEST_PAUSE)))
+    return await read()
 
 
 class _Source(msgspec.Struct, frozen=True):
@@ -302,6 +326,15 @@ async def _load(source: _Source) -> Configuration:
     return configuration
 
 
+def event_of(line: bytes, path: str) -> Event:
+    """One line of a watch; an ERROR is raised as what it means."""
+    event = _decode(line, Event)
+    if event.type == "ERROR":
+        status = _decode(event.object, Status)
+        raise _translated(status.code, status, "GET", path)
+    return event
+
+
 def _decode(content: bytes | msgspec.Raw, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(content, type=kind)
@@ -310,11 +343,23 @@ def _decode(content: bytes | msgspec.Raw, kind: type[T]) -> T:
         raise UnreachableError(f"The cluster's answer cannot be read: {error}.") from error
 
 
-def _error(status: int, content: bytes | msgspec.Raw, method: str, path: str) -> Exception:
+def _error(response: aiohttp.ClientResponse, content: bytes, method: str, path: str) -> UpgradeError:
     try:
         answer = msgspec.json.decode(content, type=Status)
     except msgspec.DecodeError:
-        answer = Status(message=bytes(content)[:200].decode(errors="replace"))
+        answer = Status(message=content[:200].decode(errors="replace"))
+    error = _translated(response.status, answer, method, path)
+    if isinstance(error, UnreachableError):
+        error.retry_after = _seconds(response.headers.get("Retry-After"))
+    return error
+
+
+def _seconds(text: str | None) -> float | None:
+    """Of a Retry-After header: the API server writes whole seconds."""
+    return float(text) if text is not None and text.isascii() and text.isdigit() else None
+
+
+def _translated(status: int, answer: Status, method: str, path: str) -> UpgradeError:
     message = f"{method} {path}: {answer.message or 'HTTP ' + str(status)}"
     if status == 401:
         return PermissionDeniedError(

@@ -24,6 +24,7 @@ _GROUPS = {
 
 NAMESPACES = "/api/v1/namespaces"
 WEBHOOKS = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+PROXY_CONFIGS = "/apis/networking.istio.io/v1beta1/proxyconfigs"
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 

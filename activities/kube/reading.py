@@ -1,18 +1,16 @@
-"""Readings of a cluster as the snapshots that the pure core decides on."""
+"""Readings of single things: a workload, the control plane, what Kyma offers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import msgspec
 
 from activities.kube.client import Cluster
-from activities.kube.paths import NAMESPACES, WEBHOOKS, path
+from activities.kube.paths import NAMESPACES, path
 from mesh.errors import NotFoundError
-from mesh.injection import Injector, injection_webhooks, injector_config
+from mesh.injection import ISTIO_NAMESPACE
 from mesh.kyma import (
     MANAGER,
     MODULE,
@@ -24,12 +22,7 @@ from mesh.kyma import (
     ModuleReleaseMeta,
     ModuleTemplate,
 )
-from mesh.objects import ConfigMap, DisruptionBudget, Namespace, Pod, WebhookConfiguration, Workload
-from mesh.owners import READ_KINDS
-from mesh.survey import World
-
-ISTIO_NAMESPACE = "istio-system"
-_INJECTOR_SELECTOR = "istio-sidecar-injector"
+from mesh.objects import Namespace, Pod, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,59 +39,20 @@ async def read_uid(cluster: Cluster) -> str:
     return (await cluster.get(f"{NAMESPACES}/kube-system", Namespace)).metadata.uid
 
 
-async def read_injector(cluster: Cluster) -> Injector:
-    """Webhooks and injector ConfigMaps of every revision, as they are now."""
-    hooks, _ = await cluster.list_all(WEBHOOKS, WebhookConfiguration)
-    maps, _ = await cluster.list_all(path("ConfigMap", ISTIO_NAMESPACE), ConfigMap)
-    configs = [injector_config(one) for one in maps if one.metadata.name.startswith(_INJECTOR_SELECTOR)]
-    return Injector(injection_webhooks(hooks), {one.revision: one for one in configs})
-
-
-async def read_world(cluster: Cluster, namespaces: Sequence[str] = ()) -> World:
-    """Pods, their owners and what decides about injection.
-
-    Owners are read after the Pods: the newer side may only know more than the older one asks for.
-    """
-    taken_at = datetime.now(UTC)
-    scopes: Sequence[str | None] = list(namespaces) or [None]
-    pods: list[Pod] = []
-    version = ""
-    for scope in scopes:
-        found, version = await cluster.list_all(path("Pod", scope), Pod)
-        pods += found
-    kinds = [(kind, scope) for kind in READ_KINDS for scope in scopes]
-    reading_workloads = asyncio.gather(*(_workloads(cluster, kind, scope) for kind, scope in kinds))
-    spaces, injector, budgets, workloads = await asyncio.gather(
-        cluster.list_all(NAMESPACES, Namespace), read_injector(cluster), _budgets(cluster, scopes), reading_workloads
-    )
-    return World(
-        taken_at=taken_at,
-        resource_version=version,
-        namespaces={one.metadata.name: one for one in spaces[0]},
-        pods=tuple(pods),
-        owners={one.metadata.uid: one for group in workloads for one in group},
-        injector=injector,
-        budgets=tuple(budgets),
-    )
-
-
-async def _workloads(cluster: Cluster, kind: str, scope: str | None) -> list[Workload]:
-    found, _ = await cluster.list_all(path(kind, scope), Workload)
-    # Items of a list do not say their kind.
-    return [msgspec.structs.replace(one, kind=kind) for one in found]
-
-
-async def _budgets(cluster: Cluster, scopes: Sequence[str | None]) -> list[DisruptionBudget]:
-    found = await asyncio.gather(
-        *(cluster.list_all(path("PodDisruptionBudget", scope), DisruptionBudget) for scope in scopes)
-    )
-    return [one for group, _ in found for one in group]
-
-
 async def read_workload(cluster: Cluster, kind: str, namespace: str, name: str) -> Workload:
     """One workload, fresh; NotFoundError when it is gone."""
     found = await cluster.get(path(kind, namespace, name), Workload)
-    return msgspec.structs.replace(found, kind=kind)
+    return of_kind(found, kind)
+
+
+async def _workloads(cluster: Cluster, kind: str, namespace: str) -> list[Workload]:
+    found, _ = await cluster.list_all(path(kind, namespace), Workload)
+    return [of_kind(one, kind) for one in found]
+
+
+def of_kind(workload: Workload, kind: str) -> Workload:
+    """Items of a list do not say their kind."""
+    return msgspec.structs.replace(workload, kind=kind)
 
 
 async def read_istiods(cluster: Cluster) -> list[Istiod]:
@@ -110,7 +64,7 @@ async def read_istiods(cluster: Cluster) -> list[Istiod]:
         containers = template.spec.containers if template else ()
         image = next((c.image for c in containers if c.name == "discovery"), "")
         revision = one.metadata.label("istio.io/rev") or "default"
-        istiods.append(Istiod(revision, msgspec.structs.replace(one, kind="Deployment"), image))
+        istiods.append(Istiod(revision, of_kind(one, "Deployment"), image))
     return sorted(istiods, key=lambda one: one.revision)
 
 

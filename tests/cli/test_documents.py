@@ -12,8 +12,9 @@ from cli.documents import ScanFilter, control_plane_document, item_document, sca
 from cli.scan import proxy_text, scan_table
 from cli.status import status_table
 from mesh.advice import advise
+from mesh.asking import Expected
 from mesh.causes import Reason
-from mesh.classes import Expected, PodClass
+from mesh.classes import PodClass
 from mesh.injection import Injector, InjectorConfig
 from mesh.items import ItemState, Sighting, view_of
 from mesh.objects import Container, Metadata, PodSpec, PodTemplate, WebhookConfiguration, Workload, WorkloadSpec

@@ -34,7 +34,7 @@ async def test_edited_injector_makes_the_survey_follow(
 async def test_totals_are_those_of_the_api_server(platform: Service, cluster: Cluster, namespace: str) -> None:
     make(platform.mesh, namespace, "counted", "StatefulSet")
 
-    survey, _ = await take_survey(cluster)
+    survey = await take_survey(cluster)
     pods = read(platform.mesh, "pods", "-A")["items"]
 
     assert survey.pods == len(pods)
@@ -42,5 +42,5 @@ async def test_totals_are_those_of_the_api_server(platform: Service, cluster: Cl
 
 
 async def _record(cluster: Cluster, namespace: str, name: str) -> Record:
-    survey, _ = await take_survey(cluster, [namespace])
+    survey = await take_survey(cluster, [namespace])
     return next(record for record in survey.records if record.name == name)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from hypothesis import settings
 
-from mesh.classes import Expected
+from mesh.asking import Expected
 from mesh.injection import PROXY_IMAGE, Injector, InjectorConfig, injection_webhooks, injector_config
 from mesh.objects import (
     Condition,
@@ -39,7 +39,7 @@ from mesh.objects import (
 from mesh.owners import SIDECAR_STATUS
 from mesh.rollout import MARK
 from mesh.selectors import LabelSelector
-from mesh.survey import NO_ATTEMPT, Attempt, Record, Survey, World, assemble, questions
+from mesh.survey import NO_ATTEMPT, Assembly, Attempt, Record, Survey, World
 
 NOW = datetime(2026, 9, 5, 12, tzinfo=UTC)
 OLD, NEW = "hub/proxyv2:1.29.3", "hub/proxyv2:1.30.2"
@@ -91,7 +91,6 @@ def pod(
         spec=PodSpec(
             containers=(APP,) if native else (APP, *proxies),
             init_containers=proxies if native else None,
-            node_name="n1",
         ),
         status=PodStatus(
             phase=phase, reason=said[0], message=said[1], conditions=conditions, container_statuses=statuses
@@ -279,11 +278,15 @@ def _absent(key: str) -> dict[str, Any]:
     return {"key": key, "operator": "DoesNotExist"}
 
 
+#: A sidecar template whose image depends on nothing of the Pod.
+TEMPLATES = 'templates: {sidecar: "image: {{ .ProxyImage }}"}'
+
+
 def config_map(config: str = "policy: enabled", values: str = "{}", revision: str = "default") -> ConfigMap:
     """A revision's ConfigMap, its two texts as given."""
     name = "istio-sidecar-injector" if revision == "default" else f"istio-sidecar-injector-{revision}"
     metadata = Metadata(name=name, labels={"istio.io/rev": revision})
-    return ConfigMap(metadata=metadata, data={"config": config, "values": values})
+    return ConfigMap(metadata=metadata, data={"config": f"{config}\n{TEMPLATES}", "values": values})
 
 
 def injector(*configurations: WebhookConfiguration, configs: tuple[InjectorConfig, ...] | None = None) -> Injector:
@@ -315,11 +318,12 @@ def world(*things: Pod | Workload | Namespace | DisruptionBudget, by: Injector |
 
 def survey(seen: World, attempt: Attempt = NO_ATTEMPT, expected: Expected | None = None) -> Survey:
     """The survey of a world whose injector gives `expected` to every template, else the new proxy, or its pin."""
+    assembly = Assembly(seen)
     answers = {
         asked.key: expected or Expected(asked.template.metadata.annotation(PROXY_IMAGE) or NEW, "injector")
-        for asked in questions(seen)
+        for asked in assembly.questions
     }
-    return assemble(seen, answers, attempt)
+    return assembly.survey(answers, attempt)
 
 
 def record(

@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from mesh.asking import Expected
 from mesh.causes import Reason, cause_of_pod, cause_of_pods
-from mesh.classes import Expected, PodClass
+from mesh.classes import PodClass
 from mesh.objects import Condition, ContainerState, DisruptionBudget, Pod, Strategy, Workload
 from mesh.survey import NO_ATTEMPT, Action, Attempt, Record
 from tests.mesh.build import (

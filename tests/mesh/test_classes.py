@@ -7,7 +7,8 @@ from datetime import timedelta
 import msgspec
 import pytest
 
-from mesh.classes import WORKLOAD_ORDER, Expected, PodClass, live_proxy, version_text
+from mesh.asking import Expected
+from mesh.classes import WORKLOAD_ORDER, PodClass, live_proxy, version_text
 from mesh.injection import InjectorConfig
 from mesh.objects import Condition, Container, Pod, PodSpec, Workload
 from mesh.survey import Attempt
@@ -99,7 +100,7 @@ def test_pin_is_judged_against_the_revision(proxy: str, pin: str, klass: str) ->
 
 @pytest.mark.parametrize(
     ("pin", "klass"),
-    [("hub/proxyv2:tip", "current"), ("mine/p:top", "pinned")],
+    [("hub/proxyv2:tip", "unknown"), ("mine/p:top", "pinned")],
     ids=["the-revisions-own", "another"],
 )
 def test_pin_is_judged_though_no_version_is_known(pin: str, klass: str) -> None:

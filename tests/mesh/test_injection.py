@@ -8,8 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mesh.injection import Injector, InjectorConfig, computed_image, decide, injector_config, template_key
-from mesh.objects import Container, Metadata, PodSpec, WebhookConfiguration
+from mesh.injection import Injector, InjectorConfig, decide, injector_config
+from mesh.objects import Metadata, WebhookConfiguration
 from mesh.selectors import LabelSelector
 from tests.mesh.build import Labels, config_map, injector, space, template, webhooks
 
@@ -164,43 +164,6 @@ def test_plain_image_is_the_one_istio_would_write(values: object, image: str | N
     found = injector_config(config_map(values=json.dumps({"global": values})))
 
     assert (found.image, found.problem) == (image, None)
-
-
-@pytest.mark.parametrize(
-    ("annotations", "image"),
-    [
-        pytest.param({}, "hub/proxyv2:1.30.2", id="plain"),
-        pytest.param({"prometheus.io/port": "9"}, "hub/proxyv2:1.30.2", id="of-other-tools"),
-        pytest.param({"sidecar.istio.io/proxyImage": "mine/p:1"}, "mine/p:1", id="pin"),
-        pytest.param({"sidecar.istio.io/proxyImage": "p:1"}, None, id="pin-without-repository"),
-        pytest.param({"sidecar.istio.io/proxyImageType": "debug"}, None, id="image-type"),
-        pytest.param({"proxy.istio.io/config": "image: {imageType: debug}"}, None, id="proxy-config"),
-        pytest.param({"inject.istio.io/templates": "gateway"}, None, id="other-template"),
-    ],
-)
-def test_image_is_computed_only_for_templates_that_cannot_shape_it(annotations: Labels, image: str | None) -> None:
-    by = injector()
-    asked = template(None, annotations)
-
-    assert computed_image(by, decide(by, "app", ENABLED, asked), asked) == image
-
-
-def test_template_with_its_own_proxy_is_not_computed() -> None:
-    by = injector()
-    asked = msgspec.structs.replace(template(), spec=PodSpec(containers=(Container(name="istio-proxy", image="auto"),)))
-
-    assert computed_image(by, decide(by, "app", ENABLED, asked), asked) is None
-
-
-def test_one_question_serves_templates_that_get_the_same() -> None:
-    by = injector()
-    decision = decide(by, "app", ENABLED, template())
-    key = template_key("app", decision, template({"a": "1"}, {"note": "one"}))
-
-    assert key == template_key("app", decision, template({"a": "1"}, {"note": "two"}))
-    assert key != template_key("app", decision, template({"a": "2"}))
-    assert key != template_key("other", decision, template({"a": "1"}))
-    assert key != template_key("app", decision, template({"a": "1"}, {"sidecar.istio.io/proxyImage": "x/y"}))
 
 
 def test_revisions_are_those_of_webhooks_and_config_maps() -> None:

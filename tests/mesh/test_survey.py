@@ -11,11 +11,12 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.classes import WORKLOAD_ORDER, Expected, PodClass
+from mesh.asking import Expected
+from mesh.classes import WORKLOAD_ORDER, PodClass
 from mesh.injection import Injector
 from mesh.objects import Condition, Pod, Workload
 from mesh.owners import top_owner
-from mesh.survey import Action, Attempt, World, pod_is_current, questions
+from mesh.survey import Action, Assembly, Attempt, World, pod_is_current
 from tests.mesh.build import (
     NEW,
     NOW,
@@ -173,7 +174,7 @@ def test_survey_of_nothing_counts_nothing() -> None:
 def test_one_question_is_asked_for_workloads_alike_and_none_where_nothing_is_injected() -> None:
     alike = [workload(name=name, made_from=template({"app": "cart"})) for name in ("a", "b")]
     pods = [pod(f"{one.metadata.name}-1", owner=one) for one in alike]
-    asked = questions(world(*alike, *pods, pod("dark", namespace="kube-system")))
+    asked = Assembly(world(*alike, *pods, pod("dark", namespace="kube-system"))).questions
 
     assert [(one.namespace, one.decision.revision) for one in asked] == [("shop", "default")]
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.classes import NO_PROXY, PodClass
+from mesh.asking import NO_PROXY
+from mesh.classes import PodClass
 from mesh.survey import Action, Record
 from mesh.waves import WaveGroup, WavePlan, WaveRule, belongs, group_of, plan_waves, stable_hash
 from tests.mesh.build import pod, quick, record, space, template, workload

@@ -1,0 +1,245 @@
+"""One reading of the whole cluster, or of some namespaces: Pods, their owners, and what decides about injection.
+
+One stream per kind, never a request per Pod. What may not be read is told and left out; whether that can be borne is
+for the caller to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import msgspec
+
+from activities.kube.client import Cluster
+from activities.kube.paths import NAMESPACES, PROXY_CONFIGS, WEBHOOKS, path
+from activities.kube.reading import of_kind
+from activities.kube.streaming import Identified, read_all
+from mesh.causes import unexplained
+from mesh.compact import Pool
+from mesh.errors import NotFoundError, PermissionDeniedError
+from mesh.injection import (
+    ISTIO_NAMESPACE,
+    Injector,
+    InjectorConfig,
+    ProxyConfig,
+    injection_webhooks,
+    injector_config,
+)
+from mesh.objects import ConfigMap, DisruptionBudget, Metadata, Namespace, Pod, WebhookConfiguration, Workload
+from mesh.owners import READ_KINDS
+from mesh.survey import World
+from mesh.text import brief
+
+T = TypeVar("T", bound=Identified)
+K = TypeVar("K")
+
+_INJECTOR_MAP = "istio-sidecar-injector"
+_MESH_MAP = "istio"
+#: Namespaces asked at once where the whole cluster may not be read.
+_AT_ONCE = 16
+#: Of more namespaces the events are read in one go.
+_EVENT_NAMESPACES = 10
+
+
+class _Event(msgspec.Struct, frozen=True, rename="camel"):
+    """A Kubernetes Event, as far as it explains a Pod."""
+
+    involved_object: Metadata = Metadata()
+    reason: str = ""
+    message: str = ""
+    last_timestamp: datetime | None = None
+    event_time: datetime | None = None
+
+    @property
+    def moment(self) -> datetime:
+        """When it was last seen."""
+        return self.last_timestamp or self.event_time or datetime.min.replace(tzinfo=UTC)
+
+
+async def read_world(cluster: Cluster, namespaces: Sequence[str] = ()) -> World:
+    """Everything that a survey needs.
+
+    Owners are read after the Pods: the newer side may only know more than the older one asks for.
+
+    Raises:
+        PermissionDeniedError: no Pod at all may be read.
+    """
+    return await _Reading(cluster, namespaces).world()
+
+
+async def read_injector(cluster: Cluster) -> Injector:
+    """Webhooks, ConfigMaps and ProxyConfigs of every revision, as they are now.
+
+    Raises:
+        PermissionDeniedError: some of it may not be read.
+    """
+    hooks, (maps, _), proxies = await asyncio.gather(
+        cluster.list_all(WEBHOOKS, WebhookConfiguration),
+        cluster.list_all(path("ConfigMap", ISTIO_NAMESPACE), ConfigMap),
+        _proxy_configs(cluster),
+    )
+    return Injector(injection_webhooks(hooks[0]), _configs(maps), proxies)
+
+
+async def _proxy_configs(cluster: Cluster) -> tuple[ProxyConfig, ...]:
+    try:
+        found, _ = await cluster.list_all(PROXY_CONFIGS, ProxyConfig)
+    except NotFoundError:
+        return ()  # no Istio, or none of its kinds
+    return tuple(found)
+
+
+def _configs(maps: Iterable[ConfigMap]) -> dict[str, InjectorConfig]:
+    by_name = {one.metadata.name: one for one in maps}
+    found = [
+        injector_config(one, by_name.get(_MESH_MAP + name.removeprefix(_INJECTOR_MAP)))
+        for name, one in by_name.items()
+        if name.startswith(_INJECTOR_MAP)
+    ]
+    return {one.revision: one for one in found}
+
+
+class _Reading:
+    """A reading on its way, and what it was not allowed to see."""
+
+    def __init__(self, cluster: Cluster, namespaces: Sequence[str]) -> None:
+        self._cluster = cluster
+        self._scopes: Sequence[str | None] = list(namespaces) or [None]
+        self._taken_at = datetime.now(UTC)
+        self._pool = Pool(self._taken_at)
+        self._problems: list[str] = []
+        self._unread: set[str] = set()
+
+    async def world(self) -> World:
+        pods, version = await self._everywhere("Pod", Pod, self._pool.pod)
+        if not pods and self._problems:
+            raise PermissionDeniedError(self._problems[0], "Grant it, or name namespaces that may be read with -n.")
+        spaces, injector, budgets, told, workloads = await asyncio.gather(
+            self._namespaces(),
+            self._injector(),
+            self._everywhere("PodDisruptionBudget", DisruptionBudget, lambda one: one),
+            self._told(pods),
+            asyncio.gather(*(self._workloads(kind) for kind in READ_KINDS)),
+        )
+        if spaces is None:
+            injector = Injector(problem="namespaces may not be read")
+        return World(
+            taken_at=self._taken_at,
+            resource_version=version,
+            namespaces=spaces or {},
+            pods=tuple(pods),
+            owners={one.metadata.uid: one for group in workloads for one in group},
+            injector=injector,
+            budgets=tuple(budgets[0]),
+            told=told,
+            problems=tuple(self._problems),
+            unread=frozenset(self._unread),
+        )
+
+    async def _everywhere(self, kind: str, form: type[T], keep: Callable[[T], K]) -> tuple[list[K], str]:
+        """Everything of a kind in the scopes; where not all namespaces may be read together, one by one."""
+        found: list[K] = []
+        version, denied = "", []
+        for scope in self._scopes:
+            try:
+                some, version = await read_all(self._cluster, path(kind, scope), form, keep)
+                found += some
+            except PermissionDeniedError as error:
+                denied.append((scope, error))
+        if denied and denied[0][0] is None:
+            found, version, denied = await self._one_by_one(kind, form, keep, denied[0][1])
+        if denied:
+            names = ", ".join(sorted(str(scope) for scope, _ in denied if scope is not None))
+            where = brief(f" in {names}") if names else ""
+            self._problems.append(f"{kind}s may not be read{where}: {denied[0][1].message}")
+            self._unread.add(kind)
+        return found, version
+
+    async def _one_by_one(
+        self, kind: str, form: type[T], keep: Callable[[T], K], error: PermissionDeniedError
+    ) -> tuple[list[K], str, list[tuple[str | None, PermissionDeniedError]]]:
+        try:
+            spaces, _ = await self._cluster.list_all(NAMESPACES, Namespace)
+        except PermissionDeniedError:
+            return [], "", [(None, error)]
+        limit = asyncio.Semaphore(_AT_ONCE)
+
+        async def one(name: str) -> tuple[list[K], str] | PermissionDeniedError:
+            async with limit:
+                try:
+                    return await read_all(self._cluster, path(kind, name), form, keep)
+                except PermissionDeniedError as denied:
+                    return denied
+
+        names = [one.metadata.name for one in spaces]
+        answers = await asyncio.gather(*(one(name) for name in names))
+        read = [answer for answer in answers if not isinstance(answer, PermissionDeniedError)]
+        refused = [
+            (name, answer)
+            for name, answer in zip(names, answers, strict=True)
+            if isinstance(answer, PermissionDeniedError)
+        ]
+        version = read[-1][1] if read else ""
+        return [kept for some, _ in read for kept in some], version, [*refused] if read else [(None, error)]
+
+    async def _workloads(self, kind: str) -> list[Workload]:
+        found, _ = await self._everywhere(kind, Workload, lambda one: of_kind(self._pool.workload(one), kind))
+        return found
+
+    async def _namespaces(self) -> Mapping[str, Namespace] | None:
+        """None where they may not be read."""
+        try:
+            if self._scopes == [None]:
+                found, _ = await self._cluster.list_all(NAMESPACES, Namespace)
+            else:
+                named = (self._cluster.find(f"{NAMESPACES}/{scope}", Namespace) for scope in self._scopes)
+                found = [one for one in await asyncio.gather(*named) if one is not None]
+        except PermissionDeniedError as error:
+            self._problems.append(f"Namespaces may not be read: {error.message}")
+            return None
+        return {one.metadata.name: one for one in found}
+
+    async def _injector(self) -> Injector:
+        """Whatever of it may be read: without its webhooks nothing is certain, without the rest only some things."""
+        try:
+            hooks, _ = await self._cluster.list_all(WEBHOOKS, WebhookConfiguration)
+        except PermissionDeniedError as error:
+            self._problems.append(f"Injection webhooks may not be read: {error.message}")
+            return Injector(problem="injection webhooks may not be read")
+        maps: list[ConfigMap] = []
+        try:
+            maps, _ = await self._cluster.list_all(path("ConfigMap", ISTIO_NAMESPACE), ConfigMap)
+        except PermissionDeniedError as error:
+            self._problems.append(f"Injector ConfigMaps may not be read: {error.message}")
+        proxies: tuple[ProxyConfig, ...] | None = None
+        try:
+            proxies = await _proxy_configs(self._cluster)
+        except PermissionDeniedError as error:
+            self._problems.append(f"ProxyConfigs may not be read: {error.message}")
+        return Injector(injection_webhooks(hooks), _configs(maps), proxies)
+
+    async def _told(self, pods: Iterable[Pod]) -> Mapping[str, str]:
+        """The last warnings about Pods whose own status says little; none where events may not be read."""
+        asked = {pod.metadata.uid: pod.metadata.namespace for pod in pods if unexplained(pod, self._taken_at)}
+        places: list[str | None] = [*sorted(set(asked.values()))]
+        if len(places) > _EVENT_NAMESPACES:
+            places = [None]
+        last: dict[str, _Event] = {}
+
+        def keep(event: _Event) -> None:
+            uid = event.involved_object.uid
+            if uid in asked and (uid not in last or event.moment >= last[uid].moment):
+                last[uid] = event
+
+        for place in places:
+            params = {"fieldSelector": "type=Warning,involvedObject.kind=Pod"}
+            try:
+                # In pages: API servers keep no cache of events to stream from.
+                await self._cluster.list_kept(path("Event", place), _Event, keep, params)
+            except PermissionDeniedError:
+                # They only add words to what is told anyway.
+                break
+        return {uid: brief(f"{event.reason}: {event.message}") for uid, event in last.items()}

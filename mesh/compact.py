@@ -1,0 +1,135 @@
+"""Objects made small while they are read: 10,000 Pods in a few megabytes.
+
+Pods of one workload differ in their names and times only. Everything else of them is kept once, and of Pods that are
+well, nothing but that. Judging a compact object gives what judging the whole one gives (a property test compares).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TypeVar, cast
+
+import msgspec
+
+from mesh.causes import cause_of_pod
+from mesh.objects import (
+    Condition,
+    Container,
+    ContainerStatus,
+    Metadata,
+    OwnerReference,
+    Pod,
+    PodSpec,
+    PodStatus,
+    Workload,
+)
+from mesh.owners import READ_KINDS, kind_of
+
+T = TypeVar("T")
+
+#: Applied by hand, and as long as the object itself.
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+#: Domains whose annotations some rule or Istio's own template reads; network plug-ins write others, unlike in each Pod.
+_DOMAINS = ("istio.io/", "kyma-project.io/")
+
+
+class Pool:
+    """Keeps equal parts once. Lives as long as one reading, which `now` is the time of."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now = now
+        self._known: dict[tuple[type, bytes], object] = {}
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    def pod(self, pod: Pod) -> Pod:
+        """What judging needs of a Pod."""
+        about = pod.metadata
+        reference = about.controller()
+        return Pod(
+            metadata=Metadata(
+                name=about.name,
+                namespace=self._once(about.namespace),
+                uid=about.uid,
+                labels=self._once(about.labels),
+                annotations=self._once(_annotations(about.annotations or {}, reference)),
+                creation_timestamp=about.creation_timestamp,
+                deletion_timestamp=about.deletion_timestamp,
+                owner_references=self._once(() if reference is None else (reference,)),
+            ),
+            spec=self._once(_spec(pod.spec)),
+            status=self._once(_well(pod.status)) if self._is_well(pod) else pod.status,
+        )
+
+    def workload(self, workload: Workload) -> Workload:
+        """What judging needs of a controller."""
+        about, spec = workload.metadata, workload.spec
+        reference = about.controller()
+        # Below a controller that is read, that one's template counts.
+        template = None if reference is not None and kind_of(reference) in READ_KINDS else spec.template
+        if template is not None:
+            made = template.metadata
+            template = msgspec.structs.replace(
+                template,
+                metadata=Metadata(labels=self._once(made.labels), annotations=self._once(made.annotations)),
+                spec=self._once(_spec(template.spec)),
+            )
+        return msgspec.structs.replace(
+            workload,
+            metadata=Metadata(
+                name=about.name,
+                namespace=self._once(about.namespace),
+                uid=about.uid,
+                generation=about.generation,
+                labels=self._once(about.labels),
+                annotations=self._once({k: v for k, v in (about.annotations or {}).items() if k != _APPLIED}),
+                owner_references=self._once(() if reference is None else (reference,)),
+            ),
+            spec=msgspec.structs.replace(spec, template=template, selector=None),
+        )
+
+    def _is_well(self, pod: Pod) -> bool:
+        leaving = pod.metadata.deletion_timestamp is not None
+        return leaving or pod.status.phase == "Succeeded" or cause_of_pod(pod, self._now) is None
+
+    def _once(self, value: T) -> T:
+        return cast("T", self._known.setdefault((type(value), self._encode(value)), value))
+
+
+def _annotations(found: Mapping[str, str], reference: OwnerReference | None) -> dict[str, str]:
+    if reference is not None and kind_of(reference) in READ_KINDS:
+        return {key: value for key, value in found.items() if any(domain in key for domain in _DOMAINS)}
+    # The Pod is its own template, and an injection template may read any annotation.
+    return {key: value for key, value in found.items() if key != _APPLIED}
+
+
+def _spec(spec: PodSpec) -> PodSpec:
+    """Resources are compared for proxies alone."""
+    first = spec.init_containers
+    return PodSpec(
+        containers=tuple(_container(one) for one in spec.containers),
+        init_containers=None if first is None else tuple(_container(one) for one in first),
+        host_network=spec.host_network,
+    )
+
+
+def _container(one: Container) -> Container:
+    return one if one.name == "istio-proxy" else Container(name=one.name, image=one.image)
+
+
+def _well(status: PodStatus) -> PodStatus:
+    """Of a Pod that nothing ails: that it is Ready, and which proxy really runs."""
+    return PodStatus(
+        phase=status.phase,
+        conditions=tuple(
+            Condition(type="Ready", status=one.status) for one in status.conditions or () if one.type == "Ready"
+        ),
+        container_statuses=_proxies(status.container_statuses),
+        init_container_statuses=_proxies(status.init_container_statuses),
+    )
+
+
+def _proxies(statuses: tuple[ContainerStatus, ...] | None) -> tuple[ContainerStatus, ...]:
+    return tuple(
+        ContainerStatus(name=one.name, image_id=one.image_id) for one in statuses or () if one.name == "istio-proxy"
+    )
