@@ -64,8 +64,10 @@ def _edited(
         document = yaml.safe_load(before)
         edit(document)
         _write(mesh, where, key, json.dumps(document) if key == "values" else yaml.safe_dump(document))
-        yield
-        _write(mesh, where, key, before)
+        try:
+            yield
+        finally:
+            _write(mesh, where, key, before)
 
     return change
 
@@ -75,11 +77,8 @@ def _write(mesh: Mesh, where: tuple[str, ...], key: str, text: str) -> None:
 
 
 def _injector(revision: str, edit: Callable[[Document], None]) -> Callable[[Mesh], AbstractContextManager[None]]:
-    return _edited(f"istio-sidecar-injector{_suffix(revision)}", "config", edit)
-
-
-def _suffix(revision: str) -> str:
-    return "" if revision == "default" else f"-{revision}"
+    name = "istio-sidecar-injector" if revision == "default" else f"istio-sidecar-injector-{revision}"
+    return _edited(name, "config", edit)
 
 
 def _with_selectors(config: Document) -> None:
@@ -139,44 +138,57 @@ def _proxy_configs(mesh: Mesh) -> Iterator[None]:
         for (namespace, name), spec in named.items()
     ]
     apply(mesh, *made)
-    yield
-    for namespace, name in named:
-        kubectl(mesh, "delete", "proxyconfig", name, "-n", namespace)
+    try:
+        yield
+    finally:
+        for namespace, name in named:
+            kubectl(mesh, "delete", "proxyconfig", name, "-n", namespace)
 
 
 @contextmanager
 def _default_tag_moved(mesh: Mesh) -> Iterator[None]:
     istioctl(mesh, "tag", "set", "default", "--revision", "canary", "--overwrite")
-    yield
-    istioctl(mesh, "tag", "set", "default", "--revision", "default", "--overwrite")
+    try:
+        yield
+    finally:
+        istioctl(mesh, "tag", "set", "default", "--revision", "default", "--overwrite")
 
 
 @contextmanager
 def _default_tag_removed(mesh: Mesh) -> Iterator[None]:
     istioctl(mesh, "tag", "remove", "default", "--skip-confirmation")
-    yield
-    istioctl(mesh, "tag", "set", "default", "--revision", "default")
-
-
-def _second_default(name: str) -> Callable[[Mesh], AbstractContextManager[None]]:
-    """Webhooks of canary that select what those of the tag `default` select, under a name before or after theirs."""
-
-    @contextmanager
-    def change(mesh: Mesh) -> Iterator[None]:
-        flags = ("--revision", "canary", "--overwrite", "--webhook-name", name, "--skip-confirmation")
-        istioctl(mesh, "tag", "set", "default", *flags)
+    try:
         yield
+    finally:
+        istioctl(mesh, "tag", "set", "default", "--revision", "default")
+
+
+@contextmanager
+def _second_default(mesh: Mesh) -> Iterator[None]:
+    """Webhooks of canary that select what those of the tag `default` select, and are called after them."""
+    name = "other-default"
+    flags = ("--revision", "canary", "--overwrite", "--webhook-name", name, "--skip-confirmation")
+    istioctl(mesh, "tag", "set", "default", *flags)
+    try:
+        yield
+    finally:
         kubectl(mesh, "delete", "mutatingwebhookconfiguration", name)
 
-    return change
+
+@contextmanager
+def _first_default_refuses(mesh: Mesh) -> Iterator[None]:
+    with _second_default(mesh), _injector("default", _with_policy("disabled"))(mesh):
+        yield
 
 
 @contextmanager
 def _namespaces_by_default(mesh: Mesh) -> Iterator[None]:
     setting = "values.sidecarInjectorWebhook.enableNamespacesByDefault"
     install_istio(mesh, TAGS["default"], sets=[f"{setting}=true"])
-    yield
-    install_istio(mesh, TAGS["default"])
+    try:
+        yield
+    finally:
+        install_istio(mesh, TAGS["default"])
 
 
 # What happens in each state.
@@ -190,7 +202,13 @@ def _native_proxy_of_its_own(image: str) -> dict[str, Any]:
     return {"initContainers": [{"name": "istio-proxy", "image": image, "restartPolicy": "Always"}]}
 
 
+_REFUSED = (
+    case("unknown-template", "refused", ENABLED, {}, {TEMPLATES: "nobody-has-it"}),
+    case("impossible-annotation", "refused", ENABLED, {}, {"sidecar.istio.io/interceptionMode": "NONSENSE"}),
+    case("impossible-proxy-config", "refused", ENABLED, {}, {PROXY_CONFIG: "image: ["}),
+)
 _INSTALLED = (
+    *_REFUSED,
     *_table(auto=False),
     case("host-network", None, ENABLED, spec={"hostNetwork": True}),
     case("host-network-beats-wish", None, ENABLED, {INJECT: "true"}, spec={"hostNetwork": True}),
@@ -234,13 +252,6 @@ _INSTALLED = (
     case("own-native-proxy", "canary", CANARY, spec=_native_proxy_of_its_own("r.example/p:9"), image="r.example/p:9"),
 )  # fmt: skip
 
-#: Pods that the API server does not take, because the injector refuses them.
-REFUSED = (
-    case("unknown-template", "default", ENABLED, {}, {TEMPLATES: "nobody-has-it"}, image=None),
-    case("impossible-annotation", "default", ENABLED, {}, {"sidecar.istio.io/interceptionMode": "NONSENSE"}, image=None),
-    case("impossible-proxy-config", "default", ENABLED, {}, {PROXY_CONFIG: "image: ["}, image=None),
-)  # fmt: skip
-
 _NEVER = case("never", None, ENABLED, {"mark": "never"})
 _SELECTORS = (
     _NEVER,
@@ -282,7 +293,7 @@ _OTHER_TEMPLATE = (
     _HARDENED,
     case("edited-template-by-label", "canary", CANARY, {"fips": "yes"}, image="fips.example/proxyv2:1"),
     case("edited-template-by-annotation", "canary", CANARY, {}, {"example.com/proxy": "slim"}, image="slim.example/proxyv2:1"),
-    case("edited-template-by-spec", "canary", CANARY, spec={"serviceAccountName": "trusted"}, image="trusted.example/proxyv2:1"),
+    case("edited-template-by-account", "canary", CANARY, spec={"serviceAccountName": "trusted"}, image="trusted.example/proxyv2:1"),
     case("edited-template-pinned", "canary", CANARY, {}, {PROXY_IMAGE: "r.example/p:9"}, image="r.example/p:9"),
     case("edited-template-forgets-image-type", "canary", CANARY, {}, {IMAGE_TYPE: "debug"}, image="hardened:1.30.2"),
     case("template-is-of-one-revision", "default", ENABLED, {"fips": "yes"}),
@@ -338,24 +349,33 @@ _NO_DEFAULT = (
     case("tag-needs-no-default", "canary", {REVISION: "prod"}),
 )
 
+_TWICE = case("twice-injected", "canary", ENABLED)
+_SECOND_DEFAULT = (
+    _TWICE,
+    case("twice-refused", None, ENABLED, {INJECT: "false"}),
+    case("once-by-name", "canary", CANARY),
+)
+
+_LEFT = case("left-to-the-second", "canary", ENABLED)
+_FIRST_DEFAULT_REFUSES = (
+    _LEFT,
+    case("refused-by-neither", "canary", ENABLED, {"mark": "always"}),
+)
+
 _AUTO = case("unlabelled", "default", PLAIN)
 
-SET_UPS = {
-    one.name: one
-    for one in (
-        SetUp("installed", _INSTALLED),
-        SetUp("selectors", _SELECTORS, (_NEVER,), _injector("default", _with_selectors)),
-        SetUp("policy-disabled", _POLICY_DISABLED, (_DISABLED,), _injector("canary", _with_policy("disabled"))),
-        SetUp("policy-illegal", _POLICY_ILLEGAL, (_ILLEGAL,), _injector("default", _with_policy("paused"))),
-        SetUp("edited-template", _OTHER_TEMPLATE, (_HARDENED,), _injector("canary", _with_other_template)),
-        SetUp(
-            "values", _OTHER_VALUES, (_VARIANT,), _edited("istio-sidecar-injector-canary", "values", _with_other_values)
-        ),
-        SetUp("mesh-config", _MESH_CONFIG, (_DISTROLESS,), _edited("istio-canary", "mesh", _with_image_type)),
-        SetUp("proxy-configs", _PROXY_CONFIGS, (_WIDE, _SPACE, _PAY), _proxy_configs),
-        SetUp("default-tag-moved", _TAG_MOVED, (_MOVED,), _default_tag_moved),
-        SetUp("no-default", _NO_DEFAULT, (_GONE,), _default_tag_removed),
-        SetUp("second-default-after", (_MOVED,), (_MOVED,), _second_default("other-default")),
-        SetUp("namespaces-by-default", _table(auto=True), (_AUTO,), _namespaces_by_default),
-    )
-}
+SET_UPS = (
+    SetUp("installed", _INSTALLED),
+    SetUp("selectors", _SELECTORS, (_NEVER,), _injector("default", _with_selectors)),
+    SetUp("policy-disabled", _POLICY_DISABLED, (_DISABLED,), _injector("canary", _with_policy("disabled"))),
+    SetUp("policy-illegal", _POLICY_ILLEGAL, (_ILLEGAL,), _injector("default", _with_policy("paused"))),
+    SetUp("edited-template", _OTHER_TEMPLATE, (_HARDENED,), _injector("canary", _with_other_template)),
+    SetUp("values", _OTHER_VALUES, (_VARIANT,), _edited("istio-sidecar-injector-canary", "values", _with_other_values)),
+    SetUp("mesh-config", _MESH_CONFIG, (_DISTROLESS,), _edited("istio-canary", "mesh", _with_image_type)),
+    SetUp("proxy-configs", _PROXY_CONFIGS, (_WIDE, _SPACE, _PAY), _proxy_configs),
+    SetUp("default-tag-moved", _TAG_MOVED, (_MOVED,), _default_tag_moved),
+    SetUp("no-default", _NO_DEFAULT, (_GONE,), _default_tag_removed),
+    SetUp("second-default", _SECOND_DEFAULT, (_TWICE,), _second_default),
+    SetUp("first-default-refuses", _FIRST_DEFAULT_REFUSES, (_LEFT,), _first_default_refuses),
+    SetUp("namespaces-by-default", _table(auto=True), (_AUTO,), _namespaces_by_default),
+)

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,7 +20,8 @@ from activities.kube.world import read_injector
 from deploy.local.binaries import ISTIO_HUB
 from deploy.local.kubectl import apply
 from deploy.local.mesh import Mesh
-from mesh.asking import Expected, question_of
+from mesh.asking import NO_PROXY, Expected, Question, question_of
+from mesh.errors import RejectedError
 from mesh.injection import Decision, Injector, decide
 from mesh.objects import ClientConfig, Namespace, PodTemplate
 
@@ -42,6 +43,10 @@ class Seen:
 
     revision: str | None = None
     image: str | None = None
+
+
+#: The API server does not take the Pod, because an injector refuses it.
+REFUSED = Seen("refused")
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,14 @@ def case(
     spec: Mapping[str, Any] | None = None,
     namespace: str | None = None,
 ) -> Case:
-    """A case in one line: `by` injects, with its plain proxy unless an `image` is given (without a hub: Istio's)."""
-    plain = f"proxyv2:{TAGS[by]}" if by else None
-    shown = plain if image == "" else image
-    whole = shown if shown is None or "/" in shown else f"{ISTIO_HUB}/{shown}"
+    """A case in one line.
+
+    `by` injects (None: nobody does; `refused`: it refuses the Pod), with its plain proxy unless an `image` is given;
+    one without a slash is of Istio's hub, None is no proxy.
+    """
+    if image == "":
+        image = f"proxyv2:{TAGS[by]}" if by in TAGS else None
+    whole = image if image is None or "/" in image else f"{ISTIO_HUB}/{image}"
     return Case(name, Seen(by, whole), space, labels or {}, annotations or {}, spec or {}, namespace)
 
 
@@ -94,6 +103,21 @@ class SetUp:
     change: Callable[[Mesh], AbstractContextManager[None]] = lambda _: nullcontext()
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a case, and what the product foretold: `told` with the injector's help, `alone` without.
+
+    `question` is the key under which the injector's answer serves other templates too.
+    """
+
+    case: Case
+    seen: Seen
+    decision: Decision
+    question: str = ""
+    told: Expected = NO_PROXY
+    alone: Expected = NO_PROXY
+
+
 class Trial:
     """A mesh to try Pods in. `maker` makes them; `reader` foretells with the rights of the worker."""
 
@@ -103,9 +127,8 @@ class Trial:
         self._reader = reader
         self._names: dict[frozenset[tuple[str, str]], str] = {}
         self._labels: dict[str, Labels] = {}
-        self._injector = Injector()
 
-    async def open_namespaces(self, cases: Iterable[Case]) -> None:
+    async def open_namespaces(self, cases: Collection[Case]) -> None:
         """Makes a namespace for each set of labels; returns when all of them take Pods."""
         spaces: dict[str, Labels] = {}
         for one in cases:
@@ -115,71 +138,82 @@ class Trial:
                 name = self._names.setdefault(frozenset(one.space.items()), f"space-{len(self._names)}")
                 spaces[name] = one.space
         apply(self._mesh, *(_namespace(name, labels) for name, labels in spaces.items()))
-        await _until("Pods to be accepted everywhere", self._accounts, lambda found: found >= set(spaces))
+        named = {(self._namespace(one), str(one.spec.get("serviceAccountName", "default"))) for one in cases}
+        apply(self._mesh, *(_account(*key) for key in named if key[1] != "default"))
+        await _until("the service accounts", self._accounts, lambda found: found >= named)
         found, _ = await self._reader.list_all(NAMESPACES, Namespace)
         self._labels = {one.metadata.name: one.metadata.labels or {} for one in found}
 
     @asynccontextmanager
-    async def within(self, set_up: SetUp) -> AsyncIterator[None]:
-        """The mesh in that state, for the API server, for istiod and for the product."""
-        before = {one.name: await self.seen(one) for one in set_up.witnesses}
-        for one in set_up.witnesses:
-            assert before[one.name] != one.expected, f"{one.name} is no witness of {set_up.name}"
+    async def within(self, set_up: SetUp) -> AsyncIterator[tuple[Outcome, ...]]:
+        """The mesh in that state, for the API server, for istiod and for the product, and what its cases come to."""
+        before = [await self._seen(one) for one in set_up.witnesses]
+        for one, seen in zip(set_up.witnesses, before, strict=True):
+            assert seen != one.expected, f"{one.name} is no witness of {set_up.name}"
         with set_up.change(self._mesh):
             for one in set_up.witnesses:
                 await self._await(one, one.expected)
-            self._injector = await read_injector(self._reader)
-            yield
-        for one in set_up.witnesses:
-            await self._await(one, before[one.name])
+            injector = await read_injector(self._reader)
+            yield tuple(await asyncio.gather(*(self._outcome(injector, one) for one in set_up.cases)))
+        for one, seen in zip(set_up.witnesses, before, strict=True):
+            await self._await(one, seen)
 
-    async def seen(self, one: Case) -> Seen:
-        """What really becomes of it. A server-side dry run: it goes through the webhooks and leaves nothing behind.
+    async def _outcome(self, injector: Injector, one: Case) -> Outcome:
+        namespace = self._namespace(one)
+        template = msgspec.convert(one.template(), PodTemplate)
+        decision = decide(injector, namespace, self._labels[namespace], template)
+        seen = await self._seen(one)
+        if decision.webhook is None:
+            return Outcome(one, seen, decision)
+        question = question_of(injector, namespace, decision, template)
+        alone = Decision(dataclasses.replace(decision.webhook, client=_NOBODY))
+        return Outcome(
+            one,
+            seen,
+            decision,
+            question.key,
+            await self._told(injector, question),
+            await self._told(injector, dataclasses.replace(question, decision=alone)),
+        )
 
-        Raises:
-            RejectedError: the injector refuses it.
-        """
+    async def _told(self, injector: Injector, question: Question) -> Expected:
+        return (await ask_all(self._reader, injector, [question]))[question.key]
+
+    async def _seen(self, one: Case) -> Seen:
+        """What really becomes of it. A server-side dry run: it goes through the webhooks and leaves nothing behind."""
         namespace = self._namespace(one)
         pod = {"apiVersion": "v1", "kind": "Pod"} | one.template()
         pod["metadata"] |= {"generateName": "tried-", "namespace": namespace}
-        made = await self._maker.create(path("Pod", namespace), pod, dict[str, Any], dry_run=True)
+        try:
+            made = await self._maker.create(path("Pod", namespace), pod, dict[str, Any], dry_run=True)
+        except RejectedError as error:
+            if "sidecar-injector.istio.io" not in error.message:
+                raise
+            return REFUSED
         status = made["metadata"].get("annotations", {}).get("sidecar.istio.io/status")
         containers = [*made["spec"]["containers"], *made["spec"].get("initContainers", [])]
         images = [container["image"] for container in containers if container["name"] == "istio-proxy"]
         assert len(images) < 2
         return Seen(json.loads(status)["revision"] if status else None, images[0] if images else None)
 
-    def decided(self, one: Case) -> Decision:
-        """Whether it gets a sidecar, and from which revision, as the product foretells."""
-        namespace = self._namespace(one)
-        return decide(self._injector, namespace, self._labels[namespace], _template(one))
-
-    async def told(self, one: Case, *, reachable: bool = True) -> Expected:
-        """Which proxy it gets, as the product foretells; without istiod's help when that is not `reachable`."""
-        decision = self.decided(one)
-        if decision.webhook is not None and not reachable:
-            decision = Decision(dataclasses.replace(decision.webhook, client=_NOBODY))
-        question = question_of(self._injector, self._namespace(one), decision, _template(one))
-        return (await ask_all(self._reader, self._injector, [question]))[question.key]
-
     def _namespace(self, one: Case) -> str:
         return one.namespace or self._names[frozenset(one.space.items())]
 
-    async def _accounts(self) -> set[str]:
-        """Namespaces that have their service account: before that every Pod is refused."""
+    async def _accounts(self) -> set[tuple[str, str]]:
+        """The service accounts by namespace and name: Pods without theirs are refused."""
         found, _ = await self._maker.list_all(_SERVICE_ACCOUNTS, Namespace)
-        return {one.metadata.namespace for one in found if one.metadata.name == "default"}
+        return {(one.metadata.namespace, one.metadata.name) for one in found}
 
     async def _await(self, one: Case, wanted: Seen) -> None:
-        await _until(f"{one.name} to become {wanted}", lambda: self.seen(one), lambda seen: seen == wanted)
-
-
-def _template(one: Case) -> PodTemplate:
-    return msgspec.convert(one.template(), PodTemplate)
+        await _until(f"{one.name} to become {wanted}", lambda: self._seen(one), lambda seen: seen == wanted)
 
 
 def _namespace(name: str, labels: Labels) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}}
+
+
+def _account(namespace: str, name: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"namespace": namespace, "name": name}}
 
 
 async def _until(what: str, look: Callable[[], Awaitable[T]], done: Callable[[T], bool]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -10,11 +11,11 @@ import pytest_asyncio
 from activities.kube.client import connect
 from deploy.local import lifecycle
 from deploy.local.istio import install_istio
+from deploy.local.kubectl import apply
 from deploy.local.mesh import Mesh
 from deploy.local.service import Temporal, service
-from mesh.errors import RejectedError
-from tests.e2e.injection_setups import REFUSED, SET_UPS, istioctl
-from tests.e2e.injection_trial import TAGS, Case, Seen, Trial
+from tests.e2e.injection_setups import SET_UPS, istioctl
+from tests.e2e.injection_trial import REFUSED, TAGS, Outcome, Seen, Trial
 
 pytestmark = pytest.mark.mesh
 
@@ -35,56 +36,63 @@ def truth_mesh() -> Iterator[Mesh]:
 
 
 @pytest_asyncio.fixture(scope="module")
-async def opened(truth_mesh: Mesh) -> AsyncIterator[Trial]:
+async def trial(truth_mesh: Mesh) -> AsyncIterator[Trial]:
     """The mesh with a namespace for every case."""
+    apply(truth_mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kyma-system"}})
     worker = service(truth_mesh, Temporal("", "")).worker_kubeconfig
     async with await connect(str(truth_mesh.kubeconfig)) as maker, await connect(str(worker)) as reader:
         trial = Trial(truth_mesh, maker, reader)
-        await trial.open_namespaces([*REFUSED, *(one for set_up in SET_UPS.values() for one in set_up.cases)])
+        await trial.open_namespaces([one for set_up in SET_UPS for one in set_up.cases])
         yield trial
 
 
-@pytest_asyncio.fixture(scope="module")
-async def trial(opened: Trial, request: pytest.FixtureRequest) -> AsyncIterator[Trial]:
-    """The mesh in the state that is named; pytest runs the tests of one state together."""
-    async with opened.within(SET_UPS[request.param]):
-        yield opened
+@pytest_asyncio.fixture(scope="module", params=SET_UPS, ids=lambda set_up: set_up.name)
+async def outcomes(trial: Trial, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Outcome, ...]]:
+    """What the cases of one set-up come to; pytest runs the tests of one set-up together."""
+    async with trial.within(request.param) as found:
+        yield found
 
 
-def _in_every_state() -> list[object]:
-    return [
-        pytest.param(name, one, id=f"{name}: {one.name}") for name, set_up in SET_UPS.items() for one in set_up.cases
-    ]
+def test_istiod_does_what_is_written_down(outcomes: tuple[Outcome, ...]) -> None:
+    wrong = {one.case.name: (one.seen, one.case.expected) for one in outcomes if one.seen != one.case.expected}
+
+    assert wrong == {}
 
 
-@pytest.mark.parametrize(("trial", "one"), _in_every_state(), indirect=["trial"])
-async def test_injection_is_foretold(trial: Trial, one: Case) -> None:
-    seen = await trial.seen(one)
-    decision = trial.decided(one)
-    told = await trial.told(one) if decision.injected else None
+def test_revision_is_foretold(outcomes: tuple[Outcome, ...]) -> None:
+    wrong = {
+        one.case.name: (one.seen, one.decision)
+        for one in outcomes
+        if one.seen != REFUSED and one.decision.revision != one.seen.revision
+    }
 
-    assert seen == one.expected
-    assert Seen(decision.revision, told.image if told else None) == seen
-    assert told is None or told.source == "injector"
-
-
-@pytest.mark.parametrize(("trial", "one"), _in_every_state(), indirect=["trial"])
-async def test_image_is_right_or_unknown_without_istiod(trial: Trial, one: Case) -> None:
-    if one.expected.revision is None:
-        return
-    told = await trial.told(one, reachable=False)
-
-    assert told.image in (one.expected.image, None)
-    assert told.source != "injector"
+    assert wrong == {}
 
 
-@pytest.mark.parametrize(
-    ("trial", "one"), [pytest.param("installed", one, id=one.name) for one in REFUSED], indirect=["trial"]
-)
-async def test_no_image_is_told_of_a_pod_that_the_injector_refuses(trial: Trial, one: Case) -> None:
-    with pytest.raises(RejectedError):
-        await trial.seen(one)
+def test_proxy_is_foretold_and_none_where_istiod_refuses(outcomes: tuple[Outcome, ...]) -> None:
+    def right(one: Outcome) -> bool:
+        if one.seen == REFUSED:
+            return one.told.image is None and bool(one.told.problem)
+        return not one.question or (one.told.image, one.told.source) == (one.seen.image, "injector")
 
-    told = await trial.told(one)
+    assert {one.case.name: (one.seen, one.told) for one in outcomes if not right(one)} == {}
 
-    assert (told.image, bool(told.problem)) == (None, True)
+
+def test_proxy_is_right_or_unknown_where_istiod_cannot_be_asked(outcomes: tuple[Outcome, ...]) -> None:
+    wrong = {
+        one.case.name: (one.seen, one.alone)
+        for one in outcomes
+        if one.seen != REFUSED and (one.alone.source == "injector" or one.alone.image not in (None, one.seen.image))
+    }
+
+    assert wrong == {}
+
+
+def test_templates_of_one_question_get_one_proxy(outcomes: tuple[Outcome, ...]) -> None:
+    served: dict[str, dict[str, Seen]] = defaultdict(dict)
+    for one in outcomes:
+        if one.question:
+            served[one.question][one.case.name] = one.seen
+    wrong = [found for found in served.values() if len(set(found.values())) > 1]
+
+    assert wrong == []
