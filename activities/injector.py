@@ -71,10 +71,12 @@ async def ask_all(cluster: Cluster, injector: Injector, questions: Iterable[Ques
                     raise place
                 async with limit:
                     return answered(await _ask(session, place, trusted, question))
-            except _NoAnswerError as error:
-                if isinstance(error, _UnreachableInjectorError):
-                    places[_client(question)] = error
+            except _UnreachableInjectorError as error:
+                places[_client(question)] = error
                 return computed(injector, question, str(error))
+            except _NoAnswerError as error:
+                # It would answer the API server the same.
+                return Expected(None, None, str(error))
 
         answers = await asyncio.gather(*(one(question) for question in asked))
     return {question.key: answer for question, answer in zip(asked, answers, strict=True)}
@@ -152,6 +154,7 @@ def _review(question: Question) -> dict[str, Any]:
         "spec": {
             "containers": [_written(one) for one in spec.containers],
             "initContainers": [_written(one) for one in spec.init_containers or ()],
+            "serviceAccountName": spec.service_account_name,
         },
     }
     kind = {"group": "", "version": "v1", "kind": "Pod"}

@@ -81,8 +81,9 @@ def _key(injector: Injector, namespace: str, decision: Decision, template: PodTe
         else:
             parts += [namespace, sorted(labels.items())]
     else:
-        names = [one.name for one in template.spec.containers]
-        parts += [namespace, sorted(labels.items()), sorted(annotations.items()), names]
+        spec = template.spec
+        names = [one.name for one in spec.containers]
+        parts += [namespace, sorted(labels.items()), sorted(annotations.items()), names, spec.service_account_name]
     return json.dumps(parts)
 
 

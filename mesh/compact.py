@@ -32,6 +32,7 @@ T = TypeVar("T")
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 #: Domains whose annotations some rule or Istio's own template reads; network plug-ins write others, unlike in each Pod.
 _DOMAINS = ("istio.io/", "kyma-project.io/")
+_TEMPLATE_ABOVE = frozenset({("ReplicaSet", "Deployment"), ("Job", "CronJob")})
 
 
 class Pool:
@@ -65,8 +66,9 @@ class Pool:
         """What judging needs of a controller."""
         about, spec = workload.metadata, workload.spec
         reference = about.controller()
-        # Below a controller that is read, that one's template counts.
-        template = None if reference is not None and kind_of(reference) in READ_KINDS else spec.template
+        # There are ten old ReplicaSets for each Deployment, and its own template is the one that counts.
+        below = reference is not None and (workload.kind, kind_of(reference)) in _TEMPLATE_ABOVE
+        template = None if below else spec.template
         if template is not None:
             made = template.metadata
             template = msgspec.structs.replace(
@@ -110,6 +112,7 @@ def _spec(spec: PodSpec) -> PodSpec:
         containers=tuple(_container(one) for one in spec.containers),
         init_containers=None if first is None else tuple(_container(one) for one in first),
         host_network=spec.host_network,
+        service_account_name=spec.service_account_name,
     )
 
 

@@ -55,7 +55,7 @@ class InjectorConfig:
     """
 
     revision: str
-    policy_enabled: bool = True
+    policy: str = "enabled"
     never: tuple[LabelSelector, ...] = ()
     always: tuple[LabelSelector, ...] = ()
     image: str | None = None
@@ -150,7 +150,7 @@ def injector_config(config_map: ConfigMap, mesh_map: ConfigMap | None = None) ->
         templates = config.get("templates") or {}
         return InjectorConfig(
             revision=revision,
-            policy_enabled=config.get("policy") == "enabled",
+            policy=str(config.get("policy")),
             never=msgspec.convert(config.get("neverInjectSelector") or [], tuple[LabelSelector, ...]),
             always=msgspec.convert(config.get("alwaysInjectSelector") or [], tuple[LabelSelector, ...]),
             image=_plain_image(values.get("global") or {}, (mesh.get("defaultConfig") or {}).get("image") or {}),
@@ -196,23 +196,25 @@ def decide(injector: Injector, namespace: str, namespace_labels: Mapping[str, st
     ]
     if not hooks:
         return Decision(None, "no injection webhook selects it")
-    hook = hooks[0]
     if template.spec.host_network:
         return Decision(None, "it uses the host's network")
     if namespace in IGNORED_NAMESPACES:
         return Decision(None, f"Istio ignores namespace {namespace}")
-    refusal = _policy_refusal(injector.configs.get(hook.revision), labels, template.metadata.annotations or {})
-    if refusal:
-        return Decision(None, refusal)
-    revisions = sorted({one.revision for one in hooks})
-    if len(revisions) > 1:
-        return Decision(hook, problem=f"revisions {' and '.join(revisions)} would both inject it")
-    return Decision(hook)
+    refusal = ""
+    # The API server calls them by the names of their configurations, and what the last one injects stays.
+    for hook in reversed(hooks):
+        config = injector.configs.get(hook.revision)
+        refusal = _policy_refusal(config, labels, template.metadata.annotations or {}) or ""
+        if not refusal:
+            return Decision(hook)
+    return Decision(None, refusal)
 
 
 def _policy_refusal(
     config: InjectorConfig | None, labels: Mapping[str, str], annotations: Mapping[str, str]
 ) -> str | None:
+    if config is not None and config.policy not in ("enabled", "disabled"):
+        return f"the injection policy is {config.policy!r}, which is none"
     wish = labels.get(INJECT, annotations.get(INJECT, ""))
     if wish == "true":
         return None
@@ -220,8 +222,8 @@ def _policy_refusal(
         return f"{INJECT} is false"
     if config is None:
         return None
-    if any(one.matches(labels) for one in config.never if not one.empty):
+    if any(one.matches(labels) for one in config.never if one.valid and not one.empty):
         return "a neverInjectSelector matches it"
-    if any(one.matches(labels) for one in config.always if not one.empty):
+    if any(one.matches(labels) for one in config.always if one.valid and not one.empty):
         return None
-    return None if config.policy_enabled else "the injection policy is disabled"
+    return None if config.policy == "enabled" else "the injection policy is disabled"

@@ -78,6 +78,7 @@ class PodSpec(_Object, frozen=True):
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] | None = None
     host_network: bool = False
+    service_account_name: str = ""
 
     def proxies(self) -> tuple[Container, ...]:
         """Every container named `istio-proxy`, native sidecars included."""

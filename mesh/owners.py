@@ -98,6 +98,7 @@ def uninjected(pod: Pod) -> PodTemplate:
             containers=_own(pod.spec.containers),
             init_containers=_own(pod.spec.init_containers or ()),
             host_network=pod.spec.host_network,
+            service_account_name=pod.spec.service_account_name,
         ),
     )
 

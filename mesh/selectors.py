@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+_OPERATORS = frozenset({"In", "NotIn", "Exists", "DoesNotExist"})
+
 
 class Requirement(msgspec.Struct, frozen=True, rename="camel"):
     """One entry of `matchExpressions`."""
@@ -25,6 +27,14 @@ class LabelSelector(msgspec.Struct, frozen=True, rename="camel"):
     def empty(self) -> bool:
         """Whether it has no requirement at all."""
         return not self.match_labels and not self.match_expressions
+
+    @property
+    def valid(self) -> bool:
+        """Whether it can be evaluated at all. Source: k8s.io/apimachinery/pkg/labels, NewRequirement."""
+        return all(
+            bool(one.values) == (one.operator in ("In", "NotIn")) and one.operator in _OPERATORS
+            for one in self.match_expressions or ()
+        )
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Whether every requirement holds for these labels."""

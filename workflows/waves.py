@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter, defaultdict
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.restarts import Outcome, RestartActivities, RestartInput, RestartResult, WorkloadRef
@@ -16,6 +16,7 @@ with workflow.unsafe.imports_passed_through():
 
     from workflows import options
     from workflows.attributes import CLUSTER, PHASE
+    from workflows.failures import told
     from workflows.model import Phase, Steer, WaveInput, WaveResult
 
 
@@ -96,15 +97,13 @@ class WaveWorkflow:
             )
         except ActivityError as error:
             # Something that trying again cannot help (a missing right, an unreadable object): an item tells it.
-            cause = error.cause
-            told = cause.message if isinstance(cause, ApplicationError) else str(cause)
-            return RestartResult(member, Outcome.FAILED, Reason.ROLLOUT_FAILING, brief(told))
+            return RestartResult(member, Outcome.FAILED, Reason.ROLLOUT_FAILING, brief(told(error)))
         return result
 
     def _show(self) -> None:
         done = len(self._results)
         failed = sum(1 for one in self._results if one.outcome is Outcome.FAILED)
         workflow.set_current_details(
-            f"**Wave {self._ask.rule.number} of {self._ask.of - 1}: {self._ask.rule.name}**\n\n"
+            f"**Wave {self._ask.rule.number + 1} of {self._ask.of}: {self._ask.rule.name}**\n\n"
             f"{done} of {self._members} done, {self._in_flight} in flight, {failed} failed"
         )

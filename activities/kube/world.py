@@ -186,7 +186,7 @@ class _Reading:
         return [kept for some, _ in read for kept in some], version, [*refused] if read else [(None, error)]
 
     async def _workloads(self, kind: str) -> list[Workload]:
-        found, _ = await self._everywhere(kind, Workload, lambda one: of_kind(self._pool.workload(one), kind))
+        found, _ = await self._everywhere(kind, Workload, lambda one: self._pool.workload(of_kind(one, kind)))
         return found
 
     async def _namespaces(self) -> Mapping[str, Namespace] | None:

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mesh.injection import Injector, InjectorConfig, decide, injector_config
+from mesh.injection import Injector, InjectorConfig, decide, injection_webhooks, injector_config
 from mesh.objects import Metadata, WebhookConfiguration
-from mesh.selectors import LabelSelector
+from mesh.selectors import LabelSelector, Requirement
 from tests.mesh.build import Labels, config_map, injector, space, template, webhooks
 
 TRUTH = json.loads(Path(__file__).with_name("injection_truth_table.json").read_text())
@@ -51,11 +51,12 @@ def test_truth_table_holds(auto: bool, labels: Labels, pod_labels: Labels, annot
         ),
         pytest.param({"never": (LabelSelector(),)}, ENABLED, {}, "default", id="empty-selector-ignored"),
         pytest.param({"always": (MARKED,)}, {}, {"mark": "yes"}, None, id="always-opens-no-unlabelled-namespace"),
-        pytest.param({"policy_enabled": False}, ENABLED, {}, None, id="policy-disabled"),
-        pytest.param({"policy_enabled": False}, ENABLED, {INJECT: "true"}, "default", id="wish-beats-policy"),
-        pytest.param({"policy_enabled": False}, ENABLED, {INJECT: "TRUE"}, None, id="values-are-case-sensitive"),
+        pytest.param({"policy": "disabled"}, ENABLED, {}, None, id="policy-disabled"),
+        pytest.param({"policy": "disabled"}, ENABLED, {INJECT: "true"}, "default", id="wish-beats-policy"),
+        pytest.param({"policy": "sometimes"}, ENABLED, {INJECT: "true"}, None, id="illegal-policy-beats-wish"),
+        pytest.param({"policy": "disabled"}, ENABLED, {INJECT: "TRUE"}, None, id="values-are-case-sensitive"),
         pytest.param(
-            {"policy_enabled": False, "always": (MARKED,)},
+            {"policy": "disabled", "always": (MARKED,)},
             ENABLED,
             {"mark": "yes"},
             "default",
@@ -170,3 +171,22 @@ def test_revisions_are_those_of_webhooks_and_config_maps() -> None:
     by = injector(webhooks("canary"), configs=(InjectorConfig("old"),))
 
     assert by.revisions == ("canary", "old")
+
+
+def test_of_several_webhooks_the_last_one_injects() -> None:
+    both = Injector((*injection_webhooks([webhooks()]), *injection_webhooks([webhooks("default", revision="canary")])))
+
+    assert decide(both, "app", ENABLED, template()).revision == "canary"
+
+
+def test_selectors_that_cannot_be_evaluated_are_ignored() -> None:
+    impossible = LabelSelector(match_expressions=(Requirement("mark", "NotIn"),))
+    by = injector(configs=(InjectorConfig("default", never=(impossible,)),))
+
+    assert decide(by, "app", ENABLED, template({"mark": "x"})).injected
+
+
+def test_nothing_is_certain_without_the_webhooks() -> None:
+    found = decide(Injector(problem="may not be read"), "app", ENABLED, template())
+
+    assert (found.injected, found.problem) == (False, "may not be read")

@@ -1,0 +1,58 @@
+"""Judging compact objects gives what judging the whole ones gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+from hypothesis import given
+
+from mesh.compact import Pool
+from mesh.objects import Pod
+from mesh.survey import Attempt
+from tests.mesh.build import NEW, NOW, pod, quick, survey, waiting
+from tests.mesh.test_survey import ATTEMPTS, OWNERS, PODS, seen
+
+
+@quick
+@given(PODS, ATTEMPTS)
+def test_survey_of_compact_objects_is_the_same(pods: list[Pod], attempt: Attempt) -> None:
+    whole, pool = seen(pods), Pool(NOW)
+    compact = replace(
+        whole,
+        pods=tuple(pool.pod(one) for one in whole.pods),
+        owners={uid: pool.workload(one) for uid, one in whole.owners.items()},
+    )
+
+    assert survey(compact, attempt) == survey(whole, attempt)
+
+
+def test_pods_of_one_workload_share_everything_but_their_names() -> None:
+    pool = Pool(NOW)
+    one, other = (pool.pod(pod(name, owner=OWNERS[1], proxy=NEW)) for name in ("a", "b"))
+
+    assert one.spec is other.spec
+    assert one.status is other.status
+    assert one.metadata.labels is other.metadata.labels
+    assert one.metadata.annotations is other.metadata.annotations
+
+
+def test_pod_that_something_ails_keeps_its_status() -> None:
+    ill = pod(owner=OWNERS[1], ready="False", statuses=(waiting("CrashLoopBackOff", "x"),))
+
+    assert Pool(NOW).pod(ill).status == ill.status
+
+
+def test_annotations_of_network_plug_ins_are_left_out_unless_the_pod_is_its_own_template() -> None:
+    noted = {"cni.example.com/ip": "10.0.0.1", "kubectl.kubernetes.io/last-applied-configuration": "{}"}
+    owned = Pool(NOW).pod(pod(owner=OWNERS[1], annotations=noted)).metadata.annotations or {}
+    alone = Pool(NOW).pod(pod(annotations=noted)).metadata.annotations or {}
+
+    assert set(owned) == {"sidecar.istio.io/status"}
+    assert set(alone) == {"sidecar.istio.io/status", "cni.example.com/ip"}
+
+
+def test_compact_pod_is_small() -> None:
+    whole = pod(owner=OWNERS[1], proxy=NEW)
+
+    assert len(msgspec.json.encode(Pool(NOW).pod(whole))) <= len(msgspec.json.encode(whole))
