@@ -1,0 +1,105 @@
+"""An HTTP server of raw bytes: what an API server sends when it, or the way to it, has a bad day."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from activities.kube.client import Cluster, connect
+
+Query = dict[str, str]
+
+
+@dataclass
+class Answer:
+    """One answer; `cut` ends the connection after that many bytes of the body."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    chunked: bool = False
+    cut: int | None = None
+
+    def sent(self) -> bytes:
+        """Everything that goes over the wire."""
+        body = self.body if self.cut is None else self.body[: self.cut]
+        head = f"HTTP/1.1 {self.status} Said\r\nContent-Type: application/json\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
+        if self.chunked:
+            head += "Transfer-Encoding: chunked\r\n"
+            whole = self.cut is None
+            body = (b"%x\r\n%s\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if whole else b"")
+        else:
+            # Without a length its end cannot be told from a cut.
+            head += "Connection: close\r\n"
+        return head.encode() + b"\r\n" + body
+
+
+@asynccontextmanager
+async def api_server(answer: Callable[[Query], Answer], folder: Path) -> AsyncIterator[Cluster]:
+    """A connection to a server that answers each request as told, given its query."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            target = urlsplit(head.split(b" ")[1].decode())
+            query = {key: values[0] for key, values in parse_qs(target.query).items()}
+            writer.write(answer(query).sent())
+            await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    kubeconfig = folder / "kubeconfig"
+    kubeconfig.write_text(json.dumps(_kubeconfig(f"http://127.0.0.1:{port}")))
+    try:
+        async with await connect(str(kubeconfig)) as cluster:
+            yield cluster
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+def _kubeconfig(address: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "one", "cluster": {"server": address}}],
+        "users": [{"name": "one", "user": {}}],
+        "contexts": [{"name": "one", "context": {"cluster": "one", "user": "one"}}],
+        "current-context": "one",
+    }
+
+
+def event(type_: str, name: str, **more: object) -> bytes:
+    """A line of a watch about a Pod."""
+    metadata = {"name": name, "namespace": "shop", "uid": f"uid-{name}", "resourceVersion": "7"}
+    return json.dumps({"type": type_, "object": {"kind": "Pod", "metadata": metadata, **more}}).encode() + b"\n"
+
+
+#: As API servers write it: of a Pod, and without what every Pod has.
+END = (
+    b'{"type":"BOOKMARK","object":{"kind":"Pod","apiVersion":"v1","metadata":{"resourceVersion":"42",'
+    b'"creationTimestamp":null,"annotations":{"k8s.io/initial-events-end":"true"}},"spec":{"containers":null},'
+    b'"status":{}}}\n'
+)
+
+
+def status(code: int, message: str) -> bytes:
+    """A `metav1.Status`."""
+    return json.dumps({"kind": "Status", "status": "Failure", "code": code, "message": message}).encode()
+
+
+def page(*names: str, token: str = "", version: str = "42") -> bytes:
+    """A page of a list of Pods."""
+    items = [{"metadata": {"name": name, "namespace": "shop", "uid": f"uid-{name}"}} for name in names]
+    return json.dumps({"metadata": {"resourceVersion": version, "continue": token}, "items": items}).encode()
