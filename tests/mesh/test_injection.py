@@ -62,6 +62,9 @@ def test_truth_table_holds(auto: bool, labels: Labels, pod_labels: Labels, annot
             "default",
             id="always-beats-policy",
         ),
+        pytest.param(
+            {"policy": "sometimes", "always": (MARKED,)}, ENABLED, {"mark": "yes"}, None, id="illegal-beats-always"
+        ),
     ],
 )
 def test_policy_of_the_revision_decides(
@@ -177,6 +180,30 @@ def test_of_several_webhooks_the_last_one_injects() -> None:
     both = Injector((*injection_webhooks([webhooks()]), *injection_webhooks([webhooks("default", revision="canary")])))
 
     assert decide(both, "app", ENABLED, template()).revision == "canary"
+
+
+@pytest.mark.parametrize(
+    ("refusing", "revision"),
+    [
+        pytest.param(("default",), "canary", id="one"),
+        pytest.param(("canary",), "default", id="the-other"),
+        pytest.param(("default", "canary"), None, id="both"),
+    ],
+)
+def test_revision_that_refuses_leaves_it_to_the_other_that_selects(
+    refusing: tuple[str, ...], revision: str | None
+) -> None:
+    twice = (webhooks("default"), webhooks("default", revision="canary"))
+    by = injector(*twice, configs=tuple(InjectorConfig(one, policy="disabled") for one in refusing))
+
+    assert decided(by, ENABLED) == revision
+
+
+@pytest.mark.parametrize("config", ["policy: off", "templates: {}"], ids=["no-text", "none"])
+def test_policy_that_istio_does_not_know_injects_nothing(config: str) -> None:
+    by = injector(configs=(injector_config(config_map(config)),))
+
+    assert decided(by, ENABLED, {INJECT: "true"}) is None
 
 
 def test_selectors_that_cannot_be_evaluated_are_ignored() -> None:
