@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mesh.versions import Version
     from workflows.model import Progress
 
+#: Lists what differs beyond the image, whatever its class.
+DRIFTED = "drifted"
 _TAG = "istio.io/tag"
 _REVISION = "istio.io/rev"
 #: Classes whose Pods a new control plane would give another proxy.
@@ -28,9 +30,15 @@ _MOVED = (PodClass.CURRENT, PodClass.STALE)
 
 @dataclass(frozen=True, slots=True)
 class ScanFilter:
-    """What is listed; totals are always of everything that was read."""
+    """What is listed; totals are always of everything that was read. `drifted` is a class beside the others."""
 
     classes: tuple[str, ...] = ()
+
+    def lists(self, record: Record) -> bool:
+        """Whether it is among them."""
+        if not self.classes or str(record.klass) in self.classes:
+            return True
+        return DRIFTED in self.classes and bool(record.drift)
 
 
 def control_plane_document(
@@ -74,7 +82,7 @@ def scan_document(
     wanted: ScanFilter = ScanFilter(),
 ) -> dict[str, Any]:
     """`scan -o json`. With a target, `targetChanges` counts what that version would change, and workloads tell it."""
-    listed = [one for one in survey.records if not wanted.classes or str(one.klass) in wanted.classes]
+    listed = [one for one in survey.records if wanted.lists(one)]
     document: dict[str, Any] = {
         "cluster": cluster,
         "target": str(target) if target else default_version(control_plane),
@@ -116,6 +124,7 @@ def _workload(record: Record) -> dict[str, Any]:
         "action": str(record.action),
         "reason": str(record.reason) if record.reason else None,
         "detail": record.detail,
+        "drift": [str(one) for one in record.drift],
     }
 
 

@@ -29,6 +29,8 @@ CLASSES = (
     "stale",
     "excluded",
 )
+#: As cli.documents.DRIFTED: differs beyond the image, in resources, revision, CNI mode or status.
+DRIFTED = "drifted"
 
 
 #: kubectl's own short names.
@@ -47,7 +49,9 @@ _SHORT = {
 @click.command()
 @cluster_options
 @click.option("-n", "--in-namespace", "namespaces", multiple=True, metavar="NS", help="Read only this namespace.")
-@click.option("-c", "--class", "classes", multiple=True, type=click.Choice(CLASSES), help="List only this class.")
+@click.option(
+    "-c", "--class", "classes", multiple=True, type=click.Choice((*CLASSES, DRIFTED)), help="List only this class."
+)
 @click.option("--target", metavar="VERSION", help="Also tell what this Istio version would change.")
 @output_option("name")
 def scan(
@@ -82,6 +86,7 @@ async def _scan(
             say(f"There is no namespace {name}.")
     plane = control_plane_document(istiods, world.injector, hooks)
     document = scan_document(served.ref.name, survey, plane, version, ScanFilter(classes))
+    document["problems"] = list(world.problems)
     if output == "name":
         for one in document["workloads"]:
             click.echo(f"{one['kind']}/{one['namespace']}/{one['name']}")
@@ -109,6 +114,8 @@ def scan_table(document: Mapping[str, Any]) -> str:
     for one in document["workloads"]:
         moves = proxy_text(one["proxies"], one["expectedProxy"])
         then = one["reason"] or (one["action"] if one["action"] != "none" else "")
+        if not then and one["drift"]:
+            then = f"differs in {', '.join(one['drift'])}"
         name = f"{one['namespace']}/{_SHORT.get(one['kind'], one['kind'])}/{one['name']}"
         rows.append([one["class"], one["pods"], moves, f"{name}: {then}" if then else name])
     # The names come last: they are the longest, and a line of 80 columns holds nearly all of them whole.

@@ -61,12 +61,6 @@ class _SyncStatus(msgspec.Struct, frozen=True, gc=False):
     istio_version: str = ""
 
 
-class _Build(msgspec.Struct, frozen=True):
-    """What an istiod says of itself: istio/istio, pkg/version, BuildInfo."""
-
-    version: str = ""
-
-
 _answer = msgspec.json.Decoder(tuple[_SyncStatus, ...])
 
 
@@ -104,11 +98,12 @@ NOBODY = ConnectedProxies()
 
 
 def read_version(content: bytes) -> str | None:
-    """The version in an istiod's answer to `GET /version`; None where it tells none."""
-    try:
-        return msgspec.json.decode(content, type=_Build).version or None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+    """The version in an istiod's answer to `GET /version`; None where it tells none.
+
+    The answer is `<version>-<commit>-<build status>`: istio/istio, pkg/version, BuildInfo.String.
+    """
+    version, *rest = content.decode(errors="replace").strip().rsplit("-", 2)
+    return version if version and len(rest) == 2 and version[0].isdigit() else None
 
 
 def _pod(proxy: str) -> PodName | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from mesh.advice import advise
 from mesh.asking import Expected
 from mesh.causes import Reason
 from mesh.classes import PodClass
+from mesh.drift import Drift
 from mesh.injection import Injector, InjectorConfig
 from mesh.items import ItemState, Sighting, view_of
 from mesh.objects import Container, Metadata, PodSpec, PodTemplate, WebhookConfiguration, Workload, WorkloadSpec
@@ -90,6 +92,7 @@ def test_scan_has_the_contracts_fields(survey: Survey) -> None:
                 "action": "rollout-restart",
                 "reason": None,
                 "detail": None,
+                "drift": [],
             },
             {
                 "namespace": "shop",
@@ -105,6 +108,7 @@ def test_scan_has_the_contracts_fields(survey: Survey) -> None:
                 "action": "none",
                 "reason": None,
                 "detail": None,
+                "drift": [],
             },
         ],
     }
@@ -238,3 +242,12 @@ def test_item_has_the_contracts_fields() -> None:
         "attempts": 0,
         "until": None,
     }
+
+
+def test_scan_lists_what_drifted_whatever_its_class(survey: Survey) -> None:
+    cart, pay = survey.records
+    drifted = replace(survey, records=(cart, replace(pay, drift={Drift.CNI: "has istio-init"})))
+
+    listed = scan_document("one", drifted, [_PLANE], wanted=ScanFilter(("drifted",)))["workloads"]
+
+    assert [(one["name"], one["drift"]) for one in listed] == [("pay", ["cni"])]

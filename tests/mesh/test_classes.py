@@ -9,10 +9,11 @@ import pytest
 
 from mesh.asking import Expected
 from mesh.classes import WORKLOAD_ORDER, PodClass, live_proxy, version_text
+from mesh.connected import ConnectedProxies
 from mesh.injection import InjectorConfig
-from mesh.objects import Condition, Container, Pod, PodSpec, Workload
-from mesh.survey import Attempt
-from tests.mesh.build import APP, NEW, OLD, STATUS, injector, pod, record, space, template, workload
+from mesh.objects import Condition, Container, ContainerStatus, Pod, PodSpec, Workload
+from mesh.survey import Assembly, Attempt
+from tests.mesh.build import APP, NEW, OLD, STATUS, injector, pod, record, space, template, workload, world
 
 OFF = space(labels={"istio-injection": "disabled"})
 PIN = "sidecar.istio.io/proxyImage"
@@ -221,3 +222,37 @@ def test_version_of_an_image_is_text() -> None:
 
 def test_status_of_the_builders_is_what_istio_writes() -> None:
     assert msgspec.json.decode(STATUS)["revision"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("proxy", "plane", "klass"),
+    [
+        ("1.31.0", "1.31.0", "current"),
+        ("1.30.2", "1.31.0", "stale"),
+        (None, "1.31.0", "unknown"),
+        ("1.31.0", None, "unknown"),
+    ],
+)
+def test_proxy_whose_image_names_no_version_is_what_istiod_says(
+    proxy: str | None, plane: str | None, klass: str
+) -> None:
+    cart = workload()
+    image = "hub/proxyv2:latest"
+    asked = Assembly(world(cart, pod(owner=cart, proxy=image)))
+    answers = {one.key: Expected(image, "injector") for one in asked.questions}
+    connected = ConnectedProxies(
+        versions={("shop", "cart-1"): proxy} if proxy else {}, planes={"default": plane} if plane else {}
+    )
+    (found,) = asked.survey(answers, connected=connected).records
+
+    assert asked.nameless(answers)
+    assert found.klass == klass
+
+
+def test_digest_is_the_same_image_under_any_name() -> None:
+    cart = workload()
+    wanted = Expected("mirror/proxyv2:1.30.2@sha256:ab", "injector")
+    runs = ContainerStatus(name="istio-proxy", image_id="hub/proxyv2@sha256:ab")
+
+    assert record(cart, pod(owner=cart, proxy=NEW, statuses=(runs,)), expected=wanted).klass is PodClass.CURRENT
+    assert record(cart, pod(owner=cart, proxy=NEW), expected=wanted).klass is PodClass.STALE

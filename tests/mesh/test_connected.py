@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.connected import ConnectedProxies, Listing, put_together, read_listing
+from mesh.connected import ConnectedProxies, Listing, put_together, read_listing, read_version
 from tests.mesh.build import quick
 
 
@@ -154,3 +154,26 @@ def test_any_content_is_a_listing(content: bytes) -> None:
     found = read_listing("one", content)
 
     assert found.problem is None or not found.connections
+
+
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [
+        (b"1.31.0-unknown-Clean", "1.31.0"),
+        (b"1.30.2-4f3c1a-Modified\n", "1.30.2"),
+        (b"1.32-alpha.527f8d6c-527f8d6c-Clean", "1.32-alpha.527f8d6c"),
+        (b"unknown-unknown-unknown", None),
+        (b"<html>not-found-here</html>", None),
+        (b"\xff", None),
+        (b"", None),
+    ],
+)
+def test_version_of_an_istiod_is_read_from_its_answer(answer: bytes, version: str | None) -> None:
+    assert read_version(answer) == version
+
+
+def test_version_of_a_revision_is_what_all_its_istiods_say() -> None:
+    said = [("default", "1.30.2"), ("default", "1.30.2"), ("canary", "1.31.0"), ("canary", "1.31.1")]
+    found = put_together(Listing(f"i{n}", revision=rev, version=v) for n, (rev, v) in enumerate(said))
+
+    assert found.planes == {"default": "1.30.2"}
