@@ -34,6 +34,14 @@ _END = "k8s.io/initial-events-end"
 _SILENCE_SECONDS = 60.0
 #: The server ends the stream after this long: far more than a reading takes, and no connection is left behind.
 _STREAM_SECONDS = 900
+#: What makes a watch begin with everything that is there.
+WATCH_LIST: Params = {
+    "watch": True,
+    "sendInitialEvents": True,
+    "resourceVersionMatch": "NotOlderThan",
+    "allowWatchBookmarks": True,
+    "timeoutSeconds": _STREAM_SECONDS,
+}
 #: A stream that is too old starts anew this often before it is an error.
 _STARTS = 5
 
@@ -73,17 +81,9 @@ async def read_all(
 async def _stream(
     cluster: Cluster, path: str, kind: type[T], keep: Callable[[T], K | None], params: Params
 ) -> tuple[list[K], str]:
-    asked = {
-        **params,
-        "watch": True,
-        "sendInitialEvents": True,
-        "resourceVersionMatch": "NotOlderThan",
-        "allowWatchBookmarks": True,
-        "timeoutSeconds": _STREAM_SECONDS,
-    }
     decoder: msgspec.json.Decoder[_Delta[T]] = msgspec.json.Decoder(_Delta[kind])  # type: ignore[valid-type]
     kept: dict[str, K] = {}
-    async with contextlib.aclosing(cluster.lines(path, asked, _SILENCE_SECONDS)) as lines:
+    async with contextlib.aclosing(cluster.lines(path, {**params, **WATCH_LIST}, _SILENCE_SECONDS)) as lines:
         async for line in lines:
             try:
                 delta = decoder.decode(line)
