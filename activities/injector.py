@@ -126,7 +126,7 @@ async def _ask(
         return msgspec.convert(pod, Pod)
     except (aiohttp.ClientError, TimeoutError, OSError, binascii.Error) as error:
         raise _UnreachableInjectorError(f"the injector does not answer: {error or type(error).__name__}") from error
-    except (KeyError, TypeError, ValueError, jsonpatch.JsonPatchException) as error:
+    except (KeyError, TypeError, ValueError, jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
         raise _NoAnswerError(f"the injector's answer cannot be read: {error!r}") from error
 
 
