@@ -20,6 +20,7 @@ import msgspec
 
 from activities.kube.client import Cluster
 from activities.kube.paths import path
+from activities.kube.reading import in_url, read_service_host
 from mesh.connected import ConnectedProxies, Listing, put_together, read_listing, read_version
 from mesh.errors import UpgradeError
 from mesh.injection import ISTIO_NAMESPACE
@@ -48,17 +49,6 @@ class _Istiod(msgspec.Struct, frozen=True):
     @property
     def revision(self) -> str:
         return self.metadata.label("istio.io/rev") or "default"
-
-
-class _Service(msgspec.Struct, frozen=True):
-    """A Service, as far as it says where it is."""
-
-    class Spec(msgspec.Struct, frozen=True, rename={"cluster_ip": "clusterIP"}):
-        """Its `spec`."""
-
-        cluster_ip: str = ""
-
-    spec: Spec = Spec()
 
 
 async def connected_versions(cluster: Cluster) -> ConnectedProxies:
@@ -110,16 +100,15 @@ class _Inquiry:
         name = "istiod" if revision == "default" else f"istiod-{revision}"
         istiod = f"Service {name}"
         try:
-            service = await self._cluster.get(path("Service", ISTIO_NAMESPACE, name), _Service)
+            host = await read_service_host(self._cluster, ISTIO_NAMESPACE, name)
         except UpgradeError as error:
             return Listing(istiod, problem=f"{istiod} is unknown: {error.message}")
-        host = service.spec.cluster_ip
-        return await self._ask(revision, istiod, "" if host == "None" else host)
+        return await self._ask(revision, istiod, host)
 
     async def _ask(self, revision: str, istiod: str, host: str) -> Listing:
         if not host:
             return Listing(istiod, problem=f"{istiod} has no IP address")
-        address = f"http://{f'[{host}]' if ':' in host else host}:{MONITORING_PORT}"
+        address = f"http://{in_url(host)}:{MONITORING_PORT}"
         try:
             async with self._limit:
                 status, content = await self._get(f"{address}/debug/syncz")

@@ -40,7 +40,7 @@ class ExpectedProxies:
             if template is None:
                 return Expected(None, None, "it has no Pod template")
             decision = decide(self._injector, name, namespace.metadata.labels or {}, template)
-            if not decision.injected or decision.problem is not None:
+            if not decision.injected:
                 return Expected(None, None, decision.problem or decision.reason)
             question = question_of(self._injector, name, decision, template)
             if question.key not in self._answers:

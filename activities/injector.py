@@ -20,7 +20,7 @@ import jsonpatch
 import msgspec
 
 from activities.kube.client import Cluster
-from activities.kube.paths import path
+from activities.kube.reading import in_url, read_service_host
 from mesh.asking import Expected, Question, answered, computed
 from mesh.errors import UpgradeError
 from mesh.injection import Injector
@@ -28,17 +28,6 @@ from mesh.objects import ClientConfig, Container, Pod
 
 _AT_ONCE = 16
 _PATIENCE = aiohttp.ClientTimeout(total=10, sock_connect=2)
-
-
-class _Service(msgspec.Struct, frozen=True):
-    """A Service, as far as it says where it is."""
-
-    class Spec(msgspec.Struct, frozen=True, rename={"cluster_ip": "clusterIP"}):
-        """Its `spec`."""
-
-        cluster_ip: str = ""
-
-    spec: Spec = Spec()
 
 
 class _NoAnswerError(Exception):
@@ -93,13 +82,12 @@ async def _address(cluster: Cluster, client: ClientConfig) -> str:
     if client.service is None:
         raise _UnreachableInjectorError("the webhook names neither service nor url")
     try:
-        service = await cluster.get(path("Service", client.service.namespace, client.service.name), _Service)
+        host = await read_service_host(cluster, client.service.namespace, client.service.name)
     except UpgradeError as error:
         raise _UnreachableInjectorError(error.message) from error
-    host = service.spec.cluster_ip
-    if host in ("", "None"):
+    if not host:
         raise _UnreachableInjectorError(f"Service {client.service.name} has no cluster IP")
-    return f"https://{f'[{host}]' if ':' in host else host}:{client.service.port}{client.service.path}"
+    return f"https://{in_url(host)}:{client.service.port}{client.service.path}"
 
 
 async def _ask(

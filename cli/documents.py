@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mesh.classes import PodClass
+from mesh.classes import PodClass, version_text
 from mesh.images import parse_image
 from mesh.rollout import rollout
 from mesh.text import rfc3339
@@ -179,9 +179,3 @@ def item_document(item: ItemView) -> dict[str, Any]:
         "attempts": item.attempts,
         "until": rfc3339(item.until) if item.until else None,
     }
-
-
-def version_text(image: str) -> str | None:
-    """The Istio version in an image, as text."""
-    version = parse_image(image).version
-    return str(version) if version else None

@@ -125,7 +125,7 @@ def scan_table(document: Mapping[str, Any]) -> str:
 
 def proxy_text(images: Iterable[str], expected: str | None) -> str:
     """`1.29.3 > 1.30.2`: what runs and what ought to. Versions, or whole tags where versions tell no difference."""
-    from cli.documents import version_text
+    from mesh.classes import version_text
     from mesh.images import parse_image
 
     def words(image: str, *, whole: bool) -> str:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from mesh.asking import Expected
 from mesh.connected import NOBODY, ConnectedProxies
-from mesh.images import parse_image
+from mesh.images import Image, parse_image
 from mesh.injection import PROXY_IMAGE, Decision
 from mesh.objects import Namespace, Pod
 from mesh.owners import SIDECAR_STATUS, Owner
@@ -82,7 +82,12 @@ def runs(pod: Pod, expected: str) -> bool | None:
     wanted = parse_image(expected)
     if live != expected:
         return bool(wanted.digest) and running_digest(pod) == wanted.digest
-    return True if wanted.digest or wanted.version is not None else None
+    return True if is_fixed(wanted) else None
+
+
+def is_fixed(image: Image) -> bool:
+    """Whether its name always means the same content: a digest, or a tag that names a version."""
+    return bool(image.digest) or image.version is not None
 
 
 def excluded(owner: Owner, namespace: Namespace | None) -> bool:
@@ -149,7 +154,7 @@ def _class(
 
 
 def _without_proxy(decision: Decision, *, injected: bool) -> PodClass:
-    if decision.problem is not None and not decision.injected:
+    if decision.problem is not None:
         return PodClass.UNKNOWN
     return PodClass.MISSING if injected else PodClass.UNINJECTED
 

@@ -102,7 +102,7 @@ class Injector:
 class Decision:
     """Whether a Pod would be injected, by which webhook; `reason` in words when it would not be.
 
-    `problem` tells why that cannot be said at all.
+    `problem` tells why that cannot be said at all; then there is no webhook.
     """
 
     webhook: InjectionWebhook | None

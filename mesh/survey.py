@@ -20,6 +20,7 @@ from mesh.classes import (
     classify,
     excluded,
     finished,
+    is_fixed,
     live_proxy,
     made_by_injector,
     refused,
@@ -27,6 +28,7 @@ from mesh.classes import (
 )
 from mesh.connected import NOBODY, ConnectedProxies
 from mesh.drift import Drift, drift_of
+from mesh.images import parse_image
 from mesh.injection import Decision, Injector, decide
 from mesh.objects import DisruptionBudget, Namespace, Pod, PodTemplate, Workload
 from mesh.owners import Owner, top_owner
@@ -157,11 +159,10 @@ class Assembly:
     def nameless(self, answers: Mapping[str, Expected]) -> bool:
         """Whether some live proxy is expected by name, and the name tells no version: only istiods can."""
         return any(
-            runs(pod, expected.image) is None
+            live_proxy(pod) == image
             for group in self._groups.values()
-            if (expected := _expected(group, answers)).image is not None
+            if (image := _expected(group, answers).image) is not None and not is_fixed(parse_image(image))
             for pod in group.pods
-            if live_proxy(pod) == expected.image
         )
 
     def survey(
@@ -194,7 +195,7 @@ class Assembly:
         return groups
 
     def _ask(self, owner: Owner, decision: Decision) -> str | None:
-        if not decision.injected or decision.problem is not None:
+        if not decision.injected:
             return None
         question = question_of(self._world.injector, owner.namespace, decision, owner.template)
         return self._asked.setdefault(question.key, question).key

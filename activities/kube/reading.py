@@ -34,6 +34,28 @@ class Istiod:
     image: str
 
 
+class _Service(msgspec.Struct, frozen=True):
+    """A Service, as far as it says where it is."""
+
+    class Spec(msgspec.Struct, frozen=True, rename={"cluster_ip": "clusterIP"}):
+        """Its `spec`."""
+
+        cluster_ip: str = ""
+
+    spec: Spec = Spec()
+
+
+async def read_service_host(cluster: Cluster, namespace: str, name: str) -> str:
+    """The cluster IP of a Service, empty for a headless one: right inside the cluster without needing its DNS."""
+    host = (await cluster.get(path("Service", namespace, name), _Service)).spec.cluster_ip
+    return "" if host == "None" else host
+
+
+def in_url(host: str) -> str:
+    """An IP address as URLs have it."""
+    return f"[{host}]" if ":" in host else host
+
+
 async def read_uid(cluster: Cluster) -> str:
     """The UID of namespace kube-system: what makes this cluster this cluster."""
     return (await cluster.get(f"{NAMESPACES}/kube-system", Namespace)).metadata.uid
