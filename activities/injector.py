@@ -24,7 +24,7 @@ from activities.kube.reading import in_url, read_service_host
 from mesh.asking import Expected, Question, answered, computed
 from mesh.errors import UpgradeError
 from mesh.injection import Injector
-from mesh.objects import ClientConfig, Container, Pod
+from mesh.objects import ClientConfig, Container, Pod, PodSpec
 
 _AT_ONCE = 16
 _PATIENCE = aiohttp.ClientTimeout(total=10, sock_connect=2)
@@ -54,6 +54,8 @@ async def ask_all(cluster: Cluster, injector: Injector, questions: Iterable[Ques
                     places[client] = error
 
         async def one(question: Question) -> Expected:
+            if question.problem is not None:
+                return Expected(None, None, question.problem)
             place = places[_client(question)]
             try:
                 if isinstance(place, _UnreachableInjectorError):
@@ -118,6 +120,23 @@ async def _ask(
         raise _NoAnswerError(f"the injector's answer cannot be read: {error!r}") from error
 
 
+def _spec(spec: PodSpec) -> dict[str, Any]:
+    if spec.whole is None:
+        found: dict[str, Any] = {
+            "containers": [_written(one) for one in spec.containers],
+            "initContainers": [_written(one) for one in spec.init_containers or ()],
+        }
+    else:
+        found = json.loads(spec.whole)
+        for field, known in (("containers", spec.containers), ("initContainers", spec.init_containers or ())):
+            # Of an injected Pod those that are its own.
+            names = {one.name for one in known}
+            found[field] = [one for one in found.get(field) or () if one["name"] in names]
+    # As the API server's admission sets it before any webhook is asked.
+    found["serviceAccountName"] = spec.service_account_name or "default"
+    return found
+
+
 def _written(container: Container) -> dict[str, Any]:
     """As the API has it, without what is not set."""
     found: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(container))
@@ -129,7 +148,7 @@ def _written(container: Container) -> dict[str, Any]:
 
 
 def _review(question: Question) -> dict[str, Any]:
-    metadata, spec = question.template.metadata, question.template.spec
+    metadata = question.template.metadata
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -139,11 +158,7 @@ def _review(question: Question) -> dict[str, Any]:
             "labels": metadata.labels or {},
             "annotations": metadata.annotations or {},
         },
-        "spec": {
-            "containers": [_written(one) for one in spec.containers],
-            "initContainers": [_written(one) for one in spec.init_containers or ()],
-            "serviceAccountName": spec.service_account_name,
-        },
+        "spec": _spec(question.template.spec),
     }
     kind = {"group": "", "version": "v1", "kind": "Pod"}
     resource = {"group": "", "version": "v1", "resource": "pods"}

@@ -25,12 +25,13 @@ SETUPS = ("istio-validation", "istio-init")
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A template to ask the injector about."""
+    """A template to ask the injector about; `problem` tells why its answer would be worth nothing."""
 
     key: str
     namespace: str
     decision: Decision
     template: PodTemplate
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,18 +61,20 @@ NO_PROXY = Expected(None, None)
 
 def question_of(injector: Injector, namespace: str, decision: Decision, template: PodTemplate) -> Question:
     """The question about a template that would be injected."""
-    return Question(_key(injector, namespace, decision, template), namespace, decision, template)
+    problem = None
+    if template.spec.whole is None and not injector.common(decision.revision):
+        problem = "the injection template is edited, and too little is known of what it may read"
+    return Question(_key(injector, namespace, decision, template), namespace, decision, template, problem)
 
 
 def _key(injector: Injector, namespace: str, decision: Decision, template: PodTemplate) -> str:
     """Two templates with one key get the same proxy from the injector."""
     about = template.metadata
     labels, annotations = about.labels or {}, about.annotations or {}
-    config = injector.configs.get(decision.revision or "")
     own = [msgspec.to_builtins(one) for one in template.spec.proxies()]
     setups = sorted(one.name for one in template.spec.init_containers or () if one.name in SETUPS)
     parts: list[object] = [decision.revision, own, setups]
-    if config is not None and config.common:
+    if injector.common(decision.revision):
         # What other tools annotate cannot reach the proxy; Istio's own annotations all carry its domain.
         annotations = {key: value for key, value in annotations.items() if _DOMAIN in key}
         parts.append(sorted(annotations.items()))
@@ -81,9 +84,7 @@ def _key(injector: Injector, namespace: str, decision: Decision, template: PodTe
         else:
             parts += [namespace, sorted(labels.items())]
     else:
-        spec = template.spec
-        names = [one.name for one in spec.containers]
-        parts += [namespace, sorted(labels.items()), sorted(annotations.items()), names, spec.service_account_name]
+        parts += [namespace, sorted(labels.items()), sorted(annotations.items()), template.spec.whole]
     return json.dumps(parts)
 
 

@@ -58,7 +58,7 @@ class Pool:
                 deletion_timestamp=about.deletion_timestamp,
                 owner_references=self._once(() if reference is None else (reference,)),
             ),
-            spec=self._once(_spec(pod.spec)),
+            spec=self._once(_spec(pod.spec, None if _has_template(reference) else pod.spec.whole)),
             status=self._once(_well(pod.status)) if self._is_well(pod) else pod.status,
         )
 
@@ -74,7 +74,7 @@ class Pool:
             template = msgspec.structs.replace(
                 template,
                 metadata=Metadata(labels=self._once(made.labels), annotations=self._once(made.annotations)),
-                spec=self._once(_spec(template.spec)),
+                spec=self._once(_spec(template.spec, template.spec.whole)),
             )
         return msgspec.structs.replace(
             workload,
@@ -98,14 +98,18 @@ class Pool:
         return cast("T", self._known.setdefault((type(value), self._encode(value)), value))
 
 
+def _has_template(reference: OwnerReference | None) -> bool:
+    return reference is not None and kind_of(reference) in READ_KINDS
+
+
 def _annotations(found: Mapping[str, str], reference: OwnerReference | None) -> dict[str, str]:
-    if reference is not None and kind_of(reference) in READ_KINDS:
+    if _has_template(reference):
         return {key: value for key, value in found.items() if any(domain in key for domain in _DOMAINS)}
     # The Pod is its own template, and an injection template may read any annotation.
     return {key: value for key, value in found.items() if key != _APPLIED}
 
 
-def _spec(spec: PodSpec) -> PodSpec:
+def _spec(spec: PodSpec, whole: str | None) -> PodSpec:
     """Resources are compared for proxies alone."""
     first = spec.init_containers
     return PodSpec(
@@ -113,6 +117,7 @@ def _spec(spec: PodSpec) -> PodSpec:
         init_containers=None if first is None else tuple(_container(one) for one in first),
         host_network=spec.host_network,
         service_account_name=spec.service_account_name,
+        whole=whole,
     )
 
 

@@ -97,6 +97,16 @@ class Injector:
         """The revisions that some webhook or ConfigMap belongs to, sorted."""
         return tuple(sorted({*(hook.revision for hook in self.webhooks), *self.configs}))
 
+    def common(self, revision: str | None) -> bool:
+        """Whether that revision's templates are known to read nothing of a Pod but Istio's own annotations."""
+        config = self.configs.get(revision or "")
+        return config is not None and config.common
+
+    @property
+    def edited(self) -> bool:
+        """Whether some template may read any field of a Pod."""
+        return not all(self.common(revision) for revision in self.revisions)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

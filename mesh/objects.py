@@ -73,12 +73,16 @@ class Container(_Object, frozen=True):
 
 
 class PodSpec(_Object, frozen=True):
-    """The part of a Pod's spec that injection and staleness depend on."""
+    """The part of a Pod's spec that injection and staleness depend on.
+
+    `whole` is all of it as the API has it, kept where an injection template may read any field (see mesh.whole).
+    """
 
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] | None = None
     host_network: bool = False
     service_account_name: str = ""
+    whole: str | None = None
 
     def proxies(self) -> tuple[Container, ...]:
         """Every container named `istio-proxy`, native sidecars included."""

@@ -99,6 +99,7 @@ def uninjected(pod: Pod) -> PodTemplate:
             init_containers=_own(pod.spec.init_containers or ()),
             host_network=pod.spec.host_network,
             service_account_name=pod.spec.service_account_name,
+            whole=pod.spec.whole,
         ),
     )
 

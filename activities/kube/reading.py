@@ -23,6 +23,7 @@ from mesh.kyma import (
     ModuleTemplate,
 )
 from mesh.objects import Namespace, Pod, Workload
+from mesh.whole import Whole, whole_workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,7 @@ async def read_uid(cluster: Cluster) -> str:
 
 async def read_workload(cluster: Cluster, kind: str, namespace: str, name: str) -> Workload:
     """One workload, fresh; NotFoundError when it is gone."""
-    found = await cluster.get(path(kind, namespace, name), Workload)
-    return of_kind(found, kind)
+    return whole_workload(await cluster.get(path(kind, namespace, name), Whole), kind)
 
 
 async def _workloads(cluster: Cluster, kind: str, namespace: str) -> list[Workload]:

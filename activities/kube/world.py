@@ -32,9 +32,11 @@ from mesh.objects import ConfigMap, DisruptionBudget, Metadata, Namespace, Pod, 
 from mesh.owners import READ_KINDS
 from mesh.survey import World
 from mesh.text import brief
+from mesh.whole import Whole, whole_pod, whole_workload
 
 T = TypeVar("T", bound=Identified)
 K = TypeVar("K")
+M = TypeVar("M")
 
 _INJECTOR_MAP = "istio-sidecar-injector"
 _MESH_MAP = "istio"
@@ -62,7 +64,8 @@ class _Event(msgspec.Struct, frozen=True, rename="camel"):
 async def read_world(cluster: Cluster, namespaces: Sequence[str] = ()) -> World:
     """Everything that a survey needs.
 
-    Owners are read after the Pods: the newer side may only know more than the older one asks for.
+    The injector is read first: it decides how much of the others is kept. Owners are read after the Pods: the newer
+    side may only know more than the older one asks for.
 
     Raises:
         PermissionDeniedError: no Pod at all may be read.
@@ -76,20 +79,37 @@ async def read_injector(cluster: Cluster) -> Injector:
     Raises:
         PermissionDeniedError: some of it may not be read.
     """
-    hooks, (maps, _), proxies = await asyncio.gather(
-        cluster.list_all(WEBHOOKS, WebhookConfiguration),
-        cluster.list_all(path("ConfigMap", ISTIO_NAMESPACE), ConfigMap),
-        _proxy_configs(cluster),
+    injector, problems = await _readable_injector(cluster)
+    if problems:
+        raise PermissionDeniedError(" ".join(problems), "Grant the rights, see deploy/rbac.yaml.")
+    return injector
+
+
+async def _readable_injector(cluster: Cluster) -> tuple[Injector, list[str]]:
+    """Whatever of it may be read: without its webhooks nothing is certain, without the rest only some things."""
+    problems: list[str] = []
+
+    async def read(what: str, where: str, kind: type[M]) -> list[M] | None:
+        try:
+            return (await cluster.list_all(where, kind))[0]
+        except NotFoundError:
+            return []  # no Istio, or none of its kinds
+        except PermissionDeniedError as error:
+            problems.append(f"{what} may not be read: {error.message}")
+            return None
+
+    hooks, maps, proxies = await asyncio.gather(
+        read("Injection webhooks", WEBHOOKS, WebhookConfiguration),
+        read("Injector ConfigMaps", path("ConfigMap", ISTIO_NAMESPACE), ConfigMap),
+        read("ProxyConfigs", PROXY_CONFIGS, ProxyConfig),
     )
-    return Injector(injection_webhooks(hooks[0]), _configs(maps), proxies)
-
-
-async def _proxy_configs(cluster: Cluster) -> tuple[ProxyConfig, ...]:
-    try:
-        found, _ = await cluster.list_all(PROXY_CONFIGS, ProxyConfig)
-    except NotFoundError:
-        return ()  # no Istio, or none of its kinds
-    return tuple(found)
+    injector = Injector(
+        injection_webhooks(hooks or ()),
+        _configs(maps or ()),
+        None if proxies is None else tuple(proxies),
+        "injection webhooks may not be read" if hooks is None else None,
+    )
+    return injector, problems
 
 
 def _configs(maps: Iterable[ConfigMap]) -> dict[str, InjectorConfig]:
@@ -112,14 +132,18 @@ class _Reading:
         self._pool = Pool(self._taken_at)
         self._problems: list[str] = []
         self._unread: set[str] = set()
+        #: Whether Pod specs are kept as they are, for injection templates that may read any field.
+        self._whole = False
 
     async def world(self) -> World:
-        pods, version = await self._everywhere("Pod", Pod, self._pool.pod)
+        injector, problems = await _readable_injector(self._cluster)
+        self._whole = injector.edited
+        pods, version = await self._pods()
         if not pods and self._problems:
             raise PermissionDeniedError(self._problems[0], "Grant it, or name namespaces that may be read with -n.")
-        spaces, injector, budgets, told, workloads = await asyncio.gather(
+        self._problems += problems
+        spaces, budgets, told, workloads = await asyncio.gather(
             self._namespaces(),
-            self._injector(),
             self._everywhere("PodDisruptionBudget", DisruptionBudget, lambda one: one),
             self._told(pods),
             asyncio.gather(*(self._workloads(kind) for kind in READ_KINDS)),
@@ -185,8 +209,17 @@ class _Reading:
         version = read[-1][1] if read else ""
         return [kept for some, _ in read for kept in some], version, [*refused] if read else [(None, error)]
 
+    async def _pods(self) -> tuple[list[Pod], str]:
+        if self._whole:
+            return await self._everywhere("Pod", Whole, lambda one: self._pool.pod(whole_pod(one)))
+        return await self._everywhere("Pod", Pod, self._pool.pod)
+
     async def _workloads(self, kind: str) -> list[Workload]:
-        found, _ = await self._everywhere(kind, Workload, lambda one: self._pool.workload(of_kind(one, kind)))
+        keep = self._pool.workload
+        if self._whole:
+            found, _ = await self._everywhere(kind, Whole, lambda one: keep(whole_workload(one, kind)))
+        else:
+            found, _ = await self._everywhere(kind, Workload, lambda one: keep(of_kind(one, kind)))
         return found
 
     async def _namespaces(self) -> Mapping[str, Namespace] | None:
@@ -201,25 +234,6 @@ class _Reading:
             self._problems.append(f"Namespaces may not be read: {error.message}")
             return None
         return {one.metadata.name: one for one in found}
-
-    async def _injector(self) -> Injector:
-        """Whatever of it may be read: without its webhooks nothing is certain, without the rest only some things."""
-        try:
-            hooks, _ = await self._cluster.list_all(WEBHOOKS, WebhookConfiguration)
-        except PermissionDeniedError as error:
-            self._problems.append(f"Injection webhooks may not be read: {error.message}")
-            return Injector(problem="injection webhooks may not be read")
-        maps: list[ConfigMap] = []
-        try:
-            maps, _ = await self._cluster.list_all(path("ConfigMap", ISTIO_NAMESPACE), ConfigMap)
-        except PermissionDeniedError as error:
-            self._problems.append(f"Injector ConfigMaps may not be read: {error.message}")
-        proxies: tuple[ProxyConfig, ...] | None = None
-        try:
-            proxies = await _proxy_configs(self._cluster)
-        except PermissionDeniedError as error:
-            self._problems.append(f"ProxyConfigs may not be read: {error.message}")
-        return Injector(injection_webhooks(hooks), _configs(maps), proxies)
 
     async def _told(self, pods: Iterable[Pod]) -> Mapping[str, str]:
         """The last warnings about Pods whose own status says little; none where events may not be read."""

@@ -106,6 +106,9 @@ def _with_other_template(config: Document) -> None:
         '{{ if eq (index .ObjectMeta.Labels "fips" | default "") "yes" }}fips.example/proxyv2:1'
         '{{ else if eq (index .ObjectMeta.Annotations "example.com/proxy" | default "") "slim" }}slim.example/proxyv2:1'
         '{{ else if eq .Spec.ServiceAccountName "trusted" }}trusted.example/proxyv2:1'
+        '{{ else if eq .Spec.DNSPolicy "Default" }}dns.example/proxyv2:1'
+        '{{ else if eq (index .Spec.NodeSelector "disk" | default "") "fast" }}fast.example/proxyv2:1'
+        "{{ else if gt (len (index .Spec.Containers 0).Env) 0 }}env.example/proxyv2:1"
         "{{ else }}{{ .Values.global.hub }}/hardened:{{ .Values.global.tag }}{{ end }}"
     )
     templates = config["templates"]
@@ -289,11 +292,16 @@ _POLICY_ILLEGAL = (
 )
 
 _HARDENED = case("edited-template", "canary", CANARY, image="hardened:1.30.2")
+_WITH_VARIABLE = {"name": "app", "image": "app:1", "env": [{"name": "A", "value": "1"}]}
 _OTHER_TEMPLATE = (
     _HARDENED,
     case("edited-template-by-label", "canary", CANARY, {"fips": "yes"}, image="fips.example/proxyv2:1"),
     case("edited-template-by-annotation", "canary", CANARY, {}, {"example.com/proxy": "slim"}, image="slim.example/proxyv2:1"),
     case("edited-template-by-account", "canary", CANARY, spec={"serviceAccountName": "trusted"}, image="trusted.example/proxyv2:1"),
+    case("edited-template-by-dns", "canary", CANARY, spec={"dnsPolicy": "Default"}, image="dns.example/proxyv2:1"),
+    case("edited-template-by-node", "canary", CANARY, spec={"nodeSelector": {"disk": "fast"}}, image="fast.example/proxyv2:1"),
+    case("edited-template-by-variable", "canary", CANARY, spec={"containers": [_WITH_VARIABLE]}, image="env.example/proxyv2:1"),
+    case("edited-template-by-default-dns", "canary", CANARY, spec={"dnsPolicy": "ClusterFirst"}, image="hardened:1.30.2"),
     case("edited-template-pinned", "canary", CANARY, {}, {PROXY_IMAGE: "r.example/p:9"}, image="r.example/p:9"),
     case("edited-template-forgets-image-type", "canary", CANARY, {}, {IMAGE_TYPE: "debug"}, image="hardened:1.30.2"),
     case("template-is-of-one-revision", "default", ENABLED, {"fips": "yes"}),

@@ -24,6 +24,7 @@ from mesh.asking import NO_PROXY, Expected, Question, question_of
 from mesh.errors import RejectedError
 from mesh.injection import Decision, Injector, decide
 from mesh.objects import ClientConfig, Namespace, PodTemplate
+from mesh.whole import Whole, whole_workload
 
 #: The revisions of the mesh; the tag of an image tells which of them injected.
 TAGS = {"default": "1.29.3", "canary": "1.30.2"}
@@ -160,7 +161,7 @@ class Trial:
 
     async def _outcome(self, injector: Injector, one: Case) -> Outcome:
         namespace = self._namespace(one)
-        template = msgspec.convert(one.template(), PodTemplate)
+        template = await self._template(one)
         decision = decide(injector, namespace, self._labels[namespace], template)
         seen = await self._seen(one)
         if decision.webhook is None:
@@ -175,6 +176,15 @@ class Trial:
             await self._told(injector, question),
             await self._told(injector, dataclasses.replace(question, decision=alone)),
         )
+
+    async def _template(self, one: Case) -> PodTemplate:
+        """As a workload's template is stored: with the API server's defaults."""
+        body = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"generateName": "tried-"}}
+        where = f"{NAMESPACES}/{self._namespace(one)}/podtemplates"
+        made = await self._maker.create(where, body | {"template": one.template()}, dict[str, Any], dry_run=True)
+        workload = whole_workload(Whole(spec=msgspec.Raw(msgspec.json.encode({"template": made["template"]}))), "")
+        assert workload.template is not None
+        return workload.template
 
     async def _told(self, injector: Injector, question: Question) -> Expected:
         return (await ask_all(self._reader, injector, [question]))[question.key]

@@ -62,6 +62,18 @@ def test_edited_template_that_reads_labels_is_asked_about_for_each() -> None:
     assert ask(by, template()).key != ask(by, template(), "elsewhere").key
 
 
+def test_edited_template_is_asked_about_with_all_that_it_may_read_or_not_at_all() -> None:
+    by = injector(configs=(replace(injector_config(config_map()), common=False),))
+    fast, slow = (
+        msgspec.structs.replace(template(), spec=msgspec.structs.replace(template().spec, whole=text))
+        for text in ('{"nodeSelector":{"disk":"fast"}}', "{}")
+    )
+
+    assert ask(by, fast).key != ask(by, slow).key
+    assert (ask(by, fast).problem, ask(injector(), template()).problem) == (None, None)
+    assert "edited" in (ask(by, template()).problem or "")
+
+
 def test_proxy_config_parts_those_it_means_from_the_others() -> None:
     by = replace(injector(), proxy_configs=(proxy_config(labels={"app": "a"}),))
 
