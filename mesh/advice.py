@@ -116,6 +116,13 @@ _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
         ),
         ("kubectl -n {namespace} get poddisruptionbudgets", _ROLL),
     ),
+    Reason.QUOTA_EXCEEDED: (
+        (
+            "A ResourceQuota of its namespace leaves no room for the Pods of a rollout. Raise it, or let the rollout take "
+            "a Pod away first (maxUnavailable); then restart it."
+        ),
+        ("kubectl -n {namespace} describe resourcequota", _ROLL),
+    ),
     Reason.ROLLOUT_FAILING: (
         "Its last rollout failed before this upgrade. Mend or undo it; a finished rollout has the expected proxy.",
         ("kubectl -n {namespace} rollout status {kind}/{name}", "kubectl -n {namespace} rollout undo {kind}/{name}"),

@@ -55,6 +55,11 @@ class Expected:
     problem: str | None = None
     shape: Shape | None = None
 
+    @property
+    def words(self) -> str:
+        """The image, or why there is none."""
+        return self.image or self.problem or "no sidecar"
+
 
 NO_PROXY = Expected(None, None)
 

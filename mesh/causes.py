@@ -36,13 +36,16 @@ class Reason(StrEnum):
     NOT_READY = "NotReady"
     ROLLOUT_FAILING = "RolloutFailing"
     DISRUPTION_BUDGET = "DisruptionBudget"
+    QUOTA_EXCEEDED = "QuotaExceeded"
     ROLLOUT_TIMED_OUT = "RolloutTimedOut"
     INJECTION_FAILED = "InjectionFailed"
     RESTART_REVERTED = "RestartReverted"
 
 
 #: Reasons that only trying finds: the workload was Ready before this service touched it, so it must be Ready again.
-FOUND_BY_TRYING = frozenset({Reason.ROLLOUT_TIMED_OUT, Reason.INJECTION_FAILED, Reason.RESTART_REVERTED})
+FOUND_BY_TRYING = frozenset(
+    {Reason.ROLLOUT_TIMED_OUT, Reason.INJECTION_FAILED, Reason.RESTART_REVERTED, Reason.QUOTA_EXCEEDED}
+)
 
 Cause = tuple[Reason, str | None]
 
@@ -138,14 +141,22 @@ def cause_of_moment(owner: Owner, pods: Sequence[Pod], budgets: Iterable[Disrupt
         return (Reason.ROLLOUT_FAILING, brief(failed))
     taken = may_take(owner.workload)
     for budget in budgets:
-        selector = budget.spec.selector
-        selects = selector is not None and any(selector.matches(pod.metadata.labels or {}) for pod in pods)
         status = budget.status
-        if selects and taken and max(0, status.expected_pods - taken) < status.desired_healthy:
+        if taken and budget.selects(pods) and max(0, status.expected_pods - taken) < status.desired_healthy:
             name = budget.metadata.name
             told = f"PodDisruptionBudget {name} wants {status.desired_healthy} of {status.expected_pods} Pods healthy"
             return (Reason.DISRUPTION_BUDGET, brief(f"{told}; the rollout takes {taken} at a time"))
     return None
+
+
+def squeezed(budget: DisruptionBudget, taken: int, others: int) -> bool:
+    """Whether taking so many Pods now would hurt a budget, while others are about to take theirs from it.
+
+    Waiting may help: Pods that are not healthy now come back, and what others take does too.
+    """
+    status = budget.status
+    left = min(status.current_healthy, status.expected_pods - others)
+    return left - taken < status.desired_healthy
 
 
 def _unknown(pod: Pod, ready: Condition | None) -> bool:

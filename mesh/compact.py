@@ -43,6 +43,10 @@ class Pool:
         self._known: dict[tuple[type, bytes], object] = {}
         self._encode = msgspec.msgpack.Encoder().encode
 
+    def __len__(self) -> int:
+        """How many different parts it keeps."""
+        return len(self._known)
+
     def pod(self, pod: Pod) -> Pod:
         """What judging needs of a Pod."""
         about = pod.metadata

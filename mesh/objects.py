@@ -6,6 +6,7 @@ API (camelCase on the wire). Every field has a default: objects in a cluster may
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -279,6 +280,11 @@ class DisruptionBudget(_Object, frozen=True):
     metadata: Metadata = Metadata()
     spec: DisruptionBudgetSpec = DisruptionBudgetSpec()
     status: DisruptionBudgetStatus = DisruptionBudgetStatus()
+
+    def selects(self, pods: Iterable[Pod]) -> bool:
+        """Whether it counts for one of these Pods of its namespace."""
+        selector = self.spec.selector
+        return selector is not None and any(selector.matches(pod.metadata.labels or {}) for pod in pods)
 
 
 class ServiceReference(_Object, frozen=True):

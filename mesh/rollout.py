@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from datetime import datetime
 
-from mesh.objects import Workload
+from mesh.objects import Workload, WorkloadStatus
 
 #: The template annotation that `kubectl rollout restart` writes, and so do we.
 MARK = "kubectl.kubernetes.io/restartedAt"
@@ -21,9 +21,9 @@ EVICTABLE_KINDS = ("ReplicaSet", "ReplicationController")
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """`settled`: every Pod is made from the newest template. `complete`: and all of them are available.
+    """`settled`: every Pod is made from the newest template. `complete`: and all of them, `wanted`, are available.
 
-    `failed` is why the controller gave up.
+    `failed` is why the controller gave up, `refused` why the API server takes no further Pod of it.
     `progress` changes whenever the rollout moves, so that a time-out can mean: no progress for.
     """
 
@@ -32,6 +32,8 @@ class Rollout:
     failed: str | None
     progress: tuple[int, ...]
     message: str
+    wanted: int = 0
+    refused: str | None = None
 
 
 def rollout(workload: Workload) -> Rollout:
@@ -65,7 +67,15 @@ def rollout(workload: Workload) -> Rollout:
         failed=failed,
         progress=(status.observed_generation, updated, total, available),
         message=f"{updated} of {wanted} updated, {available} available",
+        wanted=wanted,
+        refused=_refused(status),
     )
+
+
+def _refused(status: WorkloadStatus) -> str | None:
+    """What a Deployment's, ReplicaSet's or ReplicationController's condition says; the other kinds have none."""
+    condition = status.condition("ReplicaFailure")
+    return condition.message if condition is not None and condition.status == "True" else None
 
 
 def mark_of(workload: Workload) -> datetime | None:

@@ -41,7 +41,7 @@ _LEASES = "coordination.k8s.io"
 
 PERMISSIONS: tuple[Permission, ...] = (
     # The survey, and the watch for remediation items.
-    *_each("get list", "namespaces"),
+    *_each("get list watch", "namespaces"),
     *_each("list watch", "pods"),
     *_each("get list watch", "replicationcontrollers"),
     *_each("get list watch", "deployments statefulsets daemonsets", "apps"),

@@ -168,6 +168,8 @@ class Cluster:
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence)
         response = await self._send("GET", path, params, None, None, timeout)
         try:
+            if response.status == 401:
+                await self._reload()
             if response.status >= 400:
                 raise _error(response, await response.read(), "GET", path)
             rest = b""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 
-from activities.kube.client import Cluster
+from activities.kube.client import FIELD_MANAGER, Cluster
 from activities.kube.paths import NAMESPACES, path
 from mesh.errors import NotFoundError
 from mesh.injection import ISTIO_NAMESPACE
@@ -65,6 +66,40 @@ async def read_uid(cluster: Cluster) -> str:
 async def read_workload(cluster: Cluster, kind: str, namespace: str, name: str) -> Workload:
     """One workload, fresh; NotFoundError when it is gone."""
     return whole_workload(await cluster.get(path(kind, namespace, name), Whole), kind)
+
+
+async def read_pods(cluster: Cluster, workload: Workload) -> list[Pod]:
+    """The Pods that its selector selects."""
+    query = {"labelSelector": workload.label_selector.query()}
+    found, _ = await cluster.list_all(path("Pod", workload.metadata.namespace), Pod, query)
+    return found
+
+
+class _Written(msgspec.Struct, frozen=True, rename="camel"):
+    """One entry of `metadata.managedFields`."""
+
+    manager: str = ""
+    subresource: str = ""
+    time: datetime | None = None
+
+
+class _Managed(msgspec.Struct, frozen=True):
+    """An object, as far as it tells who writes it."""
+
+    class Metadata(msgspec.Struct, frozen=True, rename="camel"):
+        """Its `metadata`."""
+
+        managed_fields: tuple[_Written, ...] = ()
+
+    metadata: Metadata = Metadata()
+
+
+async def read_template_manager(cluster: Cluster, where: str) -> str:
+    """Who wrote an object's spec last, besides this service."""
+    entries = (await cluster.get(where, _Managed)).metadata.managed_fields
+    others = [one for one in entries if not one.subresource and one.manager != FIELD_MANAGER and one.time is not None]
+    newest = max(others, key=lambda one: (one.time is not None, one.time), default=None)
+    return newest.manager if newest is not None else "somebody"
 
 
 async def _workloads(cluster: Cluster, kind: str, namespace: str) -> list[Workload]:

@@ -7,8 +7,10 @@ Source: kubernetes/enhancements, KEP-3157.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -42,6 +44,12 @@ WATCH_LIST: Params = {
     "allowWatchBookmarks": True,
     "timeoutSeconds": _STREAM_SECONDS,
 }
+#: The same for what is followed on from a version.
+_WATCH: Params = {"watch": True, "allowWatchBookmarks": True, "timeoutSeconds": _STREAM_SECONDS}
+#: Bookmarks come every minute.
+_WATCH_SILENCE_SECONDS = 180.0
+#: Seconds before a stream that was cut is taken up again.
+_AGAIN_SECONDS = 1.0
 #: A stream that is too old starts anew this often before it is an error.
 _STARTS = 5
 
@@ -57,6 +65,26 @@ class _Bare(msgspec.Struct, frozen=True):
     """An object of any kind, as far as it says which."""
 
     metadata: Metadata = Metadata()
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Generic[T]):
+    """An object as it is now, or as it was last when it is `gone`."""
+
+    object: T
+    gone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """Everything is being sent anew: what does not come before the next Complete is not there any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """Everything there was at this resource version has been sent."""
+
+    resource_version: str
 
 
 async def read_all(
@@ -81,28 +109,90 @@ async def read_all(
 async def _stream(
     cluster: Cluster, path: str, kind: type[T], keep: Callable[[T], K | None], params: Params
 ) -> tuple[list[K], str]:
-    decoder: msgspec.json.Decoder[_Delta[T]] = msgspec.json.Decoder(_Delta[kind])  # type: ignore[valid-type]
     kept: dict[str, K] = {}
-    async with contextlib.aclosing(cluster.lines(path, {**params, **WATCH_LIST}, _SILENCE_SECONDS)) as lines:
+    asked = {**params, **WATCH_LIST}
+    async with contextlib.aclosing(_changes(cluster, path, kind, asked, _SILENCE_SECONDS)) as changes:
+        async for change in changes:
+            if isinstance(change, Complete):
+                return list(kept.values()), change.resource_version
+            if isinstance(change, Change):
+                one = None if change.gone else keep(change.object)
+                uid = change.object.metadata.uid
+                if one is not None:
+                    kept[uid] = one
+                else:
+                    kept.pop(uid, None)
+    raise UnreachableError(f"The stream of {path} ended before everything was sent.")
+
+
+async def follow(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[Change[T] | Begun | Complete]:
+    """Everything there is, and then every change, without end. After trouble it goes on, or begins anew.
+
+    Raises:
+        PermissionDeniedError, NotFoundError: it may not be followed, or there is no such kind.
+    """
+    version = ""
+    known = True
+    while True:
+        stream = _onward(cluster, path, kind, version) if version else _afresh(cluster, path, kind)
+        try:
+            async with contextlib.aclosing(stream) as changes:
+                async for change in changes:
+                    known = True
+                    if isinstance(change, Complete):
+                        version = change.resource_version
+                    elif version and isinstance(change, Change):
+                        version = change.object.metadata.resource_version
+                    yield change
+        except ExpiredError:
+            version = ""
+        except PermissionDeniedError as error:
+            # A token that has run out is renewed after its refusal: only the second one in a row counts.
+            if error.status != 401 or not known:
+                raise
+            known = False
+        except UnreachableError as error:
+            await asyncio.sleep(max(_AGAIN_SECONDS, error.retry_after or 0))
+
+
+async def _afresh(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[Change[T] | Begun | Complete]:
+    yield Begun()
+    try:
+        async with contextlib.aclosing(_changes(cluster, path, kind, WATCH_LIST, _WATCH_SILENCE_SECONDS)) as changes:
+            async for change in changes:
+                yield change
+    except RejectedError:
+        # Without the feature the server refuses the parameters.
+        found, version = await cluster.list_all(path, kind)
+        for one in found:
+            yield Change(one)
+        yield Complete(version)
+
+
+def _onward(cluster: Cluster, path: str, kind: type[T], version: str) -> AsyncGenerator[Change[T] | Complete]:
+    return _changes(cluster, path, kind, {**_WATCH, "resourceVersion": version}, _WATCH_SILENCE_SECONDS)
+
+
+async def _changes(
+    cluster: Cluster, path: str, kind: type[T], params: Params, silence: float
+) -> AsyncGenerator[Change[T] | Complete]:
+    """One stream. The bookmark that ends the beginning, and every later one, is a Complete."""
+    decoder: msgspec.json.Decoder[_Delta[T]] = msgspec.json.Decoder(_Delta[kind])  # type: ignore[valid-type]
+    begun = "sendInitialEvents" not in params
+    async with contextlib.aclosing(cluster.lines(path, params, silence)) as lines:
         async for line in lines:
             try:
                 delta = decoder.decode(line)
             except msgspec.ValidationError:
                 # Bookmarks and errors are not of the kind: the objects in them lack what it must have.
                 delta = None
-            if delta is None or delta.type in ("BOOKMARK", "ERROR"):
-                event = event_of(line, path)
-                about = msgspec.json.decode(event.object, type=_Bare).metadata
-                if event.type != "BOOKMARK":
-                    name = f"{about.namespace}/{about.name}"
-                    raise RejectedError(f"An object of {path} cannot be read: {name}.")
-                if about.annotation(_END) == "true":
-                    return list(kept.values()), about.resource_version
+            if delta is not None and delta.type not in ("BOOKMARK", "ERROR"):
+                yield Change(delta.object, gone=delta.type == "DELETED")
                 continue
-            one = None if delta.type == "DELETED" else keep(delta.object)
-            uid = delta.object.metadata.uid
-            if one is not None:
-                kept[uid] = one
-            else:
-                kept.pop(uid, None)
-    raise UnreachableError(f"The stream of {path} ended before everything was sent.")
+            event = event_of(line, path)
+            about = msgspec.json.decode(event.object, type=_Bare).metadata
+            if event.type != "BOOKMARK":
+                raise RejectedError(f"An object of {path} cannot be read: {about.namespace}/{about.name}.")
+            begun = begun or about.annotation(_END) == "true"
+            if begun:
+                yield Complete(about.resource_version)

@@ -1,0 +1,220 @@
+"""What the cluster holds now, kept current by one watch per kind: for everybody who waits for something in it.
+
+A hundred rollouts in flight cost the API server as much as one. The watches run while somebody uses the mirror, and
+a while longer. Each kind has a watch of its own: a workload may be newer here than its Pods, or older.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TypeVar
+
+from activities.kube.client import Cluster
+from activities.kube.paths import NAMESPACES, path
+from activities.kube.reading import of_kind
+from activities.kube.streaming import Begun, Complete, follow
+from mesh.compact import Pool
+from mesh.errors import UnreachableError
+from mesh.objects import DisruptionBudget, Namespace, Pod, Workload
+from mesh.rollout import EVICTABLE_KINDS, RESTARTABLE_KINDS
+
+#: Namespace, kind, name.
+Key = tuple[str, str, str]
+K = TypeVar("K")
+V = TypeVar("V")
+_Object = Pod | Workload | DisruptionBudget | Namespace
+
+_FORMS: Mapping[str, type[_Object]] = MappingProxyType(
+    {
+        "Pod": Pod,
+        "PodDisruptionBudget": DisruptionBudget,
+        "Namespace": Namespace,
+        **dict.fromkeys((*RESTARTABLE_KINDS, *EVICTABLE_KINDS), Workload),
+    }
+)
+#: Seconds for which the watches outlive their last user: the next wave begins soon.
+_LINGER_SECONDS = 120.0
+#: So many different parts of Pods are shared; then sharing begins anew, since nobody tells which are still in use.
+_SHARED = 20_000
+
+
+class Mirror:
+    """The Pods, workloads, budgets and namespaces of one cluster. To be read inside of `used`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._users = 0
+        self._closing: asyncio.TimerHandle | None = None
+        self._running: asyncio.Task[None] | None = None
+        self._known: asyncio.Future[None] | None = None
+        self._waiting: dict[Key, set[asyncio.Event]] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._pool = Pool(datetime.now(UTC))
+        #: By kind and UID.
+        self._objects: dict[str, dict[str, _Object]] = {kind: {} for kind in _FORMS}
+        self._uids: dict[Key, str] = {}
+        #: Pods and ReplicaSets by the UID of their controller.
+        self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
+        self._replica_sets: dict[str, dict[str, Workload]] = defaultdict(dict)
+
+    @asynccontextmanager
+    async def used(self) -> AsyncIterator[None]:
+        """Begins the watches if nobody did, and gives way once everything is known.
+
+        Raises:
+            PermissionDeniedError: something may not be watched.
+        """
+        self._users += 1
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+        try:
+            if self._known is None or self._running is None or self._running.done():
+                self._forget()
+                self._known = asyncio.get_running_loop().create_future()
+                self._running = asyncio.create_task(self._run(self._known))
+            await asyncio.shield(self._known)
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._closing = asyncio.get_running_loop().call_later(_LINGER_SECONDS, self.stop)
+
+    def stop(self) -> None:
+        """Ends the watches and forgets everything."""
+        if self._running is not None:
+            self._running.cancel()
+        self._running = self._known = self._closing = None
+        self._forget()
+
+    def workload(self, key: Key) -> Workload | None:
+        """None when there is none of that name."""
+        found = self._object(key)
+        return found if isinstance(found, Workload) else None
+
+    def pods_of(self, workload: Workload) -> list[Pod]:
+        """Every Pod that it or a ReplicaSet of its own made."""
+        uid = workload.metadata.uid
+        makers = [uid, *self._replica_sets.get(uid, ())]
+        return [pod for maker in makers for pod in self._pods.get(maker, {}).values()]
+
+    def budgets(self, namespace: str) -> list[DisruptionBudget]:
+        """The PodDisruptionBudgets of a namespace."""
+        every = self._objects["PodDisruptionBudget"].values()
+        return [one for one in every if isinstance(one, DisruptionBudget) and one.metadata.namespace == namespace]
+
+    def namespace(self, name: str) -> Namespace:
+        """A namespace; one that is gone has neither labels nor annotations."""
+        found = self._object(("", "Namespace", name))
+        return found if isinstance(found, Namespace) else Namespace()
+
+    @contextmanager
+    def changes(self, key: Key) -> Iterator[asyncio.Event]:
+        """An event that is set whenever something of a workload changed, or a budget of its namespace."""
+        event = asyncio.Event()
+        self._waiting.setdefault(key, set()).add(event)
+        try:
+            yield event
+        finally:
+            waiting = self._waiting[key]
+            waiting.discard(event)
+            if not waiting:
+                del self._waiting[key]
+
+    def _object(self, key: Key) -> _Object | None:
+        if self._running is None or self._running.done():
+            # Whoever waits begins anew, and learns there what is wrong.
+            raise UnreachableError("The watches of the cluster have ended.")
+        return self._objects[key[1]].get(self._uids.get(key, "")) if key[1] in self._objects else None
+
+    async def _run(self, known: asyncio.Future[None]) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                begun = [asyncio.Event() for _ in _FORMS]
+                for (kind, form), event in zip(_FORMS.items(), begun, strict=True):
+                    group.create_task(self._follow(kind, form, event))
+                for event in begun:
+                    await event.wait()
+                known.set_result(None)
+        except* Exception as errors:  # noqa: BLE001
+            # The first one is told to whoever waits; all of them end the watches.
+            if not known.done():
+                known.set_exception(errors.exceptions[0])
+        finally:
+            self._wake(self._waiting)
+
+    async def _follow(self, kind: str, form: type[_Object], begun: asyncio.Event) -> None:
+        there = self._objects[kind]
+        unseen: set[str] = set()
+        where = NAMESPACES if kind == "Namespace" else path(kind)
+        async with contextlib.aclosing(follow(self._cluster, where, form)) as changes:
+            async for change in changes:
+                match change:
+                    case Begun():
+                        unseen = set(there)
+                    case Complete():
+                        for uid in unseen:
+                            self._take(kind, there[uid], gone=True)
+                        unseen = set()
+                        begun.set()
+                    case _:
+                        unseen.discard(change.object.metadata.uid)
+                        self._take(kind, self._compact(kind, change.object), gone=change.gone)
+
+    def _compact(self, kind: str, one: _Object) -> _Object:
+        if isinstance(one, Pod):
+            if len(self._pool) > _SHARED:
+                self._pool = Pool(datetime.now(UTC))
+            return self._pool.pod(one)
+        if isinstance(one, Workload):
+            one = of_kind(one, kind)
+            # Those of Deployments are only a step on the way to their Pods.
+            return self._pool.workload(one) if kind == "ReplicaSet" and one.metadata.controller() else one
+        return one
+
+    def _take(self, kind: str, one: _Object, *, gone: bool) -> None:
+        about = one.metadata
+        _put(self._objects[kind], about.uid, one, gone=gone)
+        maker = about.controller()
+        if isinstance(one, Pod):
+            if maker is not None:
+                _put(self._pods[maker.uid], about.uid, one, gone=gone)
+        else:
+            key = (about.namespace, kind, about.name)
+            if not gone or self._uids.get(key) == about.uid:
+                _put(self._uids, key, about.uid, gone=gone)
+            if isinstance(one, Workload) and maker is not None:
+                _put(self._replica_sets[maker.uid], about.uid, one, gone=gone)
+        self._wake(self._meant(kind, one))
+
+    def _meant(self, kind: str, one: _Object) -> Iterable[Key]:
+        """The workloads that a change of an object means."""
+        about, maker = one.metadata, one.metadata.controller()
+        if isinstance(one, DisruptionBudget):
+            return [key for key in self._waiting if key[0] == about.namespace]
+        keys = [] if isinstance(one, Pod) else [(about.namespace, kind, about.name)]
+        while maker is not None:
+            keys.append((about.namespace, maker.kind, maker.name))
+            above = self._objects.get(maker.kind, {}).get(maker.uid)
+            maker = above.metadata.controller() if above is not None else None
+        return keys
+
+    def _wake(self, keys: Iterable[Key]) -> None:
+        for key in keys:
+            for event in self._waiting.get(key, ()):
+                event.set()
+
+
+def _put(into: dict[K, V], key: K, value: V, *, gone: bool) -> None:
+    if gone:
+        into.pop(key, None)
+    else:
+        into[key] = value
