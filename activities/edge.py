@@ -82,9 +82,22 @@ def _translation() -> Iterator[None]:
     try:
         yield
     except UpgradeError as error:
-        raise ApplicationError(
-            error.sentence(), type=type(error).__name__, non_retryable=not error.retryable
-        ) from error
+        raise _told(error) from error
+    except ExceptionGroup as group:
+        # Of several things at once: the first that failed ended the others.
+        known = group.subgroup(UpgradeError)
+        if known is None:
+            raise
+        raise _told(_leaf(known)) from group
+
+
+def _told(error: UpgradeError) -> ApplicationError:
+    return ApplicationError(error.sentence(), type=type(error).__name__, non_retryable=not error.retryable)
+
+
+def _leaf(group: ExceptionGroup[UpgradeError]) -> UpgradeError:
+    first = group.exceptions[0]
+    return _leaf(first) if isinstance(first, ExceptionGroup) else first
 
 
 async def _beat() -> None:

@@ -1,44 +1,48 @@
-"""The remediation queue's side effects: opening items, warnings on Pods, looking again, watching for changes."""
+"""The remediation queue's side effects: opening items, warnings on Pods, looking again."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.edge import Served, brief, translated
+from activities.cluster_watch import WatchActivities
+from activities.edge import Served, brief
 from activities.kube.client import Cluster
 from activities.kube.events import emit
 from activities.kube.paths import path
-from activities.kube.watching import Change, follow
 from activities.restarts import RestartResult
 from activities.survey import SurveyInput
 from activities.surveying import take_survey
 from mesh.causes import FOUND_BY_TRYING, Reason
-from mesh.cluster import ClusterRef, item_id, watch_id
+from mesh.cluster import ClusterRef, item_id
 from mesh.errors import NotFoundError
-from mesh.items import ItemState, Sighting, sighting_of, view_of
+from mesh.items import ItemState, ItemView, Sighting, sighting_for, sighting_of, view_of
 from mesh.objects import Pod
-from mesh.survey import Action, Record
+from mesh.survey import Action, Attempt, Record
 
 #: The annotation that Kyma's troubleshooting guide names.
 WARNING = "istio.reconciler.kyma-project.io/proxy-reset-warning"
 _OPEN_AT_ONCE = 20
-#: Changes of one item within this time are one signal.
-_SETTLE_SECONDS = 1.0
-_BEAT_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class OpenItemsInput:
-    """`failed` are restarts that were tried and failed; everything else is found by a survey."""
+    """Whose survey finds them."""
 
     survey: SurveyInput
-    failed: tuple[RestartResult, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFailedInput:
+    """A restart that was tried and failed."""
+
+    cluster: ClusterRef
+    result: RestartResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,17 +73,6 @@ class WarnInput:
 
 
 @dataclass(frozen=True, slots=True)
-class TrackInput:
-    """An item that opened or closed, for the cluster's watch."""
-
-    cluster: ClusterRef
-    namespace: str
-    kind: str
-    name: str
-    open: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class RecheckInput:
     """What to look at again."""
 
@@ -95,54 +88,75 @@ class Recheck:
     seen: Sighting
 
 
-@dataclass(frozen=True, slots=True)
-class WatchInput:
-    """The open items of a cluster, as namespace, kind, name; `fresh` are those that no watch has covered yet."""
-
-    cluster: ClusterRef
-    items: tuple[tuple[str, str, str], ...] = field(default=())
-    fresh: tuple[tuple[str, str, str], ...] = field(default=())
-
-
 class RemediationActivities:
     """Activities of the queue. The Temporal client starts items, so that they outlive the upgrade."""
 
-    def __init__(self, served: Served, client: Client, task_queue: str) -> None:
+    def __init__(self, served: Served, client: Client, task_queue: str, watch: WatchActivities) -> None:
         self._served = served
         self._client = client
         self._task_queue = task_queue
+        self._watch = watch
 
     @activity.defn
     @brief
     async def open_items(self, ask: OpenItemsInput) -> OpenedItems:
         """One item per workload that cannot be restarted; a second sighting updates the same item."""
-        ref = ask.survey.cluster
-        survey = await take_survey(self._served.of(ref), attempt=ask.survey.attempt)
-        seen = {one.key: one for record in survey.records if (one := sighting_of(record)) is not None}
-        still = {record.key for record in survey.records if not _settled(record, Reason.ROLLOUT_TIMED_OUT)}
-        for result in ask.failed:
-            failed = result.workload
-            key = (failed.namespace, failed.kind, failed.name)
-            if key in still and result.reason is not None:
-                pods = seen[key].pods if key in seen else ()
-                seen[key] = Sighting(*key, result.reason, result.detail, pods, len(pods))
+        ref, attempt = ask.survey.cluster, ask.survey.attempt
+        survey = await take_survey(self._served.of(ref), attempt=attempt)
+        wanted = [seen for record in survey.records if (seen := _wanted(record, attempt)) is not None]
         limit = asyncio.Semaphore(_OPEN_AT_ONCE)
-        await asyncio.gather(*(self._open(ref, one, limit) for one in seen.values()))
-        return OpenedItems(len(seen), dict(Counter(str(one.reason) for one in seen.values())))
 
-    async def _open(self, ref: ClusterRef, seen: Sighting, limit: asyncio.Semaphore) -> None:
-        async with limit:
-            since = activity.info().current_attempt_scheduled_time
-            await self._client.start_workflow(
-                "RemediationItem",
-                ItemInput(ref, *seen.key),
-                id=item_id(ref.name, *seen.key),
-                task_queue=self._task_queue,
-                start_signal="seen",
-                start_signal_args=[seen],
-                static_summary=f"{seen.reason}: {seen.namespace}/{seen.kind}/{seen.name}",
-                memo={"item": view_of(ref.name, seen, ItemState.OPEN, since)},
-            )
+        async def open_one(seen: Sighting) -> str:
+            async with limit:
+                # The item of a failed restart was opened then, by what knew best what had happened.
+                standing = await self._standing(ref, seen) if attempt.has_failed(seen.key) else None
+                if standing is None:
+                    await self._open(ref, seen)
+                return standing or seen.reason
+
+        reasons = await asyncio.gather(*(open_one(seen) for seen in wanted))
+        if wanted:
+            await self._watch.poke(ref)
+        return OpenedItems(len(wanted), dict(Counter(reasons)))
+
+    @activity.defn
+    @brief
+    async def open_failed(self, ask: OpenFailedInput) -> bool:
+        """The item of a failed restart; False where nothing of the workload needs one any more."""
+        ref, result = ask.cluster, ask.result
+        survey = await take_survey(self._served.of(ref), [result.workload.namespace])
+        key = (result.workload.namespace, result.workload.kind, result.workload.name)
+        record = next((one for one in survey.records if one.key == key), None)
+        reason = result.reason or Reason.ROLLOUT_TIMED_OUT
+        if record is None or _settled(record, reason):
+            return False
+        await self._open(ref, sighting_for(record, reason, result.detail))
+        await self._watch.poke(ref)
+        return True
+
+    async def _standing(self, ref: ClusterRef, seen: Sighting) -> str | None:
+        """The reason of the workload's item, None where none is open."""
+        try:
+            found = await self._client.get_workflow_handle(item_id(ref.name, *seen.key)).describe()
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise
+            return None
+        view: ItemView | None = await found.memo_value("item", None, type_hint=ItemView)
+        return view.reason if view is not None and found.status is WorkflowExecutionStatus.RUNNING else None
+
+    async def _open(self, ref: ClusterRef, seen: Sighting) -> None:
+        since = activity.info().current_attempt_scheduled_time
+        await self._client.start_workflow(
+            "RemediationItem",
+            ItemInput(ref, *seen.key),
+            id=item_id(ref.name, *seen.key),
+            task_queue=self._task_queue,
+            start_signal="seen",
+            start_signal_args=[seen],
+            static_summary=f"{seen.reason}: {seen.namespace}/{seen.kind}/{seen.name}",
+            memo={"item": view_of(ref.name, seen, ItemState.OPEN, since)},
+        )
 
     @activity.defn
     @brief
@@ -176,19 +190,6 @@ class RemediationActivities:
 
     @activity.defn
     @brief
-    async def track_item(self, ask: TrackInput) -> None:
-        """Tells the cluster's watch of an item, starting the watch with the first one."""
-        await self._client.start_workflow(
-            "ClusterWatch",
-            WatchInput(ask.cluster),
-            id=watch_id(ask.cluster.name),
-            task_queue=self._task_queue,
-            start_signal="track",
-            start_signal_args=[ask],
-        )
-
-    @activity.defn
-    @brief
     async def recheck_item(self, ask: RecheckInput) -> Recheck:
         """Looks at one workload again: settled when it is gone, or nothing of it needs a restart any more."""
         cluster, seen = self._served.of(ask.cluster), ask.seen
@@ -201,63 +202,21 @@ class RemediationActivities:
         # With the cause gone and the proxy still stale the item stands: it is told as it was first seen.
         return Recheck(None, sighting_of(record) or seen)
 
-    @activity.defn
-    @translated
-    async def watch_cluster(self, ask: WatchInput) -> None:
-        """Tells items that something of theirs changed, until it is cancelled."""
-        cluster = self._served.of(ask.cluster)
-        pending: set[tuple[str, str, str]] = set()
-        wake = asyncio.Event()
 
-        def collect(change: Change) -> None:
-            touched = [item for item in ask.items if _touches(change, item)]
-            if touched:
-                pending.update(touched)
-                wake.set()
+def _wanted(record: Record, attempt: Attempt) -> Sighting | None:
+    """What a person must settle of a workload, None where there is nothing.
 
-        def begun() -> None:
-            # What changed between an item's sighting and this moment, nobody saw; after a worker died, for any item.
-            pending.update(ask.items if activity.info().attempt > 1 else ask.fresh)
-            wake.set()
-
-        async def beat() -> None:
-            while True:
-                activity.heartbeat()
-                await asyncio.sleep(_BEAT_SECONDS)
-
-        async def tell() -> None:
-            while True:
-                await wake.wait()
-                await asyncio.sleep(_SETTLE_SECONDS)
-                wake.clear()
-                batch = sorted(pending)
-                pending.clear()
-                for item in batch:
-                    await self._tell_changed(item_id(ask.cluster.name, *item))
-
-        async with asyncio.TaskGroup() as group:
-            group.create_task(follow(cluster, collect, begun))
-            group.create_task(beat())
-            group.create_task(tell())
-
-    async def _tell_changed(self, item: str) -> None:
-        try:
-            await self._client.get_workflow_handle(item).signal("changed")
-        except RPCError as error:
-            # An item that closed meanwhile needs no telling.
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
+    After a failed restart that is also one whose Pods have the expected proxy by now and are not all Ready.
+    """
+    seen = sighting_of(record)
+    if seen is None and attempt.has_failed(record.key) and not _settled(record, Reason.ROLLOUT_TIMED_OUT):
+        return sighting_for(record, Reason.ROLLOUT_TIMED_OUT, record.detail)
+    return seen
 
 
 def _settled(record: Record, reason: Reason) -> bool:
     """Nothing of it needs a restart; after a restart that failed its Pods must also be Ready again."""
     return record.action is Action.NONE and not (reason in FOUND_BY_TRYING and record.unready)
-
-
-def _touches(change: Change, item: tuple[str, str, str]) -> bool:
-    """A Pod's name begins with its top owner's; names that were cut at 40 characters still match."""
-    namespace, _, name = item
-    return change.namespace == namespace and change.name.startswith(name[:40])
 
 
 async def _annotate(cluster: Cluster, namespace: str, name: str, text: str | None) -> int:

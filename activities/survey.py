@@ -17,16 +17,22 @@ from mesh.policy import Policy
 from mesh.survey import Action, Attempt, Record, Survey
 from mesh.waves import WavePlan, WaveRule, belongs, plan_waves
 
+#: Failed restarts that a survey can be told of: each is 19 bytes of a payload.
+FAILED_KEPT = 8000
+
 
 @dataclass(frozen=True, slots=True)
 class SurveyInput:
-    """`mark`, `began` and `failed` are this upgrade's (see mesh.survey.Attempt)."""
+    """`mark`, `began` and `failed` are this upgrade's (see mesh.survey.Attempt).
+
+    `failed` are at most `FAILED_KEPT` fingerprints.
+    """
 
     cluster: ClusterRef
     policy: Policy
     mark: datetime | None = None
     began: datetime | None = None
-    failed: tuple[tuple[str, str, str], ...] = ()
+    failed: tuple[str, ...] = ()
 
     @property
     def attempt(self) -> Attempt:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 #: As mesh.items.ItemState, spelled out so that --help needs no import (a test compares them).
 STATES = ("open", "retrying", "snoozed", "resolved", "skipped")
 _CLOSED = ("resolved", "skipped")
+#: Each item brings a memo of up to 8 kB, and an answer of Temporal has at most 4 MB.
+_PAGE = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +82,11 @@ async def _list(settings: Settings, wanted: ItemFilter, output: str | None) -> i
 
 async def find_items(client: Client, cluster: str, wanted: ItemFilter) -> list[ItemView]:
     """The newest run of each item, oldest item first."""
-    from mesh.cluster import item_id
+    from mesh.cluster import items_prefix
 
-    # No name of a cluster contains a colon, so the prefix is this cluster's alone.
-    prefix = item_id(cluster, "", "", "").removesuffix("::")
     newest: dict[str, tuple[WorkflowExecution, ItemView]] = {}
-    async for one in client.list_workflows(f'WorkflowId STARTS_WITH "{prefix}"'):
+    query = f'WorkflowId STARTS_WITH "{items_prefix(cluster)}"'
+    async for one in client.list_workflows(query, page_size=_PAGE):
         view = await _view(one)
         before = newest.get(one.id)
         if view is not None and (before is None or one.start_time > before[0].start_time):

@@ -41,7 +41,18 @@ def wave_id(cluster: str, number: int) -> str:
 
 def item_id(cluster: str, namespace: str, kind: str, name: str) -> str:
     """Workflow id of a remediation item."""
-    return f"remediation:{cluster}:{namespace}:{kind}:{name}"
+    return f"{items_prefix(cluster)}{namespace}:{kind}:{name}"
+
+
+def items_prefix(cluster: str) -> str:
+    """What the ids of a cluster's items begin with, and no other's: no name of a cluster contains a colon."""
+    return f"remediation:{cluster}:"
+
+
+def item_key(identity: str) -> tuple[str, str, str]:
+    """Namespace, kind and name of an item's workload, taken from its workflow id."""
+    _, _, namespace, kind, name = identity.split(":", 4)
+    return (namespace, kind, name)
 
 
 def watch_id(cluster: str) -> str:

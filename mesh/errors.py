@@ -17,20 +17,31 @@ re-reading? `ChangedMeanwhileError` or `ExpiredError`. Must the caller ask for s
 
 from __future__ import annotations
 
+#: Characters of a message.
+LONGEST = 2000
+
 
 class UpgradeError(Exception):
-    """Root of the tree. `message` says what is wrong, `remedy` what to do, one sentence each."""
+    """Root of the tree. `message` says what is wrong, `remedy` what to do, one sentence each.
+
+    Both are cut: an API server may quote the whole object that it refuses, and a right may be missing in every
+    namespace. What is told goes into histories and answers.
+    """
 
     retryable = False
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        self.message = _cut(message)
+        self.remedy = _cut(remedy)
+        super().__init__(self.message)
 
     def sentence(self) -> str:
         """Both sentences as one line."""
         return f"{self.message} {self.remedy}".strip()
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 class RefusedError(UpgradeError):

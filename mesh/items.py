@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from mesh.advice import advise
 from mesh.causes import Reason
-from mesh.cluster import item_id
+from mesh.cluster import item_id, item_key
 from mesh.survey import Action, Record
 
 #: Names of Pods that an item carries; the count is always whole.
 PODS_SHOWN = 20
+#: Names of Pods keep at least this much of their owner's, however long it is.
+_KEPT_IN_NAMES = 40
 
 
 class ItemState(StrEnum):
@@ -67,15 +71,12 @@ def sighting_of(record: Record) -> Sighting | None:
     """The sighting of a workload that needs a person, None for all others."""
     if record.action is not Action.REMEDIATE or record.reason is None:
         return None
-    return Sighting(
-        record.namespace,
-        record.kind,
-        record.name,
-        record.reason,
-        record.detail,
-        record.pod_names[:PODS_SHOWN],
-        len(record.pod_names),
-    )
+    return sighting_for(record, record.reason, record.detail)
+
+
+def sighting_for(record: Record, reason: Reason, detail: str | None) -> Sighting:
+    """The sighting of a workload for this reason."""
+    return Sighting(*record.key, reason, detail, record.pod_names[:PODS_SHOWN], len(record.pod_names))
 
 
 def view_of(cluster: str, seen: Sighting, state: ItemState, since: datetime) -> ItemView:
@@ -95,3 +96,19 @@ def view_of(cluster: str, seen: Sighting, state: ItemState, since: datetime) -> 
         next_step=advice.next_step,
         commands=advice.commands,
     )
+
+
+class ItemIndex:
+    """Open items by what their Pods are called: what a change touches is found without looking at each of them."""
+
+    def __init__(self, ids: Iterable[str] = ()) -> None:
+        self.ids = frozenset(ids)
+        self._begun: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for identity in self.ids:
+            namespace, _, name = item_key(identity)
+            self._begun[namespace, name[:_KEPT_IN_NAMES]].append(identity)
+
+    def touched(self, namespace: str, name: str) -> list[str]:
+        """The items that a change of this object may be about: a Pod's name begins with its top owner's."""
+        lengths = range(1, min(len(name), _KEPT_IN_NAMES) + 1)
+        return [one for length in lengths for one in self._begun.get((namespace, name[:length]), ())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -10,6 +11,9 @@ from mesh.objects import Container, Metadata, OwnerReference, Pod, PodSpec, PodT
 #: What the injector adds and would add again; taken off a standalone Pod to learn what it would get now.
 _INJECTED_CONTAINERS = frozenset({"istio-proxy", "istio-init", "istio-validation"})
 SIDECAR_STATUS = "sidecar.istio.io/status"
+#: Of names: k8s.io/apimachinery/pkg/util/validation, DNS1123SubdomainMaxLength.
+_LONGEST = 253
+_UNPRINTED = re.compile(r"[^!-~]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def top_owner(pod: Pod, owners: Mapping[str, Workload], unread: frozenset[str] =
         if workload is None:
             kind, known = kind_of(reference), template or uninjected(pod)
             gone = kind in READ_KINDS and kind not in unread
-            return Owner(kind, namespace, reference.name, None, known, direct, gone=gone)
+            return Owner(_written(kind), namespace, _written(reference.name), None, known, direct, gone=gone)
         template = workload.template or template
         seen.add(reference.uid)
         above = workload.metadata.controller()
@@ -74,6 +78,11 @@ def top_owner(pod: Pod, owners: Mapping[str, Workload], unread: frozenset[str] =
             known = template or uninjected(pod)
             return Owner(workload.kind, namespace, workload.metadata.name, workload, known, direct)
         reference = above
+
+
+def _written(name: str) -> str:
+    """A kind or name as anybody may write it, cut to what one can be: the API server checks neither in a reference."""
+    return _UNPRINTED.sub("?", name)[:_LONGEST]
 
 
 def _owner(reference: OwnerReference, namespace: str, owners: Mapping[str, Workload]) -> Workload | None:

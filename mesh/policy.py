@@ -50,7 +50,7 @@ class Waves(_Part):
     """The canary's share, the growing steps of the rest, and the most workloads in one wave."""
 
     canary: Share = 0.01
-    steps: tuple[Share, ...] = (0.1, 0.3, 1.0)
+    steps: Annotated[tuple[Share, ...], Field(max_length=100)] = (0.1, 0.3, 1.0)
     max_workloads: Annotated[int, Field(ge=1, le=200, alias="maxWorkloads")] = 200
 
     @field_validator("steps")
@@ -85,7 +85,7 @@ class NoProgress(_Part):
 class Exclude(_Part):
     """Namespaces that are reported and left alone."""
 
-    namespaces: tuple[str, ...] = ()
+    namespaces: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=1000)] = ()
 
 
 class Policy(_Part):

@@ -16,6 +16,8 @@ from itertools import pairwise
 from mesh.survey import Record
 
 _HASHES = 2**32
+#: Waves of one plan, the first ones: a plan is a payload. What is in none of them is stale at the next survey still.
+MOST_WAVES = 400
 
 
 class WaveGroup(StrEnum):
@@ -43,7 +45,7 @@ class WaveRule:
 
 @dataclass(frozen=True, slots=True)
 class WavePlan:
-    """All waves in order; `canary_below` is the hash under which an unlabelled workload is canary."""
+    """The waves in order; `canary_below` is the hash under which an unlabelled workload is canary."""
 
     rules: tuple[WaveRule, ...]
     canary_below: int = 0
@@ -58,7 +60,10 @@ def stable_hash(record: Record) -> int:
 def plan_waves(
     records: Iterable[Record], *, canary_share: float, steps: Sequence[float], max_workloads: int
 ) -> WavePlan:
-    """Waves for these candidates. Shares are fractions of 1; steps grow and end with 1; empty waves are left out."""
+    """Waves for these candidates, the first `MOST_WAVES` of them.
+
+    Shares are fractions of 1; steps grow and end with 1; empty waves are left out.
+    """
     candidates = list(records)
     labelled_canary = any(one.wave == "canary" and not one.gateway and not one.kyma for one in candidates)
     free = sorted(stable_hash(one) for one in candidates if group_of(one, 0)[0] is WaveGroup.REST)
@@ -82,7 +87,9 @@ def plan_waves(
     for name, group, low, high, label in rules:
         rule = WaveRule(0, name, group, low, high, label)
         drawn += _split(rule, [one for one in candidates if belongs(one, rule, below)], max_workloads)
-    return WavePlan(tuple(_numbered(drawn)), below)
+        if len(drawn) >= MOST_WAVES:
+            break
+    return WavePlan(tuple(_numbered(drawn[:MOST_WAVES])), below)
 
 
 def group_of(record: Record, canary_below: int) -> tuple[WaveGroup, str | None]:

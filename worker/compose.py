@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
+from activities.cluster_watch import WatchActivities
 from activities.control_plane import ControlPlaneActivities
 from activities.edge import Served
 from activities.gates import GateActivities
@@ -77,7 +78,8 @@ def compose_activities(served: Served, client: Client) -> Sequence[Callable[...,
     gates = GateActivities(served)
     survey = SurveyActivities(served)
     restarts = RestartActivities(served)
-    remediation = RemediationActivities(served, client, TASK_QUEUE)
+    watch = WatchActivities(served, client, TASK_QUEUE)
+    remediation = RemediationActivities(served, client, TASK_QUEUE, watch)
     return (
         control_plane.resolve_target,
         control_plane.apply_target,
@@ -90,11 +92,11 @@ def compose_activities(served: Served, client: Client) -> Sequence[Callable[...,
         survey.wave_members,
         restarts.restart_workload,
         remediation.open_items,
+        remediation.open_failed,
         remediation.show_warning,
         remediation.clear_warning,
-        remediation.track_item,
         remediation.recheck_item,
-        remediation.watch_cluster,
+        watch.watch_cluster,
     )
 
 

@@ -9,73 +9,59 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.remediation import RemediationActivities, TrackInput, WatchInput
+    from activities.cluster_watch import WatchActivities, WatchInput
 
     from workflows import options
     from workflows.attributes import CLUSTER
 
-#: Items open in bursts: one new watch for all of them.
-_GATHER = timedelta(seconds=2)
+#: A watch that failed is begun again after this; meanwhile items look by their own timers.
+_AGAIN_AFTER = timedelta(minutes=1)
 
 
 @workflow.defn(name="ClusterWatch")
 class ClusterWatchWorkflow:
-    """Runs the watch for as long as there is an open item, and ends with the last one."""
+    """Has an activity watch for as long as some item is open. Which ones are is the activity's to know."""
 
     @workflow.init
     def __init__(self, ask: WatchInput) -> None:
-        self._cluster = ask.cluster
-        self._items: set[tuple[str, str, str]] = set(ask.items)
-        self._covered: set[tuple[str, str, str]] = set()
-        self._stirred = False
+        self._poked = False
 
     @workflow.run
     async def run(self, ask: WatchInput) -> None:
-        """Starts the watch anew whenever the set of items changed."""
+        """Ends when a watch found no open item, and no new one was told of since that watch began."""
         workflow.upsert_search_attributes([CLUSTER.value_set(ask.cluster.name)])
-        await workflow.wait_condition(lambda: self._stirred or bool(self._items))
+        workflow.set_current_details("Tells open items when something of their workload changes.")
         while True:
-            await workflow.sleep(_GATHER, summary="gather changes of the queue")
-            self._stirred = False
-            if not self._items:
-                break
+            self._poked = False
+            none_is_open = await self._watch(ask)
+            if none_is_open and not self._poked:
+                return
             if workflow.info().is_continue_as_new_suggested():
-                workflow.continue_as_new(WatchInput(self._cluster, tuple(sorted(self._items))))
-            await self._watch()
+                workflow.continue_as_new(ask)
+            if not none_is_open:
+                await workflow.sleep(_AGAIN_AFTER, summary="the watch failed")
 
-    @workflow.signal(description="An item opened or closed. Sent by items.")
-    def track(self, item: TrackInput) -> None:
-        """Adds or removes an item."""
-        key = (item.namespace, item.kind, item.name)
-        if item.open and key not in self._items:
-            self._items.add(key)
-            self._stirred = True
-        elif not item.open and key in self._items:
-            self._items.discard(key)
-            self._stirred = True
+    @workflow.signal(description="There may be a new item. No input.")
+    def track(self) -> None:
+        """Sent by whoever opens items. A signal that comes with the end makes the server take back the end."""
+        self._poked = True
 
-    @workflow.query(description="How many items are watched.")
-    def watched(self) -> int:
-        """The number of open items."""
-        return len(self._items)
-
-    async def _watch(self) -> None:
-        workflow.set_current_details(f"Watching for {len(self._items)} open items.")
-        # A cancelled watch lingers until its next heartbeat, so what it covered has no gap; the others look again.
-        fresh = self._items - self._covered
-        self._covered = set(self._items)
+    async def _watch(self, ask: WatchInput) -> bool:
+        """Whether it ended because nothing is open; a long history ends it too, for it goes on in a new run."""
         task = workflow.start_activity_method(
-            RemediationActivities.watch_cluster,
-            WatchInput(self._cluster, tuple(sorted(self._items)), tuple(sorted(fresh))),
-            summary=f"watch for {len(self._items)} items",
-            **options.waiting(self._cluster),
+            WatchActivities.watch_cluster,
+            ask,
+            summary="watch for open items",
+            **options.waiting(ask.cluster),
         )
-        await workflow.wait_condition(lambda: self._stirred or task.done())
-        if task.done():
-            self._covered = set()
-        task.cancel()
+        await workflow.wait_condition(lambda: task.done() or workflow.info().is_continue_as_new_suggested())
+        if not task.done():
+            task.cancel()
         try:
             await task
         except (ActivityError, asyncio.CancelledError):
-            # Cancelled by us, or ended by something that the next round tells again.
-            workflow.logger.info("watch_ended", extra={"fields": {"items": len(self._items)}})
+            if workflow.cancellation_reason() is not None:
+                raise
+            workflow.logger.info("watch_ended")
+            return False
+        return True

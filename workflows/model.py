@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
-from activities.restarts import RestartResult
+from activities.restarts import WorkloadRef
 from activities.survey import SurveyInput
 from mesh.cluster import ClusterRef
 from mesh.kyma import Target
@@ -128,12 +128,12 @@ class WaveInput:
 
 @dataclass(frozen=True, slots=True)
 class WaveResult:
-    """Counts, and the restarts that failed (at most as many as a wave has workloads)."""
+    """Counts, and whose restart failed: each has an item by then. At most as many as a wave has workloads."""
 
     restarted: int = 0
     current: int = 0
     gone: int = 0
-    failed: tuple[RestartResult, ...] = ()
+    failed: tuple[WorkloadRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ with workflow.unsafe.imports_passed_through():
         Recheck,
         RecheckInput,
         RemediationActivities,
-        TrackInput,
         WarnInput,
     )
     from mesh.items import ItemState, ItemView, Sighting, view_of
@@ -51,7 +50,6 @@ class RemediationItemWorkflow:
         while closed is None or self._new is not None:
             await workflow.wait_condition(lambda: self._new is not None)
             self._state = ItemState.OPEN
-            await self._track(is_open=True)
             closed = None
             while closed is None:
                 if self._new is not None:
@@ -115,7 +113,6 @@ class RemediationItemWorkflow:
     async def _close(self, why: str) -> None:
         if self._seen is not None:
             await self._warn(self._seen, pods=self._seen.pods, on=False)
-        await self._track(is_open=False)
         self._state, self._told = ItemState.RESOLVED, None
         self._show(why)
 
@@ -131,18 +128,6 @@ class RemediationItemWorkflow:
         except ActivityError:
             # The warning is a courtesy: the item stands without it, and this is seen in its history.
             workflow.logger.warning("warning_not_written", extra={"fields": {"pods": pods, "on": on}})
-
-    async def _track(self, *, is_open: bool) -> None:
-        try:
-            await workflow.execute_activity_method(
-                RemediationActivities.track_item,
-                TrackInput(self._ask.cluster, self._ask.namespace, self._ask.kind, self._ask.name, is_open),
-                summary="have the cluster watched" if is_open else "no watching any more",
-                **options.quick(self._ask.cluster),
-            )
-        except ActivityError:
-            # Without the watch the item still looks again by its timer.
-            workflow.logger.warning("watch_not_told", extra={"fields": {"open": is_open}})
 
     def _view(self) -> ItemView:
         if self._seen is None:

@@ -19,7 +19,6 @@ with workflow.unsafe.imports_passed_through():
     from activities.gates import GateActivities, GateInput
     from activities.hold import HoldActivities, HoldInput
     from activities.remediation import OpenItemsInput, RemediationActivities
-    from activities.restarts import RestartResult
     from activities.survey import SurveyActivities, SurveyInput, SurveySummary
     from mesh.cluster import ClusterRef
     from mesh.kyma import Target
@@ -130,11 +129,11 @@ class Steps:
             **options.survey(self._cluster),
         )
 
-    async def open_items(self, ask: SurveyInput, failed: tuple[RestartResult, ...]) -> ItemCounts:
+    async def open_items(self, ask: SurveyInput) -> ItemCounts:
         """Opens an item for everything that a person must settle; counts all that stand then."""
         opened = await workflow.execute_activity_method(
             RemediationActivities.open_items,
-            OpenItemsInput(ask, failed),
+            OpenItemsInput(ask),
             summary="remediation items",
             **options.survey(self._cluster),
         )

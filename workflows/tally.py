@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from activities.restarts import RestartResult
-from activities.survey import SurveySummary
+from activities.restarts import WorkloadRef
+from activities.survey import FAILED_KEPT, SurveySummary
 from mesh.policy import Budget
+from mesh.survey import fingerprint
 
 from workflows.model import ItemCounts, WaveResult, WorkloadCounts
-
-#: Failed restarts that are carried along, the newest: far above any budget, and about 250 bytes each in a payload.
-_FAILED_KEPT = 500
 
 
 class Tally:
@@ -21,7 +19,7 @@ class Tally:
         self._planned = 0
         self._restarted = 0
         self._current = 0
-        self._failed: list[RestartResult] = []
+        self._failed: list[WorkloadRef] = []
         self._forgiven = 0
         self._done_since_survey = 0
         self._failed_since_survey = 0
@@ -48,13 +46,18 @@ class Tally:
             return None
         # Who resumes has seen these: only further ones count from then on.
         self._forgiven = len(self._failed)
-        names = ", ".join(one.workload.words() for one in self._failed[-5:])
+        names = ", ".join(one.words() for one in self._failed[-5:])
         return f"{spent} restarts failed, and the budget is {allowed}; the last: {names}"
 
     @property
-    def failed(self) -> tuple[RestartResult, ...]:
-        """The newest failed restarts, as many as a payload holds."""
-        return tuple(self._failed[-_FAILED_KEPT:])
+    def failed(self) -> tuple[str, ...]:
+        """Fingerprints of the failed restarts, as many as a survey can be told of."""
+        return tuple(fingerprint((one.namespace, one.kind, one.name)) for one in self._failed[:FAILED_KEPT])
+
+    @property
+    def overfull(self) -> bool:
+        """Whether another survey would take failed restarts for candidates: then no further round may begin."""
+        return len(self._failed) > FAILED_KEPT
 
     @property
     def left(self) -> int:

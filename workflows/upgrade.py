@@ -149,13 +149,11 @@ class UpgradeWorkflow:
             summary = await self._pausable(lambda: self._steps.survey(self._survey_input()))
             self._tally.take_survey(summary)
             self._show()
-            if not summary.candidates or number == _ROUNDS:
+            if not summary.candidates or number == _ROUNDS or self._tally.overfull:
                 break
             await self._run_waves(summary)
         self._enter(Phase.FINAL_SURVEY)
-        self._tally.items = await self._pausable(
-            lambda: self._steps.open_items(self._survey_input(), self._tally.failed)
-        )
+        self._tally.items = await self._pausable(lambda: self._steps.open_items(self._survey_input()))
 
     async def _upgrade_control_plane(self) -> None:
         self._enter(Phase.CONTROL_PLANE)
@@ -235,8 +233,7 @@ class UpgradeWorkflow:
                 await self._steer_wave()
 
     def _survey_input(self) -> SurveyInput:
-        failed = tuple((one.workload.namespace, one.workload.kind, one.workload.name) for one in self._tally.failed)
-        return SurveyInput(self._ask.cluster, self._ask.policy, self._mark, self._began, failed)
+        return SurveyInput(self._ask.cluster, self._ask.policy, self._mark, self._began, self._tally.failed)
 
     def _resolved(self) -> Target:
         if self._target is None:

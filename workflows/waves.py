@@ -9,6 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from activities.remediation import OpenFailedInput, RemediationActivities
     from activities.restarts import Outcome, RestartActivities, RestartInput, RestartResult, WorkloadRef
     from activities.survey import MembersInput, SurveyActivities
     from mesh.causes import Reason
@@ -53,7 +54,7 @@ class WaveWorkflow:
             restarted=counts[Outcome.RESTARTED],
             current=counts[Outcome.ALREADY_CURRENT],
             gone=counts[Outcome.GONE],
-            failed=tuple(one for one in self._results if one.outcome is Outcome.FAILED),
+            failed=tuple(one.workload for one in self._results if one.outcome is Outcome.FAILED),
         )
 
     @workflow.signal(description='Start nothing new, or at all. Input: {"paused": true, "stopped": false}')
@@ -71,12 +72,15 @@ class WaveWorkflow:
         self._in_namespace[member.namespace] += 1
         self._show()
         try:
-            self._results.append(await self._execute(member))
+            result = await self._execute(member)
         finally:
             self._in_flight -= 1
             self._in_namespace[member.namespace] -= 1
         # Not in `finally`: a wave that was terminated is cleared away there, outside of any workflow.
+        self._results.append(result)
         self._show()
+        if result.outcome is Outcome.FAILED:
+            await self._open_item(result)
 
     def _may_start(self, member: WorkloadRef) -> bool:
         limits = self._ask.survey.policy.in_flight
@@ -99,6 +103,19 @@ class WaveWorkflow:
             # Something that trying again cannot help (a missing right, an unreadable object): an item tells it.
             return RestartResult(member, Outcome.FAILED, Reason.ROLLOUT_FAILING, brief(told(error)))
         return result
+
+    async def _open_item(self, result: RestartResult) -> None:
+        ask = OpenFailedInput(self._ask.survey.cluster, result)
+        try:
+            await workflow.execute_activity_method(
+                RemediationActivities.open_failed,
+                ask,
+                summary=f"remediation item: {result.workload.words()}",
+                **options.quick(ask.cluster),
+            )
+        except ActivityError:
+            # The upgrade opens it at its end, from what its last survey sees of the workload.
+            workflow.logger.warning("item_not_opened", extra={"fields": {"workload": result.workload.words()}})
 
     def _show(self) -> None:
         done = len(self._results)

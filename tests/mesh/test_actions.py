@@ -10,7 +10,7 @@ from mesh.asking import Expected
 from mesh.causes import Reason, cause_of_pod, cause_of_pods
 from mesh.classes import PodClass
 from mesh.objects import Condition, ContainerState, DisruptionBudget, Pod, Strategy, Workload
-from mesh.survey import NO_ATTEMPT, Action, Attempt, Record
+from mesh.survey import NO_ATTEMPT, Action, Attempt, Record, fingerprint
 from tests.mesh.build import (
     NOW,
     budget,
@@ -298,9 +298,18 @@ def test_mark_means_nothing_to_a_scan() -> None:
 
 def test_restart_that_failed_in_this_upgrade_is_not_tried_again() -> None:
     cart = workload()
-    found = record(cart, pod(owner=cart), attempt=Attempt(failed=frozenset({("shop", "Deployment", "cart")})))
+    failed = frozenset({fingerprint(("shop", "Deployment", "cart"))})
+    found = record(cart, pod(owner=cart), attempt=Attempt(failed=failed))
 
     assert verdict(found) == (Action.REMEDIATE, Reason.ROLLOUT_TIMED_OUT)
+
+
+@pytest.mark.parametrize("other", [("shop", "StatefulSet", "cart"), ("mart", "Deployment", "cart")])
+def test_restart_of_another_that_failed_means_nothing(other: tuple[str, str, str]) -> None:
+    cart = workload()
+    found = record(cart, pod(owner=cart), attempt=Attempt(failed=frozenset({fingerprint(other)})))
+
+    assert verdict(found) == (Action.ROLLOUT_RESTART, None)
 
 
 MADE_BEFORE, MADE_SINCE = timedelta(hours=2), timedelta(minutes=30)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.cluster import ClusterRef, cluster_name, item_id, upgrade_id, watch_id, wave_id
+from mesh.cluster import ClusterRef, cluster_name, item_id, item_key, items_prefix, upgrade_id, watch_id, wave_id
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,17 @@ def test_ids_are_those_of_the_contract() -> None:
     assert item_id("prod", "shop", "Deployment", "cart") == "remediation:prod:shop:Deployment:cart"
     assert item_id("prod", "shop", "Rollout.argoproj.io", "cart") == "remediation:prod:shop:Rollout.argoproj.io:cart"
     assert watch_id("prod") == "watch:prod"
+
+
+@pytest.mark.parametrize(
+    "key", [("shop", "Deployment", "cart"), ("shop", "Rollout.argoproj.io", "cart"), ("shop", "Pod", "odd:name:")]
+)
+def test_item_is_known_by_its_id(key: tuple[str, str, str]) -> None:
+    identity = item_id("prod", *key)
+
+    assert item_key(identity) == key
+    assert identity.startswith(items_prefix("prod"))
+    assert not identity.startswith(items_prefix("pro"))
 
 
 def test_activities_have_a_queue_per_cluster() -> None:

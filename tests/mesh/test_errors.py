@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mesh.errors import (
+    LONGEST,
     ChangedMeanwhileError,
     ClusterError,
     ConflictError,
@@ -39,3 +40,11 @@ def test_error_knows_whether_trying_again_helps(kind: type[UpgradeError], retrya
 def test_error_says_what_is_wrong_and_what_to_do() -> None:
     assert RefusedError("It is wrong.", "Mend it.").sentence() == "It is wrong. Mend it."
     assert ClusterError("It is wrong.").sentence() == "It is wrong."
+
+
+def test_what_is_told_is_cut() -> None:
+    """An API server quotes what it refuses, in the message of the error and of whatever is raised from it."""
+    error = RejectedError("x" * 1_000_000, "y" * 1_000_000)
+
+    assert len(error.message) == len(error.remedy) == len(str(error)) == LONGEST
+    assert error.message.endswith("x…")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from mesh.causes import Reason
-from mesh.items import PODS_SHOWN, ItemState, sighting_of, view_of
-from tests.mesh.build import NEW, NOW, pod, record, workload
+from mesh.cluster import item_id
+from mesh.items import PODS_SHOWN, ItemIndex, ItemState, sighting_of, view_of
+from tests.mesh.build import NEW, NOW, pod, quick, record, workload
 
 PAUSED = workload(paused=True)
 
@@ -47,3 +52,47 @@ def test_view_shows_the_sighting_with_advice() -> None:
     assert (view.pods, view.attempts, view.until) == (("cart-1",), 0, None)
     assert "paused" in view.next_step
     assert view.commands[0] == "kubectl -n shop rollout resume deployment/cart"
+
+
+LONG = "l" * 60
+CARTS = [
+    item_id("prod", "shop", "Deployment", "cart"),
+    item_id("prod", "shop", "StatefulSet", "cart"),
+    item_id("prod", "shop", "Deployment", "cart-store"),
+    item_id("prod", "bank", "Deployment", "cart"),
+    item_id("prod", "shop", "Deployment", LONG),
+    item_id("prod", "shop", "Pod", "alone:odd"),
+]
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name", "touched"),
+    [
+        pytest.param("shop", "cart", CARTS[:2], id="a-workload-itself"),
+        pytest.param("shop", "cart-7d4b9c-x2x4z", CARTS[:2], id="a-pod"),
+        pytest.param("shop", "cart-store-0", CARTS[:3], id="a-pod-of-one-or-the-other"),
+        pytest.param("bank", "cart-1", CARTS[3:4], id="another-namespace"),
+        pytest.param("shop", LONG[:45] + "x2x4z", CARTS[4:5], id="a-pod-whose-owners-name-was-cut"),
+        pytest.param("shop", "alone:odd", CARTS[5:], id="a-name-with-a-colon"),
+        pytest.param("shop", "car", [], id="shorter-than-any"),
+        pytest.param("shop", "till-1", [], id="nobodys"),
+        pytest.param("mart", "cart-1", [], id="a-namespace-without-items"),
+    ],
+)
+def test_change_touches_the_items_whose_pods_may_be_called_so(namespace: str, name: str, touched: list[str]) -> None:
+    assert sorted(ItemIndex(CARTS).touched(namespace, name)) == sorted(touched)
+
+
+_NAMES = st.text("ab", min_size=1, max_size=4)
+
+
+@quick
+@given(st.sets(st.tuples(st.sampled_from("xy"), _NAMES)), st.sampled_from("xy"), _NAMES)
+def test_index_finds_what_looking_at_each_item_finds(items: set[tuple[str, str]], namespace: str, changed: str) -> None:
+    ids = {item_id("prod", where, "Pod", name): (where, name) for where, name in items}
+
+    found = ItemIndex(ids).touched(namespace, changed)
+
+    assert sorted(found) == sorted(
+        one for one, (where, name) in ids.items() if where == namespace and changed.startswith(name)
+    )

@@ -147,3 +147,11 @@ def test_host_network_stays_known_after_injection() -> None:
 
     assert SIDECAR_STATUS in (one.metadata.annotations or {})
     assert uninjected(Pod(metadata=one.metadata, spec=spec)).spec.host_network
+
+
+def test_owner_that_nobody_read_has_a_name_that_can_be_one() -> None:
+    """Whoever may make Pods writes anything into a reference, and the API server takes it."""
+    found = top_owner(pod(owner=custom("K" * 100_000, "v1", "a name\n" + "ü" * 100_000)), {})
+
+    assert found.kind == "K" * 253
+    assert found.name == "a?name?" + "?" * 246

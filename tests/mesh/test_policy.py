@@ -74,6 +74,11 @@ def test_duration_is_read_or_left_to_be_judged(text: object, duration: object) -
         pytest.param("waves: {canary: .nan}", "waves.canary", id="share-is-no-number"),
         pytest.param("waves: {maxWorkloads: 201}", "waves.maxWorkloads", id="wave-too-large"),
         pytest.param("waves: {maxWorkloads: 0}", "waves.maxWorkloads", id="wave-of-none"),
+        pytest.param(
+            f"waves: {{steps: [{', '.join(f'{n / 2}%' for n in range(1, 201))}]}}", "waves.steps", id="too-many-steps"
+        ),
+        pytest.param(f"exclude: {{namespaces: [{'a, ' * 1001}]}}", "exclude.namespaces", id="too-many-namespaces"),
+        pytest.param(f"exclude: {{namespaces: [{'a' * 64}]}}", "exclude.namespaces", id="no-name-of-a-namespace"),
         pytest.param("inFlight: {cluster: 0}", "inFlight.cluster", id="none-in-flight"),
         pytest.param("soak: soon", "soak", id="no-duration"),
         pytest.param("soak: -5", "soak", id="negative-duration"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mesh.asking import NO_PROXY
 from mesh.classes import PodClass
 from mesh.survey import Action, Record
-from mesh.waves import WaveGroup, WavePlan, WaveRule, belongs, group_of, plan_waves, stable_hash
+from mesh.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule, belongs, group_of, plan_waves, stable_hash
 from tests.mesh.build import pod, quick, record, space, template, workload
 
 ORDER = list(WaveGroup)
@@ -228,3 +228,18 @@ def test_survey_tells_kymas_own(namespace: str, labels: dict[str, str], kyma: bo
     cart = workload(namespace=namespace, made_from=template({"app": "cart"} | labels))
 
     assert record(cart, pod(owner=cart, namespace=namespace)).kyma is kyma
+
+
+@pytest.mark.parametrize("labelled", [True, False], ids=["a-number-each", "waves-of-one"])
+def test_plan_has_a_bounded_number_of_waves_and_they_are_the_first(labelled: bool) -> None:
+    records = [candidate(f"w{number}", str(number) if labelled else None) for number in range(MOST_WAVES + 50)]
+    found = plan(records, share=0, steps=(1.0,), most=1)
+    covered = [one for rule in found.rules for one in members(found, rule, records)]
+
+    assert [rule.number for rule in found.rules] == list(range(MOST_WAVES))
+    assert len(covered) == len(set(covered)) == MOST_WAVES
+    if labelled:
+        assert covered == [f"w{number}" for number in range(MOST_WAVES)]
+    # The next survey no longer has the ones that were done, and plans for the rest.
+    rest = [one for one in records if one.name not in covered]
+    assert len(plan(rest, share=0, steps=(1.0,), most=1).rules) == 50

@@ -12,17 +12,17 @@ from typing import Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.cluster_watch import WatchInput
 from activities.control_plane import ApplyInput, AwaitInput, AwaitResult, ResolvedTarget, ResolveInput
 from activities.gates import GateInput, GateResult
 from activities.hold import HoldInput
 from activities.remediation import (
     OpenedItems,
+    OpenFailedInput,
     OpenItemsInput,
     Recheck,
     RecheckInput,
-    TrackInput,
     WarnInput,
-    WatchInput,
 )
 from activities.restarts import Outcome, RestartInput, RestartResult, WorkloadRef
 from activities.survey import MembersInput, SurveyInput, SurveySummary
@@ -231,6 +231,11 @@ class FakeCluster:
         await self._called("open_items", ask)
         return OpenedItems(sum(self.items.values()), dict(self.items))
 
+    @activity.defn(name="open_failed")
+    async def open_failed(self, ask: OpenFailedInput) -> bool:
+        await self._called("open_failed", ask)
+        return True
+
     @activity.defn(name="show_warning")
     async def show_warning(self, ask: WarnInput) -> int:
         await self._called("show_warning", ask)
@@ -241,10 +246,6 @@ class FakeCluster:
         await self._called("clear_warning", ask)
         return len(ask.pods)
 
-    @activity.defn(name="track_item")
-    async def track_item(self, ask: TrackInput) -> None:
-        await self._called("track_item", ask)
-
     @activity.defn(name="recheck_item")
     async def recheck_item(self, ask: RecheckInput) -> Recheck:
         await self._called("recheck_item", ask)
@@ -252,8 +253,5 @@ class FakeCluster:
 
     @activity.defn(name="watch_cluster")
     async def watch_cluster(self, ask: WatchInput) -> None:
-        """Like the real one it never ends by itself, but when its worker stops or it is cancelled."""
+        """Blocked, it watches; let go on, it has found nothing open any more."""
         await self._called("watch_cluster", ask)
-        while True:
-            activity.heartbeat()
-            await asyncio.sleep(_BEAT_SECONDS)

@@ -19,15 +19,14 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHandle
 
-from activities.remediation import ItemInput, Recheck, TrackInput, WatchInput
+from activities.remediation import ItemInput, Recheck
 from mesh.causes import Reason
-from mesh.cluster import TASK_QUEUE, ClusterRef, item_id, watch_id
-from mesh.errors import UnreachableError
+from mesh.cluster import TASK_QUEUE, ClusterRef, item_id
+from mesh.errors import PermissionDeniedError, UnreachableError
 from mesh.items import Sighting
 from mesh.policy import InFlight, Policy
 from tests.workflows.fakes import FakeCluster, workloads
-from tests.workflows.stage import Clock, RunningUpgrade, compose_temporal, serve, start_upgrade, until
-from workflows.cluster_watch import ClusterWatchWorkflow
+from tests.workflows.stage import Clock, RunningUpgrade, compose_temporal, poke, serve, start_upgrade, until
 from workflows.model import Phase
 from workflows.remediation import RemediationItemWorkflow
 
@@ -93,29 +92,15 @@ async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHa
 
 
 async def watch(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHandle[Any, Any]:
-    """Two items come, both go."""
-
-    async def track(name: str, *, is_open: bool) -> WorkflowHandle[Any, None]:
-        return await client.start_workflow(
-            ClusterWatchWorkflow.run,
-            WatchInput(cluster.ref),
-            id=watch_id(cluster.ref.name),
-            task_queue=TASK_QUEUE,
-            start_signal="track",
-            start_signal_args=[TrackInput(cluster.ref, "shop", "Deployment", name, is_open)],
-        )
-
-    async def watches(times: int) -> None:
-        await clock.passes(seconds=2)
-        await until(f"watch {times}", lambda: cluster.names.count("watch_cluster") == times)
-
-    handle = await track("cart", is_open=True)
-    await watches(1)
-    await track("till", is_open=True)
-    await watches(2)
-    await track("cart", is_open=False)
-    await track("till", is_open=False)
-    await clock.passes(seconds=2)
+    """A watch that fails and is begun again, a new item while it ends, and the end."""
+    cluster.block("watch_cluster")
+    cluster.fail("watch_cluster", PermissionDeniedError("The worker may not watch Pods."))
+    handle = await poke(client, cluster)
+    await until("it failed", lambda: cluster.names == ["watch_cluster"])
+    await clock.passes(minutes=1)
+    await until("it is begun again", lambda: cluster.names.count("watch_cluster") == 2)
+    await poke(client, cluster)
+    cluster.let_go_on("watch_cluster")
     await handle.result()
     return handle
 

@@ -26,11 +26,13 @@ from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, Telemetr
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from mesh.cluster import TASK_QUEUE, upgrade_id, wave_id
+from activities.cluster_watch import WatchInput
+from mesh.cluster import TASK_QUEUE, upgrade_id, watch_id, wave_id
 from mesh.policy import Policy
 from tests.workflows.fakes import FakeCluster
 from worker.compose import compose_runner
 from workflows.attributes import ALL
+from workflows.cluster_watch import ClusterWatchWorkflow
 from workflows.model import OperatorInput, Phase, Progress, UpgradeInput, UpgradeResult
 from workflows.registry import ALL_WORKFLOWS
 from workflows.upgrade import UpgradeWorkflow
@@ -182,6 +184,17 @@ class RunningUpgrade:
     def wave(self, number: int) -> WorkflowHandle[Any, Any]:
         """One of its waves."""
         return self.client.get_workflow_handle(wave_id(self.cluster.ref.name, number))
+
+
+async def poke(client: Client, cluster: FakeCluster) -> WorkflowHandle[Any, None]:
+    """Has the cluster's items watched, as `WatchActivities.poke` does."""
+    return await client.start_workflow(
+        ClusterWatchWorkflow.run,
+        WatchInput(cluster.ref),
+        id=watch_id(cluster.ref.name),
+        task_queue=TASK_QUEUE,
+        start_signal="track",
+    )
 
 
 async def start_upgrade(client: Client, cluster: FakeCluster, policy: Policy = NO_SOAK) -> RunningUpgrade:

@@ -85,20 +85,17 @@ def item_of(client: Client, leftovers: list[WorkflowHandle[Any, Any]]) -> ItemSt
         )
         leftovers.append(handle)
         item = OpenItem(handle, cluster)
-        await item.calls("show_warning" if sighting.pods else "track_item")
+        if sighting.pods:
+            await item.calls("show_warning")
         return item
 
     return start
 
 
-async def test_first_sighting_has_the_cluster_watched_and_warns_the_pods(
-    cluster: FakeCluster, item_of: ItemStarter
-) -> None:
+async def test_first_sighting_warns_the_pods(cluster: FakeCluster, item_of: ItemStarter) -> None:
     await item_of(cluster)
 
-    assert cluster.names == ["track_item", "show_warning"]
-    [tracked] = cluster.asked("track_item")
-    assert (tracked.namespace, tracked.kind, tracked.name, tracked.open) == (*PENDING.key, True)
+    assert cluster.names == ["show_warning"]
     [warned] = cluster.asked("show_warning")
     assert (warned.pods, warned.seen) == (PENDING.pods, PENDING)
 
@@ -129,9 +126,8 @@ async def test_change_of_the_workload_closes_a_settled_item(cluster: FakeCluster
     await item.changed()
 
     assert await item.handle.result() == "its Pods are current"
-    assert cluster.names == ["track_item", "show_warning", "recheck_item", "clear_warning", "track_item"]
+    assert cluster.names == ["show_warning", "recheck_item", "clear_warning"]
     assert cluster.asked("clear_warning")[0].pods == PENDING.pods
-    assert [ask.open for ask in cluster.asked("track_item")] == [True, False]
     assert (await item.memo()).state is ItemState.RESOLVED
     assert await attribute(item.handle, ITEM_STATE) == "resolved"
     assert "its Pods are current" in await current_details(item.handle)
@@ -174,7 +170,6 @@ async def test_another_sighting_updates_the_same_item(cluster: FakeCluster, item
     # Of the Pods that are no longer the item's the warning goes.
     assert [ask.pods for ask in cluster.asked("clear_warning")] == [("cart-1",)]
     assert cluster.asked("show_warning")[1].pods == ("cart-2", "cart-3")
-    assert cluster.names.count("track_item") == 1
 
 
 async def test_item_looks_again_without_any_event(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
@@ -204,7 +199,6 @@ async def test_sighting_while_it_closes_opens_it_again(cluster: FakeCluster, ite
     assert (await item.view()).state is ItemState.OPEN
     assert (await item.memo()).state is ItemState.OPEN
     assert await attribute(item.handle, ITEM_STATE) == "open"
-    assert [ask.open for ask in cluster.asked("track_item")] == [True, False, True]
 
     cluster.rechecks.append(Recheck("its Pods are current", PENDING))
     await item.changed()
@@ -259,7 +253,7 @@ async def test_look_that_fails_for_long_does_not_close_it(
     assert cluster.names.count("recheck_item") == 8
 
 
-@pytest.mark.parametrize("step", ["track_item", "show_warning", "clear_warning"])
+@pytest.mark.parametrize("step", ["show_warning", "clear_warning"])
 async def test_item_stands_and_closes_without_its_courtesies(
     cluster: FakeCluster, item_of: ItemStarter, step: str
 ) -> None:
@@ -277,7 +271,7 @@ async def test_item_without_pods_warns_nobody(cluster: FakeCluster, item_of: Ite
     await item.changed()
     await item.handle.result()
 
-    assert cluster.names == ["track_item", "recheck_item", "track_item"]
+    assert cluster.names == ["recheck_item"]
 
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script> [x](javascript:alert(1)) " * 4, "⚠️ é" * 99])

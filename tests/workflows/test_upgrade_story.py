@@ -10,8 +10,10 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
+from mesh.causes import Reason
 from mesh.errors import ConflictError, PermissionDeniedError, RefusedError, UnreachableError
-from mesh.policy import Policy
+from mesh.policy import Budget, Policy
+from mesh.survey import fingerprint
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import Clock, RunningUpgrade
@@ -66,17 +68,37 @@ async def test_open_items_end_it_as_done_with_items(cluster: FakeCluster, upgrad
     assert (result.pinned, result.excluded) == (4, 5)
 
 
-async def test_failed_restarts_are_handed_to_the_queue(cluster: FakeCluster, upgrade_of: Starter) -> None:
-    from mesh.causes import Reason
-
+async def test_failed_restart_gets_its_item_at_once_and_every_later_survey_knows_of_it(
+    cluster: FakeCluster, upgrade_of: Starter
+) -> None:
     [till] = workloads("till")
     cluster.failing = {till: Reason.ROLLOUT_TIMED_OUT}
     upgrade = await upgrade_of(cluster)
     result = await upgrade.ends()
 
-    [handed] = cluster.asked("open_items")
-    assert [one.workload for one in handed.failed] == [till]
+    assert [ask.result.workload for ask in cluster.asked("open_failed")] == [till]
+    known = fingerprint(("shop", "Deployment", "till"))
+    assert [ask.failed for ask in cluster.asked("survey_cluster")] == [(), (known,)]
+    assert [ask.survey.failed for ask in cluster.asked("open_items")] == [(known,)]
     assert result.progress.workloads.restarted == 2
+
+
+@pytest.mark.parametrize(("kept", "rounds"), [(1, 1), (2, 3)])
+async def test_more_failed_restarts_than_a_survey_can_be_told_of_begin_no_further_round(
+    cluster: FakeCluster, upgrade_of: Starter, monkeypatch: pytest.MonkeyPatch, kept: int, rounds: int
+) -> None:
+    """A survey that does not know of all would have one of them written to again."""
+    monkeypatch.setattr("workflows.tally.FAILED_KEPT", kept)
+    cart, till, stock = workloads("cart", "till", "stock")
+    cluster.stale = {"canary": [cart, till, stock]}
+    cluster.failing = dict.fromkeys((cart, till), Reason.ROLLOUT_TIMED_OUT)
+    # Of a real cluster the failed ones would not be candidates again.
+    cluster.stubborn = {stock}
+    upgrade = await upgrade_of(cluster, Policy(soak=timedelta(0), budget=Budget(failed=1.0)))
+    await upgrade.ends()
+
+    assert cluster.restarted.count("stock") == rounds
+    assert cluster.names[-2:] == ["open_items", "release_hold"]
 
 
 async def test_restarts_by_the_module_ask_for_no_hold_and_wait_for_none(

@@ -85,8 +85,33 @@ async def test_every_outcome_is_counted_and_failures_are_results(cluster: FakeCl
     result = await wave.result()
 
     assert (result.restarted, result.current, result.gone) == (1, 1, 1)
-    [one] = result.failed
-    assert (one.workload, one.reason) == (failed, Reason.ROLLOUT_TIMED_OUT)
+    assert result.failed == (failed,)
+    [asked] = cluster.asked("open_failed")
+    assert (asked.cluster, asked.result.workload) == (cluster.ref, failed)
+    assert (asked.result.reason, asked.result.detail) == (Reason.ROLLOUT_TIMED_OUT, "0 of 1 Pods came up")
+
+
+async def test_failed_restart_has_its_item_before_the_wave_is_done(cluster: FakeCluster, wave_of: WaveStarter) -> None:
+    first, second = workloads("a", "b")
+    cluster.failing = {first: Reason.ROLLOUT_TIMED_OUT}
+    cluster.block("open_failed")
+    # One at a time: the item of the first does not keep the second waiting.
+    wave = await wave_of(cluster, [first, second], InFlight(cluster=1))
+    await until("both were tried", lambda: cluster.restarted == ["a", "b"])
+    cluster.let_go_on("open_failed")
+
+    assert (await wave.result()).failed == (first,)
+
+
+async def test_failed_restart_whose_item_cannot_be_opened_is_a_result_all_the_same(
+    cluster: FakeCluster, wave_of: WaveStarter
+) -> None:
+    [failed] = workloads("a")
+    cluster.failing = {failed: Reason.ROLLOUT_TIMED_OUT}
+    cluster.fail("open_failed", PermissionDeniedError("The worker may not list Pods."))
+    wave = await wave_of(cluster, [failed])
+
+    assert (await wave.result()).failed == (failed,)
 
 
 async def test_restart_that_trying_again_cannot_help_is_a_failed_result_with_its_sentence(
@@ -96,11 +121,10 @@ async def test_restart_that_trying_again_cannot_help_is_a_failed_result_with_its
     wave = await wave_of(cluster, workloads("a"))
     result = await wave.result()
 
-    [one] = result.failed
-    assert one.workload == workloads("a")[0]
-    assert one.outcome is Outcome.FAILED
-    assert one.reason is not None
-    assert one.detail == "The worker may not patch it. Apply deploy/rbac.yaml."
+    assert result.failed == tuple(workloads("a"))
+    [asked] = cluster.asked("open_failed")
+    assert asked.result.reason is not None
+    assert asked.result.detail == "The worker may not patch it. Apply deploy/rbac.yaml."
 
 
 async def test_members_are_asked_for_by_rule_and_restarted_with_the_mark(

@@ -1,0 +1,176 @@
+"""The cluster's watch: tells each open remediation item when something of its workload changed.
+
+Which items are open it learns from Temporal's own list, so that no list of them travels through any history. The list
+lags, and is read again at intervals. An item that it shows for the first time is told to look, whatever happened
+between its sighting and that moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.edge import Served, translated
+from activities.kube.watching import Change, follow
+from mesh.cluster import ClusterRef, items_prefix, watch_id
+from mesh.items import ItemIndex
+
+#: Temporal is asked this often how many items are open. Their list is read when that has changed, and in any case
+#: after a longer time: one may have opened in place of another, with a poke to another worker.
+_REFRESH_SECONDS = 60.0
+_REREAD_SECONDS = 600.0
+#: Items are opened in bursts, and the list shows them a moment later.
+_GATHER_SECONDS = 2.0
+#: Changes of one item within this time are one signal.
+_SETTLE_SECONDS = 1.0
+_BEAT_SECONDS = 5.0
+#: The list brings the items' memos along, up to 8 kB each, and an answer of Temporal has at most 4 MB.
+_PAGE = 200
+_TOLD_AT_ONCE = 20
+
+
+@dataclass(frozen=True, slots=True)
+class WatchInput:
+    """Whose items."""
+
+    cluster: ClusterRef
+
+
+class WatchActivities:
+    """The watch, and the word that there is something to watch."""
+
+    def __init__(self, served: Served, client: Client, task_queue: str) -> None:
+        self._served = served
+        self._client = client
+        self._task_queue = task_queue
+        #: Of the watches in this process, which is one but for a moment of handing over.
+        self._wakers: set[asyncio.Event] = set()
+
+    async def poke(self, ref: ClusterRef) -> None:
+        """Has the cluster's items watched, of which some may be new: starts the watch if there is none.
+
+        A watch in this process reads the list at once, one in another at its next turn.
+        """
+        await self._client.start_workflow(
+            "ClusterWatch",
+            WatchInput(ref),
+            id=watch_id(ref.name),
+            task_queue=self._task_queue,
+            start_signal="track",
+        )
+        for waker in self._wakers:
+            waker.set()
+
+    @activity.defn
+    @translated
+    async def watch_cluster(self, ask: WatchInput) -> None:
+        """Tells items that something of theirs changed; returns when none is open any more."""
+        cluster = self._served.of(ask.cluster)
+        begun = asyncio.Event()
+        with self._waker() as waker:
+            watch = _Watch(self._client, ask.cluster, waker)
+            async with asyncio.TaskGroup() as group:
+                endless = [
+                    group.create_task(follow(cluster, watch.collect, begun.set)),
+                    group.create_task(watch.beat()),
+                    group.create_task(watch.tell()),
+                ]
+                # What changes from here on is seen; only then may an item count as told of all before.
+                await begun.wait()
+                await watch.until_none_is_open()
+                for task in endless:
+                    task.cancel()
+
+    @contextlib.contextmanager
+    def _waker(self) -> Iterator[asyncio.Event]:
+        waker = asyncio.Event()
+        self._wakers.add(waker)
+        try:
+            yield waker
+        finally:
+            self._wakers.remove(waker)
+
+
+class _Watch:
+    """One watch: the items it knows, and those that are to be told."""
+
+    def __init__(self, client: Client, ref: ClusterRef, waker: asyncio.Event) -> None:
+        self._client = client
+        self._query = f'WorkflowId STARTS_WITH "{items_prefix(ref.name)}" AND ExecutionStatus = "Running"'
+        self._waker = waker
+        self._items = ItemIndex()
+        self._read_at = -_REREAD_SECONDS
+        self._changed: set[str] = set()
+        self._wake = asyncio.Event()
+
+    async def until_none_is_open(self) -> None:
+        """Keeps to Temporal's list until it was empty twice: an item may be open and not be listed yet."""
+        empty = 0
+        await asyncio.sleep(_GATHER_SECONDS)
+        while True:
+            poked = self._waker.is_set()
+            self._waker.clear()
+            listed = await self._refresh(poked=poked)
+            empty = empty + 1 if listed and not self._items.ids and not self._waker.is_set() else 0
+            if empty == 2:
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._waker.wait(), _REFRESH_SECONDS)
+                await asyncio.sleep(_GATHER_SECONDS)
+
+    async def _refresh(self, *, poked: bool) -> bool:
+        """Takes in what the list shows; False when it cannot be read: then the watch goes on with what it has."""
+        now = time.monotonic()
+        try:
+            if not poked and now - self._read_at < _REREAD_SECONDS:
+                count = (await self._client.count_workflows(self._query)).count
+                if count == len(self._items.ids):
+                    return True
+            ids = {one.id async for one in self._client.list_workflows(self._query, page_size=_PAGE)}
+        except RPCError as error:
+            activity.logger.warning("items_not_listed", extra={"fields": {"reason": error.message}})
+            return False
+        self._read_at = now
+        self._changed |= ids - self._items.ids
+        self._items = ItemIndex(ids)
+        self._wake.set()
+        return True
+
+    def collect(self, change: Change) -> None:
+        """Takes in a change of the cluster."""
+        touched = self._items.touched(change.namespace, change.name)
+        if touched:
+            self._changed.update(touched)
+            self._wake.set()
+
+    async def beat(self) -> None:
+        """Shows how many items are watched, in the Temporal UI too, for ever."""
+        while True:
+            activity.heartbeat(len(self._items.ids))
+            await asyncio.sleep(_BEAT_SECONDS)
+
+    async def tell(self) -> None:
+        """Tells the items that something touched, for ever."""
+        limit = asyncio.Semaphore(_TOLD_AT_ONCE)
+        while True:
+            await self._wake.wait()
+            await asyncio.sleep(_SETTLE_SECONDS)
+            self._wake.clear()
+            batch, self._changed = sorted(self._changed), set()
+            await asyncio.gather(*(self._tell(one, limit) for one in batch))
+
+    async def _tell(self, item: str, limit: asyncio.Semaphore) -> None:
+        async with limit:
+            try:
+                await self._client.get_workflow_handle(item).signal("changed")
+            except RPCError as error:
+                # An item that closed meanwhile needs no telling.
+                if error.status is not RPCStatusCode.NOT_FOUND:
+                    raise
