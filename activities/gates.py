@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from temporalio import activity
 
@@ -10,19 +11,23 @@ from activities.edge import Served, brief
 from activities.kube.client import Cluster
 from activities.kube.paths import path
 from activities.kube.reading import read_istiods
+from activities.metrics import above
 from mesh.cluster import PROBE, ClusterRef
 from mesh.errors import ClusterError, UpgradeError
 from mesh.images import parse_image
 from mesh.objects import Pod
+from mesh.policy import PrometheusGate
 from mesh.rollout import rollout
+from mesh.windows import parse_windows
 
 
 @dataclass(frozen=True, slots=True)
 class GateInput:
-    """`istio` is the version that a new Pod must come back with."""
+    """`istio` is the version that a new Pod must come back with; `prometheus` a question beside it."""
 
     cluster: ClusterRef
     istio: str
+    prometheus: PrometheusGate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,22 @@ class GateResult:
     """`shut` is why nothing may be restarted, None when everything is well."""
 
     shut: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class WindowInput:
+    """Windows that must all be open, as written."""
+
+    cluster: ClusterRef
+    windows: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowState:
+    """Whether they are open, and when that changes; None for never."""
+
+    open: bool
+    changes_at: datetime | None
 
 
 class GateActivities:
@@ -61,7 +82,22 @@ class GateActivities:
         version = parse_image(image).version
         if str(version) != ask.istio:
             return GateResult(f"a new Pod would get {image}, not Istio {ask.istio}")
-        return GateResult(None)
+        return GateResult(await above(ask.prometheus) if ask.prometheus else None)
+
+    @activity.defn
+    @brief
+    async def check_window(self, ask: WindowInput) -> WindowState:
+        """By the time zones of this machine, which a workflow must not read."""
+        now = datetime.now(UTC)
+        windows = parse_windows(*ask.windows)
+        if windows.is_open(now):
+            return WindowState(open=True, changes_at=windows.closes(now))
+        return WindowState(open=False, changes_at=windows.next_open(now))
+
+    @activity.defn
+    async def greet(self, cluster: ClusterRef) -> None:
+        """Done once a worker serves the cluster."""
+        self._served.of(cluster)
 
 
 async def probe(cluster: Cluster) -> str | None:

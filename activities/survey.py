@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 
 from temporalio import activity
 
@@ -16,6 +17,7 @@ from mesh.cluster import ClusterRef
 from mesh.policy import Policy
 from mesh.survey import Action, Attempt, Record, Survey
 from mesh.waves import WavePlan, WaveRule, belongs, plan_waves
+from mesh.windows import Windows, parse_windows
 
 #: Failed restarts that a survey can be told of: each is 19 bytes of a payload.
 FAILED_KEPT = 8000
@@ -33,6 +35,7 @@ class SurveyInput:
     mark: datetime | None = None
     began: datetime | None = None
     failed: tuple[str, ...] = ()
+    canary_below: int | None = None
 
     @property
     def attempt(self) -> Attempt:
@@ -48,7 +51,10 @@ class SurveyInput:
 
 @dataclass(frozen=True, slots=True)
 class SurveySummary:
-    """Counts of one survey, and the waves that its candidates fall into."""
+    """Counts of one survey, and the waves that its candidates fall into.
+
+    `deferred` would be candidates if their windows were open; the first of them does at `opens_at`.
+    """
 
     pods: int
     workloads: int
@@ -58,6 +64,16 @@ class SurveySummary:
     remediation: int
     by_reason: dict[str, int]
     waves: WavePlan
+    deferred: int = 0
+    opens_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A workload of a wave; after `until` its window is shut, and its restart must not begin."""
+
+    workload: WorkloadRef
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +90,26 @@ def is_candidate(record: Record) -> bool:
     return record.action in (Action.ROLLOUT_RESTART, Action.EVICT)
 
 
-def summarise(survey: Survey, policy: Policy) -> SurveySummary:
+@lru_cache(maxsize=1024)
+def _windows(texts: tuple[str, ...]) -> Windows:
+    """Many workloads have the same."""
+    return parse_windows(*texts)
+
+
+def summarise(survey: Survey, ask: SurveyInput) -> SurveySummary:
     """The bounded form of a survey."""
-    candidates = [one for one in survey.records if is_candidate(one)]
+    policy = ask.policy
+    restartable = [one for one in survey.records if is_candidate(one)]
+    candidates = [one for one in restartable if _windows(one.windows).is_open(survey.taken_at)]
+    shut = {one.windows for one in restartable if not _windows(one.windows).is_open(survey.taken_at)}
+    openings = (_windows((*policy.windows, *texts)).next_open(survey.taken_at) for texts in shut)
     remediation = [one for one in survey.records if one.action is Action.REMEDIATE]
     waves = plan_waves(
         candidates,
         canary_share=policy.waves.canary,
         steps=policy.waves.steps,
         max_workloads=policy.waves.max_workloads,
+        canary_below=ask.canary_below,
     )
     return SurveySummary(
         pods=survey.pods,
@@ -93,29 +120,39 @@ def summarise(survey: Survey, policy: Policy) -> SurveySummary:
         remediation=len(remediation),
         by_reason=dict(Counter(str(one.reason) for one in remediation)),
         waves=waves,
+        deferred=len(restartable) - len(candidates),
+        opens_at=min((one for one in openings if one is not None), default=None),
     )
 
 
 class SurveyActivities:
-    """Activities that look and change nothing."""
+    """Activities that look and change nothing. `stands_on` are the namespaces that this worker and Temporal run in."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: Served, stands_on: tuple[str, ...] = ()) -> None:
         self._served = served
+        self._stands_on = stands_on
+
+    async def _survey(self, ask: SurveyInput) -> Survey:
+        attempt = replace(ask.attempt, stands_on=self._stands_on)
+        return await take_survey(self._served.of(ask.cluster), attempt=attempt)
 
     @activity.defn
     @brief
     async def survey_cluster(self, ask: SurveyInput) -> SurveySummary:
         """Counts everything and plans the waves."""
-        survey = await take_survey(self._served.of(ask.cluster), attempt=ask.attempt)
-        return summarise(survey, ask.policy)
+        survey = await self._survey(ask)
+        return summarise(survey, ask)
 
     @activity.defn
     @brief
-    async def wave_members(self, ask: MembersInput) -> list[WorkloadRef]:
+    async def wave_members(self, ask: MembersInput) -> list[Member]:
         """The workloads of one wave as they are now: the cluster has moved on since the plan."""
-        survey = await take_survey(self._served.of(ask.survey.cluster), attempt=ask.survey.attempt)
+        survey = await self._survey(ask.survey)
+        now = survey.taken_at
         return [
-            WorkloadRef(*one.key)
+            Member(WorkloadRef(*one.key), _windows(one.windows).closes(now) if one.windows else None)
             for one in survey.records
-            if is_candidate(one) and belongs(one, ask.rule, ask.canary_below)
+            if is_candidate(one)
+            and belongs(one, ask.rule, ask.canary_below)
+            and _windows(one.windows).is_open(now)
         ][: ask.survey.policy.waves.max_workloads]

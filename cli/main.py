@@ -17,11 +17,11 @@ from cli.scan import scan
 from cli.schema import schema
 from cli.start import start
 from cli.status import status, wait
-from cli.steer import abort, pause, resume
+from cli.steer import abort, approve, limit, pause, resume
 from cli.worker import worker
 from worker.process import leave
 
-_COMMANDS = (scan, start, status, wait, pause, resume, abort, queue, doctor, worker, schema)
+_COMMANDS = (scan, start, status, wait, pause, resume, approve, limit, abort, queue, doctor, worker, schema)
 
 
 @click.group(

@@ -1,4 +1,4 @@
-"""`kyma-upgrade pause`, `resume`, `abort`: an operator's word to the running upgrade."""
+"""`kyma-upgrade pause`, `resume`, `approve`, `limit`, `abort`: an operator's word to the running upgrade."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ def _steering(name: str, help_text: str) -> click.Command:
     @output_option()
     def command(who: str | None, because: str, output: str | None, **options: Option) -> int:
         from cli.session import run
+        from workflows.model import OperatorInput
 
-        return run(_steer(settings_from(options), name, operator(who), because, output))
+        return run(_steer(settings_from(options), name, OperatorInput(operator(who), because), output))
 
     return command
 
@@ -44,7 +45,35 @@ resume = _steering("resume", "Go on where it stands: the step that failed is tri
 abort = _steering("abort", "End the upgrade: what is in flight finishes, restarts and items stay.")
 
 
-async def _steer(settings: Settings, name: str, who: str, because: str, output: str | None) -> int:
+@click.command()
+@cluster_options
+@temporal_options
+@operator_options
+@output_option()
+@click.option("--wave", type=int, metavar="N", help="One that does not wait yet, by the number in its workflow id.")
+def approve(wave: int | None, who: str | None, because: str, output: str | None, **options: Option) -> int:
+    """Let the wave begin that waits for approval."""
+    from cli.session import run
+    from workflows.model import ApproveInput
+
+    return run(_steer(settings_from(options), "approve", ApproveInput(wave, operator(who), because), output))
+
+
+@click.command()
+@cluster_options
+@temporal_options
+@operator_options
+@output_option()
+@click.option("--in-flight", type=click.IntRange(1, 200), required=True, metavar="N", help="Workloads, from 1 to 200.")
+def limit(in_flight: int, who: str | None, because: str, output: str | None, **options: Option) -> int:
+    """Change how many workloads of the cluster may be rolling at once."""
+    from cli.session import run
+    from workflows.model import LimitInput
+
+    return run(_steer(settings_from(options), "limit", LimitInput(in_flight, operator(who), because), output))
+
+
+async def _steer(settings: Settings, name: str, word: object, output: str | None) -> int:
     from temporalio.client import WorkflowUpdateRPCTimeoutOrCancelledError
     from temporalio.service import RPCError
 
@@ -53,14 +82,14 @@ async def _steer(settings: Settings, name: str, who: str, because: str, output: 
     from cli.status import status_table
     from mesh.cluster import upgrade_id
     from mesh.errors import RefusedError, UnreachableError
-    from workflows.model import OperatorInput, Progress
+    from workflows.model import Progress
 
     cluster = named_cluster(settings.cluster)
     client = await temporal(settings)
     handle = client.get_workflow_handle(upgrade_id(cluster))
     try:
         progress: Progress = await handle.execute_update(
-            name, OperatorInput(who, because), result_type=Progress, rpc_timeout=_ANSWER_WITHIN
+            name, word, result_type=Progress, rpc_timeout=_ANSWER_WITHIN
         )
         run_id = (await handle.describe()).run_id
     except WorkflowUpdateRPCTimeoutOrCancelledError as error:

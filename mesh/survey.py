@@ -76,7 +76,8 @@ class Attempt:
 
     `mark` is the time this attempt writes; `began` is when the upgrade first touched the control plane, so that a
     Pod without a sidecar made since then is known for a victim of the injection gap. `failed` are the fingerprints of
-    the workloads whose restart failed in this upgrade: they are not tried again.
+    the workloads whose restart failed in this upgrade: they are not tried again. `stands_on` are the namespaces of what
+    the upgrade itself needs: they come last.
     """
 
     mark: datetime | None = None
@@ -84,6 +85,7 @@ class Attempt:
     restart_missing: bool = False
     exclude_namespaces: tuple[str, ...] = ()
     failed: frozenset[str] = frozenset()
+    stands_on: tuple[str, ...] = ()
 
     def has_failed(self, key: tuple[str, str, str]) -> bool:
         """Whether this workload's restart failed in this upgrade."""
@@ -123,6 +125,7 @@ class Record:
     unready: int = 0
     gateway: bool = False
     kyma: bool = False
+    foundation: bool = False
     wave: str | None = None
     drift: Mapping[Drift, str] = field(default_factory=dict)
 
@@ -270,6 +273,7 @@ def _record(
         unready=sum(1 for pod in _living(owner, group.pods) if not pod.ready),
         gateway=_is_gateway(owner.template),
         kyma=owner.namespace == KYMA_NAMESPACE or bool(labels.get(KYMA_MODULE)),
+        foundation=owner.namespace in attempt.stands_on,
         wave=metadata.label(WAVE_LABEL) or (namespace.metadata.label(WAVE_LABEL) if namespace else None),
         drift=drift,
     )

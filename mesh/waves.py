@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from itertools import pairwise
 
@@ -28,11 +28,15 @@ class WaveGroup(StrEnum):
     NUMBERED = "numbered"
     REST = "rest"
     GATEWAYS = "gateways"
+    FOUNDATION = "foundation"
 
 
 @dataclass(frozen=True, slots=True)
 class WaveRule:
-    """One wave: members are the group's workloads with `low <= stable_hash < high`. `label` is for numbered ones."""
+    """One wave: members are the group's workloads with `low <= stable_hash < high`. `label` is for numbered ones.
+
+    Waves of one `step` are one that was cut: they overlap.
+    """
 
     number: int
     name: str
@@ -41,6 +45,7 @@ class WaveRule:
     high: int = _HASHES
     label: str | None = None
     workloads: int = 0
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +63,20 @@ def stable_hash(record: Record) -> int:
 
 
 def plan_waves(
-    records: Iterable[Record], *, canary_share: float, steps: Sequence[float], max_workloads: int
+    records: Iterable[Record],
+    *,
+    canary_share: float,
+    steps: Sequence[float],
+    max_workloads: int,
+    canary_below: int | None = None,
 ) -> WavePlan:
     """Waves for these candidates, the first `MOST_WAVES` of them.
 
-    Shares are fractions of 1; steps grow and end with 1; empty waves are left out.
+    Shares are fractions of 1; steps grow and end with 1; empty waves are left out. With `canary_below` of an earlier
+    plan the canary stays who it was.
     """
     candidates = list(records)
-    labelled_canary = any(one.wave == "canary" and not one.gateway and not one.kyma for one in candidates)
-    free = sorted(stable_hash(one) for one in candidates if group_of(one, 0)[0] is WaveGroup.REST)
-    below = 0
-    if free and canary_share > 0 and not labelled_canary:
-        below = free[max(1, math.floor(canary_share * len(free))) - 1] + 1
+    below = _canary_below(candidates, canary_share) if canary_below is None else canary_below
     rules: list[tuple[str, WaveGroup, int, int, str | None]] = [
         ("Kyma's own", WaveGroup.KYMA, 0, _HASHES, None),
         ("canary", WaveGroup.CANARY, 0, _HASHES, None),
@@ -83,19 +90,30 @@ def plan_waves(
         for share, low, high in zip(steps, bounds, bounds[1:], strict=False)
     ]
     rules.append(("gateways", WaveGroup.GATEWAYS, 0, _HASHES, None))
+    rules.append(("what this upgrade stands on", WaveGroup.FOUNDATION, 0, _HASHES, None))
     drawn: list[WaveRule] = []
-    for name, group, low, high, label in rules:
-        rule = WaveRule(0, name, group, low, high, label)
+    for step, (name, group, low, high, label) in enumerate(rules):
+        rule = WaveRule(0, name, group, low, high, label, step=step)
         drawn += _split(rule, [one for one in candidates if belongs(one, rule, below)], max_workloads)
         if len(drawn) >= MOST_WAVES:
             break
-    return WavePlan(tuple(_numbered(drawn[:MOST_WAVES])), below)
+    return WavePlan(tuple(replace(rule, number=number) for number, rule in enumerate(drawn[:MOST_WAVES])), below)
+
+
+def _canary_below(candidates: Sequence[Record], share: float) -> int:
+    labelled_canary = any(one.wave == "canary" and not one.gateway and not one.kyma for one in candidates)
+    free = sorted(stable_hash(one) for one in candidates if group_of(one, 0)[0] is WaveGroup.REST)
+    if not free or share <= 0 or labelled_canary:
+        return 0
+    return free[max(1, math.floor(share * len(free))) - 1] + 1
 
 
 def group_of(record: Record, canary_below: int) -> tuple[WaveGroup, str | None]:
     """The group of a workload, and its number in the numbered group, as text without leading zeros."""
     if record.kyma:
         return WaveGroup.KYMA, None
+    if record.foundation:
+        return WaveGroup.FOUNDATION, None
     if record.gateway:
         return WaveGroup.GATEWAYS, None
     if record.wave == "canary":
@@ -122,10 +140,5 @@ def _split(rule: WaveRule, members: Sequence[Record], most: int) -> list[WaveRul
     parts = []
     for low, high in pairwise(cuts):
         count = sum(1 for one in hashes if low <= one < high)
-        parts.append(WaveRule(0, rule.name, rule.group, low, high, rule.label, count))
+        parts.append(replace(rule, low=low, high=high, workloads=count))
     return parts
-
-
-def _numbered(rules: Sequence[WaveRule]) -> Iterable[WaveRule]:
-    for number, rule in enumerate(rules):
-        yield WaveRule(number, rule.name, rule.group, rule.low, rule.high, rule.label, rule.workloads)

@@ -24,7 +24,7 @@ from activities.kube.reading import read_uid
 from activities.remediation import RemediationActivities
 from activities.restarts import RestartActivities
 from activities.survey import SurveyActivities
-from mesh.cluster import TASK_QUEUE, ClusterRef, cluster_name
+from mesh.cluster import HOME, TASK_QUEUE, ClusterRef, cluster_name
 from mesh.errors import RefusedError, UnreachableError
 from worker.settings import ClusterSettings, WorkerSettings
 from workflows.registry import ALL_WORKFLOWS
@@ -76,7 +76,7 @@ def compose_activities(served: Served, client: Client) -> Sequence[Callable[...,
     control_plane = ControlPlaneActivities(served)
     hold = HoldActivities(served)
     gates = GateActivities(served)
-    survey = SurveyActivities(served)
+    survey = SurveyActivities(served, (HOME, *_namespace_of(client.service_client.config.target_host)))
     restarts = RestartActivities(served)
     watch = WatchActivities(served, client, TASK_QUEUE)
     remediation = RemediationActivities(served, client, TASK_QUEUE, watch)
@@ -88,6 +88,8 @@ def compose_activities(served: Served, client: Client) -> Sequence[Callable[...,
         hold.await_hold,
         hold.release_hold,
         gates.check_gate,
+        gates.check_window,
+        gates.greet,
         survey.survey_cluster,
         survey.wave_members,
         restarts.restart_workload,
@@ -98,6 +100,12 @@ def compose_activities(served: Served, client: Client) -> Sequence[Callable[...,
         remediation.recheck_item,
         watch.watch_cluster,
     )
+
+
+def _namespace_of(host: str) -> tuple[str, ...]:
+    """The namespace of a Service by its address inside a cluster: `temporal-frontend.temporal.svc:7233`."""
+    labels = host.partition(":")[0].split(".")
+    return (labels[1],) if len(labels) > 2 and labels[2] == "svc" else ()
 
 
 def compose_runner() -> SandboxedWorkflowRunner:

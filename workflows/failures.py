@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError, is_cancelled_exception
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ChildWorkflowError,
+    TimeoutError,
+    TimeoutType,
+    is_cancelled_exception,
+)
+
+NO_WORKER = "No worker serves this cluster. It goes on by itself once one does: kyma-upgrade worker"
+
+
+def no_worker(error: BaseException) -> bool:
+    """Whether nobody has taken an activity up."""
+    cause = error.cause if isinstance(error, ActivityError) else None
+    return isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START
 
 
 def told(error: BaseException) -> str:
     """The innermost sentence of a failure."""
+    if no_worker(error):
+        return NO_WORKER
     cause: BaseException = error
     while isinstance(cause, ActivityError | ChildWorkflowError) and cause.cause is not None:
         cause = cause.cause

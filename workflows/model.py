@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal
 
+from activities.control_plane import ResolvedTarget
 from activities.restarts import WorkloadRef
 from activities.survey import SurveyInput
 from mesh.cluster import ClusterRef
@@ -23,6 +24,8 @@ class Phase(StrEnum):
     SURVEY = "survey"
     RESTARTING = "restarting"
     SOAKING = "soaking"
+    WAITING_WINDOW = "waiting-window"
+    WAITING_APPROVAL = "waiting-approval"
     PAUSED = "paused"
     FINAL_SURVEY = "final-survey"
     DONE = "done"
@@ -35,12 +38,16 @@ Result = Literal["done", "done-with-items", "failed", "aborted"]
 
 @dataclass(frozen=True, slots=True)
 class UpgradeInput:
-    """One upgrade. `to` is the user's word and is resolved once more by the worker; `who` asked for it."""
+    """One upgrade. `to` is the user's word and is resolved once more by the worker; `who` asked for it.
+
+    `state` is there when an upgrade goes on in a new run.
+    """
 
     cluster: ClusterRef
     to: str
     policy: Policy = field(default_factory=Policy)
     who: str = ""
+    state: UpgradeState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,24 @@ class AttachInput:
 class OperatorInput:
     """Who steers, and why. The Temporal UI knows neither."""
 
+    who: str = ""
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApproveInput:
+    """`wave` is a wave's number, as in its workflow id; None means the one that waits."""
+
+    wave: int | None = None
+    who: str = ""
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LimitInput:
+    """The most workloads in flight in the cluster, from now on."""
+
+    in_flight: int = 0
     who: str = ""
     because: str = ""
 
@@ -116,29 +141,92 @@ class UpgradeResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Steer:
+    """Sent to a wave: start nothing new until told otherwise, or at all.
+
+    `in_flight` takes the place of the policy's limit for the cluster. `taken` is what waves before it have in flight,
+    by namespace.
+    """
+
+    paused: bool = False
+    stopped: bool = False
+    in_flight: int | None = None
+    taken: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class WaveInput:
-    """One wave; it looks up its own members when it starts."""
+    """One wave; it looks up its own members when it starts. After `until` it begins no more of them."""
 
     survey: SurveyInput
     rule: WaveRule
     canary_below: int
     mark: datetime
     of: int
+    until: datetime | None = None
+    steer: Steer = field(default_factory=Steer)
+
+
+@dataclass(frozen=True, slots=True)
+class WaveReport:
+    """What a wave says on its way: members that have not begun, those in flight by namespace, failures so far.
+
+    `lost` is why it cannot begin anything until it is resumed.
+    """
+
+    number: int
+    waiting: int = 0
+    in_flight: dict[str, int] = field(default_factory=dict)
+    failed: int = 0
+    lost: str | None = None
+
+    @property
+    def total(self) -> int:
+        """How many are in flight."""
+        return sum(self.in_flight.values())
 
 
 @dataclass(frozen=True, slots=True)
 class WaveResult:
-    """Counts, and whose restart failed: each has an item by then. At most as many as a wave has workloads."""
+    """Counts, and whose restart failed: each has an item by then. At most as many as a wave has workloads.
+
+    `left` have not begun: a window closed, or an operator ended it.
+    """
 
     restarted: int = 0
     current: int = 0
     gone: int = 0
     failed: tuple[WorkloadRef, ...] = ()
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Steer:
-    """Sent to a wave: start nothing new until told otherwise, or at all."""
+class TallyState:
+    """What an upgrade has counted (see workflows.tally)."""
 
-    paused: bool = False
-    stopped: bool = False
+    planned: int = 0
+    restarted: int = 0
+    current: int = 0
+    failed: tuple[str, ...] = ()
+    forgiven: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeState:
+    """An upgrade on its way from one run to the next, between two waves.
+
+    `mark` is None before the control plane is done.
+    """
+
+    target: ResolvedTarget
+    started_at: datetime
+    began: datetime | None
+    mark: datetime | None
+    waves_run: int
+    canary_below: int | None
+    tally: TallyState
+    paused_by: str | None
+    in_flight: int | None
+    decisions: tuple[str, ...]
+    approved: tuple[str, ...]
+    approved_numbers: tuple[int, ...]

@@ -24,8 +24,19 @@ _BRIEF = RetryPolicy(
 )
 
 
+#: Nobody takes an activity up for this long: there is no worker for the cluster, and an upgrade says so.
+_UNSERVED = timedelta(seconds=25)
+#: A hundred restarts at the same time beat less often, and a dead worker is still noticed within a minute.
+_DEAD_AMONG_MANY = timedelta(seconds=30)
+
+
 def quick(cluster: ClusterRef) -> dict[str, Any]:
     """A few requests: seconds."""
+    return {**unhurried(cluster), "schedule_to_start_timeout": _UNSERVED}
+
+
+def unhurried(cluster: ClusterRef) -> dict[str, Any]:
+    """The same, and it may wait for a worker as long as it takes."""
     return {
         "task_queue": cluster.activity_queue,
         "start_to_close_timeout": timedelta(minutes=2),
@@ -39,8 +50,18 @@ def survey(cluster: ClusterRef) -> dict[str, Any]:
     return {
         "task_queue": cluster.activity_queue,
         "start_to_close_timeout": timedelta(minutes=15),
+        "schedule_to_start_timeout": _UNSERVED,
         "heartbeat_timeout": _DEAD,
         "retry_policy": _BRIEF,
+    }
+
+
+def rollout(cluster: ClusterRef) -> dict[str, Any]:
+    """A restart: waits for the cluster as long as it moves, beside a hundred others."""
+    return {
+        **waiting(cluster),
+        "schedule_to_start_timeout": _UNSERVED,
+        "heartbeat_timeout": _DEAD_AMONG_MANY,
     }
 
 

@@ -101,7 +101,7 @@ class RemediationItemWorkflow:
                 RemediationActivities.recheck_item,
                 RecheckInput(self._ask.cluster, self._seen),
                 summary="look again",
-                **options.quick(self._ask.cluster),
+                **options.unhurried(self._ask.cluster),
             )
         except ActivityError:
             # Not being able to look is no reason to close; the next event or timer looks again.
@@ -123,7 +123,7 @@ class RemediationItemWorkflow:
         ask = WarnInput(self._ask.cluster, seen, pods)
         try:
             await workflow.execute_activity_method(
-                method, ask, summary="warn on the Pods" if on else "clear the warning", **options.quick(ask.cluster)
+                method, ask, summary="warn on the Pods" if on else "clear the warning", **options.unhurried(ask.cluster)
             )
         except ActivityError:
             # The warning is a courtesy: the item stands without it, and this is seen in its history.

@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
         ResolvedTarget,
         ResolveInput,
     )
-    from activities.gates import GateActivities, GateInput
+    from activities.gates import GateActivities, GateInput, WindowInput, WindowState
     from activities.hold import HoldActivities, HoldInput
     from activities.remediation import OpenItemsInput, RemediationActivities
     from activities.survey import SurveyActivities, SurveyInput, SurveySummary
@@ -33,6 +33,8 @@ HOLD_RENEWED = timedelta(minutes=10)
 #: A gate that is shut is tried again this often before the upgrade pauses.
 _GATE_TRIES = 6
 _GATE_EVERY = timedelta(seconds=5)
+#: Bytes that a summary may have.
+_SUMMARY = 200
 
 
 class Steps:
@@ -104,7 +106,7 @@ class Steps:
 
     async def gate(self, target: Target) -> None:
         """Whether a Pod that is made anew now would come back with the target's proxy."""
-        ask = GateInput(self._cluster, target.istio or "")
+        ask = GateInput(self._cluster, target.istio or "", self._policy.gates.prometheus)
         shut = None
         for attempt in range(_GATE_TRIES):
             if attempt:
@@ -119,6 +121,24 @@ class Steps:
             if shut is None:
                 return
         raise ApplicationError(f"The gate is shut: {shut}.")
+
+    async def window(self) -> WindowState:
+        """Whether the policy's windows are open, and until when, or when they open."""
+        return await workflow.execute_activity_method(
+            GateActivities.check_window,
+            WindowInput(self._cluster, self._policy.windows),
+            summary=f"windows: {'; '.join(self._policy.windows)}"[:_SUMMARY],
+            **options.quick(self._cluster),
+        )
+
+    async def await_worker(self) -> None:
+        """Until a worker serves the cluster, however long that takes."""
+        await workflow.execute_activity_method(
+            GateActivities.greet,
+            self._cluster,
+            summary="is there a worker for this cluster",
+            **options.unhurried(self._cluster),
+        )
 
     async def survey(self, ask: SurveyInput) -> SurveySummary:
         """Judges every Pod and plans the waves."""

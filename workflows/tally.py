@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from activities.restarts import WorkloadRef
 from activities.survey import FAILED_KEPT, SurveySummary
 from mesh.policy import Budget
 from mesh.survey import fingerprint
 
-from workflows.model import ItemCounts, WaveResult, WorkloadCounts
+from workflows.model import ItemCounts, TallyState, WaveResult, WorkloadCounts
+
+#: Failed restarts that a pause names.
+_NAMED = 5
 
 
 class Tally:
     """Counts workloads. `summary` is the newest survey's, `items` are those open at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: TallyState | None = None) -> None:
+        before = state or TallyState()
         self.summary: SurveySummary | None = None
         self.items = ItemCounts()
-        self._planned = 0
-        self._restarted = 0
-        self._current = 0
-        self._failed: list[WorkloadRef] = []
-        self._forgiven = 0
+        self._planned = before.planned
+        self._restarted = before.restarted
+        self._current = before.current
+        self._failed = list(before.failed)
+        self._forgiven = before.forgiven
+        self._last_failed: list[str] = []
         self._done_since_survey = 0
         self._failed_since_survey = 0
+
+    @property
+    def state(self) -> TallyState:
+        """What the next run of the upgrade needs to know."""
+        return TallyState(self._planned, self._restarted, self._current, self.failed, self._forgiven)
 
     def take_survey(self, summary: SurveySummary) -> None:
         """The first one that has candidates is the plan."""
@@ -34,25 +43,30 @@ class Tally:
         """Adds what a wave did."""
         self._restarted += result.restarted
         self._current += result.current
-        self._failed += result.failed
+        self._failed += [fingerprint((one.namespace, one.kind, one.name)) for one in result.failed]
+        self._last_failed = [*self._last_failed, *(one.words() for one in result.failed)][-_NAMED:]
         self._done_since_survey += result.restarted + result.current + result.gone
         self._failed_since_survey += len(result.failed)
 
-    def overspent(self, budget: Budget) -> str | None:
-        """What to tell of more failures than the budget allows; they are forgiven with it."""
-        allowed = max(budget.at_least, int(budget.failed * (self._restarted + len(self._failed))))
-        spent = len(self._failed) - self._forgiven
+    def overspent(self, budget: Budget, failing: int = 0) -> str | None:
+        """What to tell of more failures than the budget allows; they are forgiven with it.
+
+        `failing` have failed in waves that are not over yet.
+        """
+        failed = len(self._failed) + failing
+        allowed = max(budget.at_least, int(budget.failed * (self._restarted + failed)))
+        spent = failed - self._forgiven
         if spent <= allowed:
             return None
         # Who resumes has seen these: only further ones count from then on.
-        self._forgiven = len(self._failed)
-        names = ", ".join(one.words() for one in self._failed[-5:])
-        return f"{spent} restarts failed, and the budget is {allowed}; the last: {names}"
+        self._forgiven = failed
+        last = f"; the last: {', '.join(self._last_failed)}" if self._last_failed else ""
+        return f"{spent} restarts failed, and the budget is {allowed}{last}"
 
     @property
     def failed(self) -> tuple[str, ...]:
         """Fingerprints of the failed restarts, as many as a survey can be told of."""
-        return tuple(fingerprint((one.namespace, one.kind, one.name)) for one in self._failed[:FAILED_KEPT])
+        return tuple(self._failed[:FAILED_KEPT])
 
     @property
     def overfull(self) -> bool:

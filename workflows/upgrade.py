@@ -2,16 +2,18 @@
 
 `run` holds what surrounds the story (the end, whatever it is); `_story` reads as the story itself. Trouble pauses:
 a step that fails for good waits for an operator and is then tried again, so nothing is ever begun anew. The steps
-themselves are in `workflows.steps`, what is counted on the way in `workflows.tally`.
+themselves are in `workflows.steps`, open waves in `workflows.open_waves`, what operators say in `workflows.steering`,
+what is counted on the way in `workflows.tally`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Any, TypeVar
 
 from temporalio import workflow
@@ -28,34 +30,38 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from activities.control_plane import ResolvedTarget
     from activities.survey import SurveyInput, SurveySummary
-    from mesh.cluster import wave_id
     from mesh.kyma import Target
     from mesh.waves import WaveRule
 
     from workflows.attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT, TARGET
-    from workflows.failures import is_our_end, told
+    from workflows.failures import is_our_end, no_worker, told
     from workflows.model import (
+        ApproveInput,
         AttachInput,
+        LimitInput,
         OperatorInput,
         Phase,
         Progress,
         Result,
-        Steer,
         UpgradeInput,
         UpgradeResult,
+        UpgradeState,
         WaveInput,
         WaveProgress,
-        WaveResult,
+        WaveReport,
     )
+    from workflows.open_waves import Handle, OpenWaves
     from workflows.show import upgrade_details
+    from workflows.steering import Steering
     from workflows.steps import HOLD_RENEWED, Steps
     from workflows.tally import Tally
-    from workflows.waves import WaveWorkflow
 
 T = TypeVar("T")
 
 #: The final survey starts another round while something restartable is still stale, this often at most.
 _ROUNDS = 3
+#: An upgrade that waits for a window looks again after this long at the latest.
+_LOOK_AGAIN = timedelta(hours=6)
 _ABORTED: tuple[Result, Phase] = ("aborted", Phase.ABORTED)
 _FAILED: tuple[Result, Phase] = ("failed", Phase.FAILED)
 
@@ -64,31 +70,39 @@ class _AbortedError(Exception):
     """An operator said so."""
 
 
+class _NextRunError(Exception):
+    """The history has become long, and no wave is open: the upgrade goes on in a new run."""
+
+
 @workflow.defn(name="Upgrade")
 class UpgradeWorkflow:
     """One at a time per cluster, by its workflow id."""
 
     @workflow.init
     def __init__(self, ask: UpgradeInput) -> None:
+        state = ask.state
         self._ask = ask
         self._steps = Steps(ask.cluster, ask.policy)
-        self._tally = Tally()
+        self._steering = Steering()
+        self._waves = OpenWaves(ask.cluster.name)
+        self._tally = Tally(state.tally if state else None)
         self._phase = Phase.PREFLIGHT
         self._target: ResolvedTarget | None = None
-        self._paused_by: str | None = None
-        self._aborted = False
         self._ending = False
         self._held = False
         self._result: Result | None = None
+        self._started = workflow.info().workflow_start_time
         self._ended: datetime | None = None
         self._mark: datetime | None = None
         self._began: datetime | None = None
         self._wave: WaveProgress | None = None
-        self._wave_handle: workflow.ChildWorkflowHandle[Any, WaveResult] | None = None
-        self._steering = asyncio.Lock()
         self._waves_run = 0
-        self._decisions: list[str] = []
+        self._canary_below: int | None = None
+        #: Why a wave ended before it was done.
+        self._broken: str | None = None
         self._shown: list[tuple[str, object]] = []
+        if state is not None:
+            self._take_up(state)
 
     @workflow.run
     async def run(self, ask: UpgradeInput) -> UpgradeResult:
@@ -97,11 +111,14 @@ class UpgradeWorkflow:
         keeper: asyncio.Task[None] | None = None
         failure: BaseException | None = None
         try:
-            await self._preflight()
+            if ask.state is None:
+                await self._preflight()
             keeper = asyncio.create_task(self._keep_hold())
             await self._story()
         except _AbortedError:
             result, phase = _ABORTED
+        except _NextRunError:
+            await self._go_on_in_a_new_run(keeper)
         except (FailureError, asyncio.CancelledError) as error:
             # Anything else is a bug: it fails the workflow task, and the upgrade goes on once it is mended.
             failure = error
@@ -115,6 +132,7 @@ class UpgradeWorkflow:
         if self._held:
             await self._steps.release_hold()
         self._result, self._phase, self._ended = result, phase, workflow.now()
+        self._steering.ended = True
         self._show()
         await workflow.wait_condition(workflow.all_handlers_finished)
         if failure is not None:
@@ -125,10 +143,10 @@ class UpgradeWorkflow:
     async def _preflight(self) -> None:
         """Resolved and allowed, or refused before anything is changed. The only step that fails the upgrade."""
         try:
-            self._target = await self._steps.resolve(self._ask.to)
+            self._target = await self._served(lambda: self._steps.resolve(self._ask.to))
             # From here on: of the lease and the hold one may be there without the other.
             self._held = True
-            await self._steps.renew_hold()
+            await self._served(self._steps.renew_hold)
         except ActivityError as error:
             if is_our_end(error):
                 raise
@@ -137,83 +155,180 @@ class UpgradeWorkflow:
             raise ApplicationError(told(error), type=kind, non_retryable=True) from error
 
     async def _story(self) -> None:
-        if self._ask.policy.restarts == "ours":
-            await self._pausable(self._steps.await_hold)
-        await self._upgrade_control_plane()
-        # Later than anything that happened before the injector gave the new proxy, and fixed from here on. Marks are
-        # whole seconds: the next one, for this very second may be somebody else's.
-        self._mark = workflow.now().replace(microsecond=0) + timedelta(seconds=1)
-        for number in range(_ROUNDS + 1):
-            self._enter(Phase.FINAL_SURVEY if number else Phase.SURVEY)
-            self._wave = None
-            summary = await self._pausable(lambda: self._steps.survey(self._survey_input()))
-            self._tally.take_survey(summary)
-            self._show()
-            if not summary.candidates or number == _ROUNDS or self._tally.overfull:
-                break
-            await self._run_waves(summary)
+        if self._mark is None:
+            if self._ask.policy.restarts == "ours":
+                await self._pausable(self._steps.await_hold)
+            await self._upgrade_control_plane()
+            # Later than anything that happened before the injector gave the new proxy, and fixed from here on. Marks
+            # are whole seconds: the next one, for this very second may be somebody else's.
+            self._mark = workflow.now().replace(microsecond=0) + timedelta(seconds=1)
+        await self._restart_what_is_stale()
         self._enter(Phase.FINAL_SURVEY)
         self._tally.items = await self._pausable(lambda: self._steps.open_items(self._survey_input()))
 
     async def _upgrade_control_plane(self) -> None:
         self._enter(Phase.CONTROL_PLANE)
-        self._began = workflow.now()
+        self._began = self._began or workflow.now()
         target = self._resolved()
         await self._pausable(lambda: self._steps.apply(target))
         await self._pausable(lambda: self._steps.await_control_plane(target))
         await self._pausable(lambda: self._steps.gate(target))
 
-    async def _run_waves(self, summary: SurveySummary) -> None:
-        target = self._resolved()
+    async def _restart_what_is_stale(self) -> None:
+        """Surveys and waves in turn, until nothing is left that may be restarted."""
+        rounds = 0
+        while True:
+            self._enter(Phase.FINAL_SURVEY if rounds else Phase.SURVEY)
+            self._wave = None
+            summary = await self._pausable(lambda: self._steps.survey(self._survey_input()))
+            self._tally.take_survey(summary)
+            self._show()
+            if self._canary_below is None and summary.candidates:
+                self._canary_below = summary.waves.canary_below
+            if summary.candidates and rounds < _ROUNDS and not self._tally.overfull:
+                # A window that closed leaves the rest for another day, which is no further try.
+                rounds += await self._run_waves(summary)
+            elif summary.opens_at is not None and not self._tally.overfull:
+                await self._wait_for_window(summary.opens_at)
+                rounds = 0
+            else:
+                return
+
+    async def _run_waves(self, summary: SurveySummary) -> bool:
+        """Every wave of a plan; False when a window closed before the last."""
         of = self._waves_run + len(summary.waves.rules)
-        for rule in summary.waves.rules:
+        steps = [list(rules) for _, rules in groupby(summary.waves.rules, key=lambda rule: rule.step)]
+        for rules in steps:
             await self._checkpoint()
-            await self._pausable(lambda: self._steps.gate(target))
+            until = await self._window()
+            await self._approval(replace(rules[0], number=self._waves_run))
+            await self._pausable(lambda: self._steps.gate(self._resolved()))
             self._enter(Phase.RESTARTING)
-            await self._run_wave(rule, summary.waves.canary_below, of)
+            if not await self._run_step(rules, summary.waves.canary_below, of, until):
+                return False
             await self._checkpoint()
-            overspent = self._tally.overspent(self._ask.policy.budget)
-            if overspent is not None:
-                await self._pause(overspent)
+            self._mind_the_budget()
+            await self._checkpoint()
             # The module restarts its own at once; there is nothing to observe before the first wave of ours.
-            if self._ask.policy.soak and rule is not summary.waves.rules[-1]:
+            if self._ask.policy.soak and rules is not steps[-1]:
                 self._enter(Phase.SOAKING)
                 with contextlib.suppress(TimeoutError):
                     await workflow.wait_condition(
-                        lambda: self._aborted, timeout=self._ask.policy.soak, timeout_summary=f"soak after {rule.name}"
+                        lambda: self._steering.aborted,
+                        timeout=self._ask.policy.soak,
+                        timeout_summary=f"soak after {rules[0].name}",
                     )
+        return True
 
-    async def _run_wave(self, rule: WaveRule, canary_below: int, of: int) -> None:
-        number = self._waves_run
-        self._waves_run += 1
-        self._wave = WaveProgress(number, of, rule.name)
-        self._show()
+    async def _run_step(
+        self, rules: Sequence[WaveRule], canary_below: int, of: int, until: datetime | None
+    ) -> bool:
+        """The waves of one step, each begun when all of the one before has; False when the window closed."""
+        whole = True
+        following: list[asyncio.Task[bool]] = []
         try:
-            self._wave_handle = await workflow.start_child_workflow(
-                WaveWorkflow.run,
-                WaveInput(self._survey_input(), replace(rule, number=number), canary_below, self._fixed_mark(), of),
-                id=wave_id(self._ask.cluster.name, number),
-                static_summary=f"{rule.name}: {rule.workloads} workload{'' if rule.workloads == 1 else 's'}",
-            )
-            if self._paused_by is not None or self._aborted:
-                # Said between the checkpoint and the wave's start.
-                await self._steer_wave()
-            result = await self._wave_handle
+            for rule in rules:
+                await self._checkpoint()
+                if until is not None and workflow.now() >= until:
+                    whole = False
+                    break
+                number = self._waves_run
+                self._waves_run += 1
+                self._wave = WaveProgress(number, of, rule.name)
+                self._show()
+                ask = WaveInput(
+                    self._survey_input(), replace(rule, number=number), canary_below, self._fixed_mark(), of, until
+                )
+                handle = await self._begin(ask)
+                if handle is None:
+                    continue
+                following.append(asyncio.create_task(self._follow(number, handle)))
+                if self._steering.paused_by is not None or self._steering.aborted:
+                    # Said between the checkpoint and the wave's start.
+                    await self._waves.steer(self._steering.steer)
+                await workflow.wait_condition(lambda number=number: self._waves.begun(number))  # type: ignore[misc]
+            ended = await asyncio.gather(*following)
+        except _AbortedError:
+            # What is in flight finishes: a wave that is open would be terminated with its upgrade.
+            await asyncio.gather(*following)
+            raise
+        except asyncio.CancelledError:
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
+            raise
+        if self._broken is not None:
+            broken, self._broken = self._broken, None
+            await self._pause(broken)
+        return whole and all(ended)
+
+    async def _begin(self, ask: WaveInput) -> Handle | None:
+        try:
+            return await self._waves.start(ask, self._steering.steer)
         except WorkflowAlreadyStartedError as error:
             await self._pause(
                 f"{error.workflow_id} still runs, of an earlier upgrade; wait for its end or terminate it"
             )
-            return
+            return None
+
+    async def _follow(self, number: int, handle: Handle) -> bool:
+        """A wave to its end; False when it left something because a window closed."""
+        try:
+            result = await handle
         except ChildWorkflowError as error:
+            self._waves.ended(number)
             if is_our_end(error):
                 raise
             # A wave that ended by force: what it left is still stale, and the next survey finds it.
-            await self._pause(f"wave {number} ended before it was done: {told(error)}")
-            return
-        finally:
-            self._wave_handle = None
+            self._broken = f"wave {number} ended before it was done: {told(error)}"
+            return True
+        self._waves.ended(number)
         self._tally.take_wave(result)
         self._show()
+        await self._waves.steer(self._steering.steer)
+        return not result.left
+
+    def _mind_the_budget(self) -> None:
+        overspent = self._tally.overspent(self._ask.policy.budget, self._waves.failed)
+        if overspent is not None:
+            self._steering.paused_by = overspent
+            self._show()
+
+    async def _window(self) -> datetime | None:
+        """Waits until the policy's windows are open; when they close, None for never."""
+        if not self._ask.policy.windows:
+            return None
+        while True:
+            state = await self._pausable(self._steps.window)
+            if state.open:
+                return state.changes_at
+            await self._wait_for_window(state.changes_at)
+
+    async def _wait_for_window(self, opens_at: datetime | None) -> None:
+        self._enter(Phase.WAITING_WINDOW)
+        within = min(opens_at - workflow.now(), _LOOK_AGAIN) if opens_at is not None else _LOOK_AGAIN
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._steering.aborted, timeout=max(within, timedelta()), timeout_summary="a window opens"
+            )
+        await self._checkpoint()
+
+    async def _approval(self, rule: WaveRule) -> None:
+        """Waits for an operator where the policy wants one."""
+        if not self._steering.needs_approval(rule, self._ask.policy.approve):
+            return
+        self._steering.awaited = rule
+        self._enter(Phase.WAITING_APPROVAL)
+        while self._steering.needs_approval(rule, self._ask.policy.approve):
+            await workflow.wait_condition(
+                lambda: (
+                    self._steering.aborted
+                    or self._long()
+                    or not self._steering.needs_approval(rule, self._ask.policy.approve)
+                )
+            )
+            await self._checkpoint()
+        self._steering.awaited = None
 
     async def _keep_hold(self) -> None:
         while True:
@@ -228,12 +343,17 @@ class UpgradeWorkflow:
             try:
                 await self._steps.renew_hold()
             except ActivityError as error:
-                self._paused_by = f"hold and lease could not be renewed: {told(error)}"
+                if no_worker(error):
+                    # Whatever step is under way tells it; the hold is renewed as soon as somebody can.
+                    continue
+                self._steering.paused_by = f"hold and lease could not be renewed: {told(error)}"
                 self._show()
-                await self._steer_wave()
+                await self._waves.steer(self._steering.steer)
 
     def _survey_input(self) -> SurveyInput:
-        return SurveyInput(self._ask.cluster, self._ask.policy, self._mark, self._began, self._tally.failed)
+        return SurveyInput(
+            self._ask.cluster, self._ask.policy, self._mark, self._began, self._tally.failed, self._canary_below
+        )
 
     def _resolved(self) -> Target:
         if self._target is None:
@@ -245,6 +365,47 @@ class UpgradeWorkflow:
             raise ValueError("the mark is fixed before the first wave")
         return self._mark
 
+    # From run to run.
+
+    def _long(self) -> bool:
+        """Whether the history has become long and no wave is open: the server would terminate it."""
+        began = self._target is not None and self._held
+        return workflow.info().is_continue_as_new_suggested() and began and not self._waves.any
+
+    def _take_up(self, state: UpgradeState) -> None:
+        self._target, self._held = state.target, True
+        self._started, self._began, self._mark = state.started_at, state.began, state.mark
+        self._waves_run, self._canary_below = state.waves_run, state.canary_below
+        self._phase = Phase.CONTROL_PLANE if state.mark is None else Phase.SURVEY
+        steering = self._steering
+        steering.paused_by, steering.in_flight = state.paused_by, state.in_flight
+        steering.decisions = list(state.decisions)
+        steering.approved, steering.approved_numbers = set(state.approved), set(state.approved_numbers)
+
+    async def _go_on_in_a_new_run(self, keeper: asyncio.Task[None] | None) -> None:
+        self._ending = True
+        if keeper is not None:
+            await keeper
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if self._target is None:
+            raise ValueError("no new run before preflight")
+        steering = self._steering
+        state = UpgradeState(
+            target=self._target,
+            started_at=self._started,
+            began=self._began,
+            mark=self._mark,
+            waves_run=self._waves_run,
+            canary_below=self._canary_below,
+            tally=self._tally.state,
+            paused_by=steering.paused_by,
+            in_flight=steering.in_flight,
+            decisions=tuple(steering.decisions),
+            approved=tuple(sorted(steering.approved)),
+            approved_numbers=tuple(sorted(steering.approved_numbers)),
+        )
+        workflow.continue_as_new(replace(self._ask, state=state))
+
     # Pausing and steering.
 
     async def _pausable(self, step: Callable[[], Awaitable[T]]) -> T:
@@ -252,17 +413,32 @@ class UpgradeWorkflow:
         while True:
             await self._checkpoint()
             try:
-                return await self._unless_aborted(step)
+                return await self._unless_aborted(lambda: self._served(step))
             except (ActivityError, ApplicationError) as error:
                 if is_our_end(error):
                     raise
                 await self._pause(told(error))
 
+    async def _served(self, step: Callable[[], Awaitable[T]]) -> T:
+        """Runs a step. Without a worker for the cluster it is paused, and goes on by itself once there is one."""
+        while True:
+            try:
+                return await step()
+            except ActivityError as error:
+                if not no_worker(error):
+                    raise
+                before, self._steering.paused_by = self._steering.paused_by, told(error)
+                self._show()
+                await self._unless_aborted(self._steps.await_worker)
+                if self._steering.paused_by == told(error):
+                    self._steering.paused_by = before
+                self._show()
+
     async def _unless_aborted(self, step: Callable[[], Awaitable[T]]) -> T:
         """A step may wait for the cluster for hours; an operator's word ends it at once."""
         running = asyncio.ensure_future(step())
         try:
-            await workflow.wait_condition(lambda: running.done() or self._aborted)
+            await workflow.wait_condition(lambda: running.done() or self._steering.aborted)
         except asyncio.CancelledError:
             await _cancelled(running)
             raise
@@ -272,72 +448,89 @@ class UpgradeWorkflow:
         return await running
 
     async def _pause(self, reason: str) -> None:
-        self._paused_by = reason
+        self._steering.paused_by = reason
         self._show()
         await self._checkpoint()
 
     async def _checkpoint(self) -> None:
-        """Waits while paused; raises when aborted."""
-        await workflow.wait_condition(lambda: self._paused_by is None or self._aborted)
-        if self._aborted:
+        """Waits while paused; raises when aborted, or when the history has become long."""
+        await workflow.wait_condition(
+            lambda: self._steering.paused_by is None or self._steering.aborted or self._long()
+        )
+        if self._steering.aborted:
             raise _AbortedError
+        if self._long():
+            raise _NextRunError
 
-    async def _steer_wave(self) -> None:
-        # One signal at a time: of two on their way at once the older could arrive last.
-        async with self._steering:
-            if self._wave_handle is None:
-                return
-            steer = Steer(paused=self._paused_by is not None, stopped=self._aborted)
-            # A wave that has just ended cannot be told, and need not be.
-            with contextlib.suppress(FailureError):
-                await self._wave_handle.signal(WaveWorkflow.steer, steer)
-
-    def _decide(self, what: str, operator: OperatorInput) -> Progress:
-        who = operator.who or "somebody"
-        self._decisions.append(f"{workflow.now():%H:%M:%S} {what} by {who}: {operator.because or 'no reason given'}")
+    async def _told(self, what: str, operator: OperatorInput | ApproveInput | LimitInput) -> Progress:
+        self._steering.decide(what, operator)
+        await self._waves.steer(self._steering.steer)
         self._show()
         return self.progress()
 
     @workflow.update(description='Start nothing new until resumed. Input: {"who": "you", "because": "why"}')
     async def pause(self, operator: OperatorInput) -> Progress:
         """What is in flight finishes."""
-        self._paused_by = f"paused by {operator.who or 'an operator'}: {operator.because or 'no reason given'}"
-        await self._steer_wave()
-        return self._decide("paused", operator)
+        self._steering.pause(operator)
+        return await self._told("paused", operator)
 
     @pause.validator
     def _check_pause(self, operator: OperatorInput) -> None:
-        self._refuse_if_ended()
-        self._refuse_if_aborted()
-        if self._paused_by is not None:
-            raise ApplicationError(f"It is paused already: {self._paused_by}.", type="RefusedError")
+        self._steering.check_pause()
 
     @workflow.update(description='Go on where it stands. Input: {"who": "you", "because": "what was mended"}')
     async def resume(self, operator: OperatorInput) -> Progress:
         """The step that failed is tried again."""
-        self._paused_by = None
-        await self._steer_wave()
-        return self._decide("resumed", operator)
+        self._steering.paused_by = None
+        return await self._told("resumed", operator)
 
     @resume.validator
     def _check_resume(self, operator: OperatorInput) -> None:
-        self._refuse_if_ended()
-        self._refuse_if_aborted()
-        if self._paused_by is None:
-            raise ApplicationError("It is not paused.", type="RefusedError")
+        self._steering.check_resume()
+
+    @workflow.update(description='Let the wave that waits begin. Input: {"who": "you", "because": "why"}')
+    async def approve(self, ask: ApproveInput) -> Progress:
+        """Or, with its number as "wave", one before it waits."""
+        return await self._told(self._steering.approve(ask), ask)
+
+    @approve.validator
+    def _check_approve(self, ask: ApproveInput) -> None:
+        self._steering.check_approve(ask)
+
+    @workflow.update(description='Workloads in flight at most. Input: {"in_flight": 20, "who": "you", "because": "why"}')
+    async def limit(self, ask: LimitInput) -> Progress:
+        """What is in flight finishes; less begins, or more."""
+        self._steering.in_flight = ask.in_flight
+        return await self._told(f"limited to {ask.in_flight} in flight", ask)
+
+    @limit.validator
+    def _check_limit(self, ask: LimitInput) -> None:
+        self._steering.check_limit(ask)
 
     @workflow.update(
         description='End it: what is in flight finishes, marks and items stay. Input: {"who": "you", "because": "why"}'
     )
     async def abort(self, operator: OperatorInput) -> Progress:
         """Lets go of the hold."""
-        self._aborted = True
-        await self._steer_wave()
-        return self._decide("aborted", operator)
+        self._steering.aborted = True
+        return await self._told("aborted", operator)
 
     @abort.validator
     def _check_abort(self, operator: OperatorInput) -> None:
-        self._refuse_if_ended()
+        self._steering.check_abort()
+
+    @workflow.signal(description="What a wave has begun, and what fails in it. Sent by waves.")
+    async def wave_reported(self, report: WaveReport) -> None:
+        """The next wave of a step waits for it; trouble pauses at once and not at the wave's end."""
+        before = self._waves.heard(report)
+        if report.lost is not None and report.lost != before and self._steering.paused_by is None:
+            self._steering.paused_by = report.lost
+        elif report.lost is None and before is not None and self._steering.paused_by == before:
+            # A worker is there again; nobody needs to say so.
+            self._steering.paused_by = None
+        self._mind_the_budget()
+        self._show()
+        await self._waves.steer(self._steering.steer)
 
     @workflow.update(description='A second start. Input: {"to": "fast"}; refused if another target is under way.')
     def attach(self, ask: AttachInput) -> Progress:
@@ -362,14 +555,6 @@ class UpgradeWorkflow:
                 type="ConflictError",
             )
 
-    def _refuse_if_ended(self) -> None:
-        if self._result is not None:
-            raise ApplicationError("The upgrade has ended.", type="RefusedError")
-
-    def _refuse_if_aborted(self) -> None:
-        if self._aborted:
-            raise ApplicationError("It is being aborted; what is in flight still finishes.", type="RefusedError")
-
     # What people see.
 
     @workflow.query(description="Where the upgrade stands.")
@@ -380,10 +565,10 @@ class UpgradeWorkflow:
         return Progress(
             cluster=self._ask.cluster.name,
             target=target,
-            phase=Phase.PAUSED if attention else self._phase,
+            phase=Phase.PAUSED if attention and self._steering.paused_by else self._phase,
             needs_attention=attention,
-            next_step=_NEXT_STEP.format(cluster=self._ask.cluster.name) if attention else None,
-            started_at=workflow.info().workflow_start_time,
+            next_step=self._next_step() if attention else None,
+            started_at=self._started,
             ended_at=self._ended,
             result=self._result,
             workloads=self._tally.counts,
@@ -393,7 +578,18 @@ class UpgradeWorkflow:
 
     def _attention(self) -> str | None:
         """Why it waits for an operator. A pause is told at once: in the middle of a wave nothing else would tell it."""
-        return None if self._aborted or self._ending else self._paused_by
+        steering = self._steering
+        if steering.aborted or self._ending:
+            return None
+        if steering.paused_by is None and steering.awaited is not None:
+            return f"wave {steering.awaited.number}, {steering.awaited.name}, waits for approval"
+        return steering.paused_by
+
+    def _next_step(self) -> str:
+        cluster = self._ask.cluster.name
+        if self._steering.paused_by is None:
+            return f"Look at it, then: kyma-upgrade approve --cluster {cluster} --because 'why'"
+        return f"Mend the cause, then: kyma-upgrade resume --cluster {cluster} --because 'what was mended'"
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
@@ -416,10 +612,7 @@ class UpgradeWorkflow:
         if shown != self._shown:
             self._shown = shown
             workflow.upsert_search_attributes(wanted)
-        workflow.set_current_details(upgrade_details(progress, self._decisions))
-
-
-_NEXT_STEP = "Mend the cause, then: kyma-upgrade resume --cluster {cluster} --because 'what was mended'"
+        workflow.set_current_details(upgrade_details(progress, self._steering.decisions))
 
 
 async def _cancelled(step: asyncio.Future[Any]) -> None:

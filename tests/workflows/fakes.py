@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.cluster_watch import WatchInput
 from activities.control_plane import ApplyInput, AwaitInput, AwaitResult, ResolvedTarget, ResolveInput
-from activities.gates import GateInput, GateResult
+from activities.gates import GateInput, GateResult, WindowInput, WindowState
 from activities.hold import HoldInput
 from activities.remediation import (
     OpenedItems,
@@ -25,7 +25,7 @@ from activities.remediation import (
     WarnInput,
 )
 from activities.restarts import Outcome, RestartInput, RestartResult, WorkloadRef
-from activities.survey import MembersInput, SurveyInput, SurveySummary
+from activities.survey import Member, MembersInput, SurveyInput, SurveySummary
 from mesh.causes import Reason
 from mesh.cluster import ClusterRef
 from mesh.errors import UpgradeError
@@ -71,9 +71,19 @@ class FakeCluster:
         self.trouble: deque[str] = deque()
         #: Why the gate is shut at its next tries.
         self.gate_shut: deque[str] = deque()
+        #: The policy's windows at its next looks; the last one stays.
+        self.windows: deque[WindowState] = deque([WindowState(open=True, changes_at=None)])
+        #: When members of waves may no longer be begun.
+        self.until: dict[WorkloadRef, datetime] = {}
+        #: Workloads whose own window is shut until then.
+        self.deferred: dict[WorkloadRef, datetime] = {}
+        #: Restarts that are held once, with the reason.
+        self.held: dict[WorkloadRef, str] = {}
 
         #: What is stale and can be restarted, by wave; a restart takes it away.
         self.stale: dict[str, list[WorkloadRef]] = {"canary": workloads("cart"), "to 100%": workloads("till", "stock")}
+        #: Waves with the same number here are parts of one step, which overlap.
+        self.steps: dict[str, int] = {}
         #: Restarts that do not help: the workload is still a candidate afterwards.
         self.stubborn: set[WorkloadRef] = set()
         #: Restarts that end in a failed result.
@@ -177,14 +187,28 @@ class FakeCluster:
         await self._called("check_gate", ask)
         return GateResult(self.gate_shut.popleft() if self.gate_shut else None)
 
+    @activity.defn(name="check_window")
+    async def check_window(self, ask: WindowInput) -> WindowState:
+        await self._called("check_window", ask)
+        return self.windows.popleft() if len(self.windows) > 1 else self.windows[0]
+
+    @activity.defn(name="greet")
+    async def greet(self, ask: ClusterRef) -> None:
+        await self._called("greet", ask)
+
     # Survey and restarts.
 
     @activity.defn(name="survey_cluster")
     async def survey_cluster(self, ask: SurveyInput) -> SurveySummary:
         await self._called("survey_cluster", ask)
+        now = activity.info().current_attempt_scheduled_time
+        for workload, opens in list(self.deferred.items()):
+            if opens <= now:
+                del self.deferred[workload]
+                self.stale.setdefault("to 100%", []).append(workload)
         drawn = [(name, members) for name, members in self.stale.items() if members]
         rules = tuple(
-            WaveRule(number, name, WaveGroup.REST, workloads=len(members))
+            WaveRule(number, name, self._group(name), workloads=len(members), step=self.steps.get(name, number))
             for number, (name, members) in enumerate(drawn)
         )
         candidates = sum(rule.workloads for rule in rules)
@@ -198,12 +222,18 @@ class FakeCluster:
             remediation=items,
             by_reason=dict(self.items),
             waves=WavePlan(rules, 7),
+            deferred=len(self.deferred),
+            opens_at=min(self.deferred.values(), default=None),
         )
 
+    def _group(self, name: str) -> WaveGroup:
+        named = {"canary": WaveGroup.CANARY, "gateways": WaveGroup.GATEWAYS}
+        return named.get(name, WaveGroup.REST)
+
     @activity.defn(name="wave_members")
-    async def wave_members(self, ask: MembersInput) -> list[WorkloadRef]:
+    async def wave_members(self, ask: MembersInput) -> list[Member]:
         await self._called("wave_members", ask)
-        return list(self.stale[ask.rule.name])
+        return [Member(one, self.until.get(one)) for one in self.stale[ask.rule.name]]
 
     @activity.defn(name="restart_workload")
     async def restart_workload(self, ask: RestartInput) -> RestartResult:
@@ -215,6 +245,8 @@ class FakeCluster:
             await self._called("restart_workload", ask)
         finally:
             self.in_flight[namespace] -= 1
+        if ask.workload in self.held:
+            return RestartResult(ask.workload, Outcome.HELD, None, self.held.pop(ask.workload))
         if ask.workload not in self.stubborn:
             for members in self.stale.values():
                 if ask.workload in members:

@@ -1,0 +1,108 @@
+"""What operators have said to an upgrade: pause, approval, end, pace; and who said it, when and why."""
+
+from __future__ import annotations
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from mesh.waves import WaveGroup, WaveRule
+
+    from workflows.model import ApproveInput, LimitInput, OperatorInput, Steer
+
+#: Decisions that are kept: the page shows five.
+_KEPT = 20
+
+
+class Steering:
+    """The state, and what is refused in it with a sentence."""
+
+    def __init__(self) -> None:
+        self.paused_by: str | None = None
+        self.aborted = False
+        self.ended = False
+        self.in_flight: int | None = None
+        self.decisions: list[str] = []
+        #: The wave that waits for its approval, and those that need none any more.
+        self.awaited: WaveRule | None = None
+        self.approved: set[str] = set()
+        self.approved_numbers: set[int] = set()
+
+    @property
+    def steer(self) -> Steer:
+        """What open waves are told."""
+        return Steer(paused=self.paused_by is not None, stopped=self.aborted, in_flight=self.in_flight)
+
+    def decide(self, what: str, operator: OperatorInput | ApproveInput | LimitInput) -> None:
+        """Keeps a decision for whoever looks at the upgrade later."""
+        told = f"{what} by {operator.who or 'somebody'}: {operator.because or 'no reason given'}"
+        self.decisions = [*self.decisions, f"{workflow.now():%H:%M:%S} {told}"][-_KEPT:]
+
+    def pause(self, operator: OperatorInput) -> None:
+        """Nothing new starts."""
+        self.paused_by = f"paused by {operator.who or 'an operator'}: {operator.because or 'no reason given'}"
+
+    def approve(self, ask: ApproveInput) -> str:
+        """The wave that waits, or one by its number before it does; in words."""
+        if ask.wave is not None and (self.awaited is None or self.awaited.number != ask.wave):
+            self.approved_numbers.add(ask.wave)
+            return f"approved wave {ask.wave}"
+        if self.awaited is None:
+            raise ValueError("the validator lets nothing else through")
+        name = self.awaited.name
+        self.approved.add(name)
+        self.awaited = None
+        return f"approved {name}"
+
+    def needs_approval(self, rule: WaveRule, wanted: tuple[str, ...]) -> bool:
+        """Whether a wave waits for an operator. Kyma's own never does: the module restarts it whatever we say."""
+        if rule.group is WaveGroup.KYMA or rule.name in self.approved or rule.number in self.approved_numbers:
+            return False
+        name = rule.label if rule.group is WaveGroup.NUMBERED else str(rule.group)
+        return "all" in wanted or name in wanted
+
+    def check_pause(self) -> None:
+        """Refused when it would change nothing."""
+        self.check_running()
+        if self.paused_by is not None:
+            raise _refused(f"It is paused already: {self.paused_by}.")
+
+    def check_resume(self) -> None:
+        """Refused when it would change nothing."""
+        self.check_running()
+        if self.paused_by is None:
+            hint = " It waits for approval: kyma-upgrade approve." if self.awaited is not None else ""
+            raise _refused(f"It is not paused.{hint}")
+
+    def check_approve(self, ask: ApproveInput) -> None:
+        """Refused when nothing waits and no wave is named."""
+        self.check_running()
+        if ask.wave is None and self.awaited is None:
+            raise _refused("No wave waits for approval. To approve one before it does, name its number.")
+        if ask.wave is not None and ask.wave < 0:
+            raise _refused(f"There is no wave {ask.wave}.")
+
+    def check_limit(self, ask: LimitInput) -> None:
+        """Refused outside of what a policy may say."""
+        self.check_running()
+        if not 1 <= ask.in_flight <= _MOST_IN_FLIGHT:
+            raise _refused(f"{ask.in_flight} is no limit: give a number from 1 to {_MOST_IN_FLIGHT}.")
+
+    def check_abort(self) -> None:
+        """Refused at its end."""
+        if self.ended:
+            raise _refused("The upgrade has ended.")
+
+    def check_running(self) -> None:
+        """Refused at its end, and after an abort."""
+        self.check_abort()
+        if self.aborted:
+            raise _refused("It is being aborted; what is in flight still finishes.")
+
+
+#: As the policy's inFlight.cluster.
+_MOST_IN_FLIGHT = 200
+
+
+def _refused(sentence: str) -> ApplicationError:
+    return ApplicationError(sentence, type="RefusedError")
