@@ -123,6 +123,21 @@ _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
         ),
         ("kubectl -n {namespace} describe resourcequota", _ROLL),
     ),
+    Reason.WINDOW_INVALID: (
+        (
+            "Its maintenance window cannot be read, so nobody knows when it may be restarted. Mend the annotation "
+            "restarter.istio-operator.kyma-project.io/maintenance-window on the workload or its namespace, then "
+            "restart it inside the window."
+        ),
+        ("kubectl describe namespace {namespace}", _LOOK, _ROLL),
+    ),
+    Reason.WINDOW_NEVER_OPENS: (
+        (
+            "The maintenance windows of policy, namespace and workload are never open together. Change one of them, "
+            "then restart it inside its window."
+        ),
+        ("kubectl describe namespace {namespace}", _LOOK, _ROLL),
+    ),
     Reason.ROLLOUT_FAILING: (
         "Its last rollout failed before this upgrade. Mend or undo it; a finished rollout has the expected proxy.",
         ("kubectl -n {namespace} rollout status {kind}/{name}", "kubectl -n {namespace} rollout undo {kind}/{name}"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 import msgspec
 
@@ -12,6 +13,7 @@ from mesh.objects import Condition, ContainerStatus, DisruptionBudget, Pod
 from mesh.owners import READ_KINDS, Owner
 from mesh.rollout import EVICTABLE_KINDS, RESTARTABLE_KINDS, may_take, rollout
 from mesh.text import brief
+from mesh.windows import WindowInvalidError, never_together, parse_windows
 
 
 class Reason(StrEnum):
@@ -37,6 +39,8 @@ class Reason(StrEnum):
     ROLLOUT_FAILING = "RolloutFailing"
     DISRUPTION_BUDGET = "DisruptionBudget"
     QUOTA_EXCEEDED = "QuotaExceeded"
+    WINDOW_INVALID = "WindowInvalid"
+    WINDOW_NEVER_OPENS = "WindowNeverOpens"
     ROLLOUT_TIMED_OUT = "RolloutTimedOut"
     INJECTION_FAILED = "InjectionFailed"
     RESTART_REVERTED = "RestartReverted"
@@ -157,6 +161,16 @@ def squeezed(budget: DisruptionBudget, taken: int, others: int) -> bool:
     status = budget.status
     left = min(status.current_healthy, status.expected_pods - others)
     return left - taken < status.desired_healthy
+
+
+@lru_cache(maxsize=1024)
+def cause_of_windows(texts: tuple[str, ...], now: datetime) -> Cause | None:
+    """Maintenance windows for which nobody could wait. Workloads share them, and `never` takes a while to find out."""
+    try:
+        windows = parse_windows(*texts)
+    except WindowInvalidError as error:
+        return (Reason.WINDOW_INVALID, brief(str(error)))
+    return (Reason.WINDOW_NEVER_OPENS, brief(never_together(texts))) if windows.next_open(now) is None else None
 
 
 def _unknown(pod: Pod, ready: Condition | None) -> bool:

@@ -14,7 +14,16 @@ from datetime import datetime
 from enum import StrEnum
 
 from mesh.asking import NO_PROXY, Expected, Question, question_of
-from mesh.causes import Cause, Reason, cause_of_moment, cause_of_owner, cause_of_pod, cause_of_pods, explained
+from mesh.causes import (
+    Cause,
+    Reason,
+    cause_of_moment,
+    cause_of_owner,
+    cause_of_pod,
+    cause_of_pods,
+    cause_of_windows,
+    explained,
+)
 from mesh.classes import (
     WORKLOAD_ORDER,
     PodClass,
@@ -35,6 +44,7 @@ from mesh.objects import DisruptionBudget, Namespace, Pod, PodTemplate, Workload
 from mesh.owners import Owner, top_owner
 from mesh.rollout import EVICTABLE_KINDS, mark_of, rollout
 from mesh.text import brief
+from mesh.windows import declared_windows
 
 KYMA_NAMESPACE = "kyma-system"
 KYMA_MODULE = "kyma-project.io/module"
@@ -77,7 +87,8 @@ class Attempt:
     `mark` is the time this attempt writes; `began` is when the upgrade first touched the control plane, so that a
     Pod without a sidecar made since then is known for a victim of the injection gap. `failed` are the fingerprints of
     the workloads whose restart failed in this upgrade: they are not tried again. `stands_on` are the namespaces of what
-    the upgrade itself needs: they come last.
+    the upgrade itself needs: they come last. `windows` are the policy's,
+    which must be open as well.
     """
 
     mark: datetime | None = None
@@ -86,6 +97,7 @@ class Attempt:
     exclude_namespaces: tuple[str, ...] = ()
     failed: frozenset[str] = frozenset()
     stands_on: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
 
     def has_failed(self, key: tuple[str, str, str]) -> bool:
         """Whether this workload's restart failed in this upgrade."""
@@ -105,7 +117,8 @@ class Record:
     """One workload as the survey sees it.
 
     `pod_names` are those whose class is the workload's; `unready` counts living Pods that are not Ready. `drift` is
-    what differs beyond the image, each with the words of the first Pod that has it.
+    what differs beyond the image, each with the words of the first Pod that has it. `windows` are the maintenance
+    windows of the namespace and the workload, as written: judged only where there is something to restart.
     """
 
     namespace: str
@@ -128,6 +141,7 @@ class Record:
     foundation: bool = False
     wave: str | None = None
     drift: Mapping[Drift, str] = field(default_factory=dict)
+    windows: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -276,6 +290,7 @@ def _record(
         foundation=owner.namespace in attempt.stands_on,
         wave=metadata.label(WAVE_LABEL) or (namespace.metadata.label(WAVE_LABEL) if namespace else None),
         drift=drift,
+        windows=declared_windows(owner, namespace),
     )
 
 
@@ -357,7 +372,8 @@ def judge_restart(owner: Owner, pods: Iterable[Pod], world: World, attempt: Atte
     if not any(healthy) or (recreate and not all(healthy)):
         return Action.REMEDIATE, cause_of_pods(awaited, now) or (Reason.NOT_READY, "none of its Pods is Ready")
     here = [one for one in world.budgets if one.metadata.namespace == owner.namespace]
-    cause = cause_of_moment(owner, living, here)
+    declared = declared_windows(owner, world.namespaces.get(owner.namespace))
+    cause = cause_of_moment(owner, living, here) or cause_of_windows((*attempt.windows, *declared), now)
     if cause is not None:
         return Action.REMEDIATE, cause
     return (Action.EVICT if owner.kind in EVICTABLE_KINDS else Action.ROLLOUT_RESTART), None

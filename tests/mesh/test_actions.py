@@ -11,6 +11,7 @@ from mesh.causes import Reason, cause_of_pod, cause_of_pods
 from mesh.classes import PodClass
 from mesh.objects import Condition, ContainerState, DisruptionBudget, Pod, Strategy, Workload
 from mesh.survey import NO_ATTEMPT, Action, Attempt, Record, fingerprint
+from mesh.windows import MAINTENANCE_WINDOW
 from tests.mesh.build import (
     NOW,
     budget,
@@ -310,6 +311,70 @@ def test_restart_of_another_that_failed_means_nothing(other: tuple[str, str, str
     found = record(cart, pod(owner=cart), attempt=Attempt(failed=frozenset({fingerprint(other)})))
 
     assert verdict(found) == (Action.ROLLOUT_RESTART, None)
+
+
+NIGHT = "22:00-04:00"
+
+
+@pytest.mark.parametrize(
+    ("namespace", "own", "policy", "reason", "detail"),
+    [
+        pytest.param(None, None, (), None, None, id="none"),
+        pytest.param(NIGHT, "Sat 20:00-24:00", (NIGHT,), None, None, id="shut-now-and-open-together-later"),
+        pytest.param(None, "Sta 00:00-04:00", (), "WindowInvalid", '"Sta" is no day of the week', id="invalid"),
+        pytest.param("at night", None, (), "WindowInvalid", '"at night" names no time', id="invalid-of-namespace"),
+        pytest.param("", None, (), "WindowInvalid", "it is empty", id="empty"),
+        pytest.param("x", "Sat 20:00-24:00", ("Sun 09:00-10:00",), "WindowInvalid", '"x" names no time', id="both"),
+        pytest.param(
+            "Sat 00:00-04:00",
+            "Sun 00:00-04:00",
+            (),
+            "WindowNeverOpens",
+            '"Sat 00:00-04:00" and "Sun 00:00-04:00" are never open together',
+            id="never-with-its-namespace",
+        ),
+        pytest.param(
+            None,
+            "Sun 00:00-04:00",
+            (NIGHT, "Mon 00:00-04:00"),
+            "WindowNeverOpens",
+            '"22:00-04:00" and "Mon 00:00-04:00" and "Sun 00:00-04:00" are never open together',
+            id="never-with-the-policy",
+        ),
+    ],
+)
+def test_windows_for_which_nobody_could_wait_are_told(
+    namespace: str | None, own: str | None, policy: tuple[str, ...], reason: str | None, detail: str | None
+) -> None:
+    cart = workload(annotations=_window(own))
+    found = record(cart, pod(owner=cart), space(annotations=_window(namespace)), attempt=Attempt(windows=policy))
+
+    assert found.windows == tuple(text for text in (namespace, own) if text is not None)
+    assert verdict(found) == (Action.REMEDIATE if reason else Action.ROLLOUT_RESTART, reason)
+    assert (detail or "") in (found.detail or "")
+
+
+def _window(text: str | None) -> dict[str, str]:
+    return {} if text is None else {MAINTENANCE_WINDOW: text}
+
+
+def test_window_is_judged_last_of_the_reasons_that_a_scan_finds() -> None:
+    wrong = _window("at night")
+    alone = record(pod(annotations=wrong))
+    cart = workload(strategy=TAKING, annotations=wrong)
+    budgeted = record(cart, pod("a", owner=cart), pod("b", owner=cart), budget(2, 2))
+
+    assert (alone.reason, alone.windows) == (Reason.STANDALONE_POD, ("at night",))
+    assert (budgeted.reason, budgeted.windows) == (Reason.DISRUPTION_BUDGET, ("at night",))
+    assert list(Reason).index(Reason.DISRUPTION_BUDGET) < list(Reason).index(Reason.WINDOW_INVALID)
+    assert list(Reason).index(Reason.WINDOW_NEVER_OPENS) < list(Reason).index(Reason.ROLLOUT_TIMED_OUT)
+
+
+def test_window_of_what_needs_no_restart_is_no_trouble() -> None:
+    cart = workload(annotations=_window("at night"))
+    found = record(cart, pod(owner=cart, proxy="hub/proxyv2:1.30.2"))
+
+    assert (found.action, found.windows) == (Action.NONE, ("at night",))
 
 
 MADE_BEFORE, MADE_SINCE = timedelta(hours=2), timedelta(minutes=30)

@@ -17,6 +17,7 @@ from mesh.injection import Injector
 from mesh.objects import Condition, Pod, Workload
 from mesh.owners import top_owner
 from mesh.survey import Action, Assembly, Attempt, World, pod_is_current
+from mesh.windows import MAINTENANCE_WINDOW
 from tests.mesh.build import (
     NEW,
     NOW,
@@ -48,7 +49,7 @@ OWNERS = (
     workload("ReplicationController", "old"),
     workload("StatefulSet", "db", strategy=strategy("OnDelete")),
     workload("StatefulSet", "queue", made_from=template({"sidecar.istio.io/inject": "false"})),
-    workload("DaemonSet", "agent"),
+    workload("DaemonSet", "agent", annotations={MAINTENANCE_WINDOW: "Sat 00:00-04:00"}),
     CRON_JOB,
     workload("Job", "nightly-1", owner=CRON_JOB),
     workload("Deployment", "left", owner=workload("Deployment", "right")),
@@ -74,6 +75,7 @@ MARKS = {
     "sidecar.istio.io/proxyImage": "mine/p:1",
     "ambient.istio.io/redirection": "enabled",
     "restarter.istio-operator.kyma-project.io/exclude": "true",
+    MAINTENANCE_WINDOW: "Sat 00:00-04:00",
 }
 PODS = st.lists(
     st.builds(
@@ -100,6 +102,7 @@ ATTEMPTS = st.builds(
     began=st.sampled_from([None, NOW - timedelta(days=2)]),
     restart_missing=st.booleans(),
     exclude_namespaces=st.sampled_from([(), ("dark",)]),
+    windows=st.sampled_from([(), ("Sun 00:00-04:00",)]),
 )
 ANSWERS = st.sampled_from([None, Expected(None, None, "\x1b[31mno answer\n" * 30)])
 BUDGETS = (budget(1, 1), budget(0, 0, namespace="dark"))
