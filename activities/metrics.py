@@ -35,9 +35,11 @@ async def above(gate: PrometheusGate) -> str | None:
     """Why the gate is shut, None when the query's values are all below its limit. No value at all is shut as well."""
     address = f"{gate.address.rstrip('/')}/api/v1/query"
     try:
-        async with aiohttp.ClientSession(timeout=_PATIENCE) as session:
-            async with session.get(address, params={"query": gate.query}) as response:
-                content = await response.read()
+        async with (
+            aiohttp.ClientSession(timeout=_PATIENCE) as session,
+            session.get(address, params={"query": gate.query}) as response,
+        ):
+            content = await response.read()
         values = _values(msgspec.json.decode(content, type=_Answer))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return f"Prometheus does not answer: {brief(str(error)) or type(error).__name__}"

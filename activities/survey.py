@@ -46,6 +46,7 @@ class SurveyInput:
             restart_missing=self.policy.missing == "restart",
             exclude_namespaces=self.policy.exclude.namespaces,
             failed=frozenset(self.failed),
+            windows=self.policy.windows,
         )
 
 
@@ -152,7 +153,5 @@ class SurveyActivities:
         return [
             Member(WorkloadRef(*one.key), _windows(one.windows).closes(now) if one.windows else None)
             for one in survey.records
-            if is_candidate(one)
-            and belongs(one, ask.rule, ask.canary_below)
-            and _windows(one.windows).is_open(now)
+            if is_candidate(one) and belongs(one, ask.rule, ask.canary_below) and _windows(one.windows).is_open(now)
         ][: ask.survey.policy.waves.max_workloads]

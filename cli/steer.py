@@ -88,9 +88,7 @@ async def _steer(settings: Settings, name: str, word: object, output: str | None
     client = await temporal(settings)
     handle = client.get_workflow_handle(upgrade_id(cluster))
     try:
-        progress: Progress = await handle.execute_update(
-            name, word, result_type=Progress, rpc_timeout=_ANSWER_WITHIN
-        )
+        progress: Progress = await handle.execute_update(name, word, result_type=Progress, rpc_timeout=_ANSWER_WITHIN)
         run_id = (await handle.describe()).run_id
     except WorkflowUpdateRPCTimeoutOrCancelledError as error:
         raise UnreachableError(

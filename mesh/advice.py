@@ -118,8 +118,8 @@ _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
     ),
     Reason.QUOTA_EXCEEDED: (
         (
-            "A ResourceQuota of its namespace leaves no room for the Pods of a rollout. Raise it, or let the rollout take "
-            "a Pod away first (maxUnavailable); then restart it."
+            "A ResourceQuota of its namespace leaves no room for the Pods of a rollout. Raise it, or let the rollout "
+            "take a Pod away first (maxUnavailable); then restart it."
         ),
         ("kubectl -n {namespace} describe resourcequota", _ROLL),
     ),

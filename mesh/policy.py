@@ -1,15 +1,17 @@
-"""The policy of one upgrade: order, pace and limits. Every field is optional; unknown ones are refused."""
+"""The policy of one upgrade: order, pace, hours and limits. Every field is optional; unknown ones are refused."""
 
 from __future__ import annotations
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from mesh.errors import RefusedError
+from mesh.windows import EXAMPLE, never_together, parse_windows
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -24,7 +26,39 @@ def parse_duration(value: object) -> object:
 def _share(value: object) -> object:
     """`10%` as 0.1."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value) if isinstance(value, str) else None
+    if match and float(match[1]) > 100:
+        raise ValueError(f"{value} is more than 100%")
     return float(match[1]) / 100 if match else value
+
+
+def _passes(duration: timedelta) -> timedelta:
+    if not duration:
+        raise ValueError("must be longer than 0s")
+    return duration
+
+
+def _wave_name(value: object) -> object:
+    """A wave that can be waited for, as text; a numbered one may be written as a number."""
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if not isinstance(text, str) or text in ("canary", "gateways", "all"):
+        return text
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(f"{text!r} is none of canary, gateways, all, or the number of a numbered wave")
+    return str(int(text))
+
+
+def _window(text: str) -> str:
+    parse_windows(text)
+    return text
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an address such as http://prometheus.monitoring:9090")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must name no user and no password: a policy is kept in the upgrade's history")
+    return text
 
 
 # The schema tells an editor what is written in the file, not what it becomes.
@@ -38,6 +72,28 @@ Share = Annotated[
     Field(ge=0, le=1),
     BeforeValidator(_share, json_schema_input_type=_ShareText | Annotated[float, Field(ge=0, le=1)]),
 ]
+_SomeTime = Annotated[Duration, AfterValidator(_passes)]
+WaveName = Annotated[
+    str,
+    BeforeValidator(
+        _wave_name,
+        json_schema_input_type=Literal["canary", "gateways", "all"]
+        | Annotated[int, Field(ge=0)]
+        | Annotated[str, Field(pattern=r"^[0-9]+$")],
+    ),
+]
+WindowText = Annotated[str, AfterValidator(_window), Field(max_length=500, examples=[EXAMPLE])]
+NamespaceName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
+
+#: What pydantic says in Python's words, by the type of its error.
+_REASONS = {
+    "extra_forbidden": "is no field of a policy",
+    "model_type": "must be fields with values",
+    "tuple_type": "must be a list",
+}
+
+#: Windows that are never open together are so at any time; a policy is read without a clock.
+_ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class _Part(BaseModel):
@@ -56,8 +112,8 @@ class Waves(_Part):
     @field_validator("steps")
     @classmethod
     def _grows_to_all(cls, steps: tuple[float, ...]) -> tuple[float, ...]:
-        if not steps or list(steps) != sorted(set(steps)) or steps[-1] != 1:
-            raise ValueError("must grow and end with 100%")
+        if not steps or steps[0] == 0 or list(steps) != sorted(set(steps)) or steps[-1] != 1:
+            raise ValueError("must grow from more than 0% to 100%")
         return steps
 
 
@@ -78,14 +134,28 @@ class Budget(_Part):
 class NoProgress(_Part):
     """Times without any progress, not in all."""
 
-    rollout: Duration = timedelta(minutes=15)
-    control_plane: Duration = Field(default=timedelta(minutes=30), alias="controlPlane")
+    rollout: _SomeTime = timedelta(minutes=15)
+    control_plane: _SomeTime = Field(default=timedelta(minutes=30), alias="controlPlane")
 
 
 class Exclude(_Part):
     """Namespaces that are reported and left alone."""
 
-    namespaces: Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=1000)] = ()
+    namespaces: Annotated[tuple[NamespaceName, ...], Field(max_length=1000, json_schema_extra={"minItems": 1})] = ()
+
+
+class PrometheusGate(_Part):
+    """Before each wave the query's only value must be below the limit."""
+
+    address: Annotated[str, AfterValidator(_address)]
+    query: Annotated[str, Field(pattern=r"\S", max_length=4000)]
+    below: Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Gates(_Part):
+    """Questions to others before each wave, beside those to the cluster."""
+
+    prometheus: PrometheusGate | None = None
 
 
 class Policy(_Part):
@@ -95,10 +165,23 @@ class Policy(_Part):
     in_flight: InFlight = Field(default=InFlight(), alias="inFlight")
     budget: Budget = Budget()
     soak: Duration = timedelta(minutes=5)
+    approve: Annotated[tuple[WaveName, ...], Field(max_length=100)] = ()
+    """Waves that wait for an operator; the number is a numbered wave's."""
+    windows: Annotated[tuple[WindowText, ...], Field(max_length=20)] = ()
+    """Workloads are restarted only while all are open; as they were written (see mesh.windows)."""
     no_progress: NoProgress = Field(default=NoProgress(), alias="noProgress")
     missing: Literal["report", "restart"] = "report"
+    remediation: Literal["handoff", "wait"] = "handoff"
     restarts: Literal["ours", "module"] = "ours"
     exclude: Exclude = Exclude()
+    gates: Gates = Gates()
+
+    @field_validator("windows")
+    @classmethod
+    def _open_together(cls, windows: tuple[str, ...]) -> tuple[str, ...]:
+        if parse_windows(*windows).next_open(_ANY_TIME) is None:
+            raise ValueError(f"{never_together(windows)}; alternatives are one text, separated by ;")
+        return windows
 
 
 def load_policy(text: str, source: str) -> Policy:
@@ -111,8 +194,17 @@ def load_policy(text: str, source: str) -> Policy:
         line = f", line {where.line + 1}" if where else ""
         raise RefusedError(f"Policy {source}{line} is not YAML.", "Mend it and start again.") from error
     try:
-        return Policy.model_validate(fields)
+        policy = Policy.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise RefusedError(f"Policy {source}: {field}: {first['msg']}.", "Mend it and start again.") from error
+        reason = _REASONS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
+        raise _refused(source, field, reason) from error
+    if "exclude" in policy.model_fields_set and not policy.exclude.namespaces:
+        # Only of a file: in the JSON of a running upgrade every field is written out.
+        raise _refused(source, "exclude.namespaces", "selects nothing; name a namespace, or leave it out")
+    return policy
+
+
+def _refused(source: str, field: str, reason: str) -> RefusedError:
+    return RefusedError(f"Policy {source}: {field}: {reason}.", "Mend it and start again.")

@@ -7,10 +7,10 @@ from temporalio.exceptions import (
     ActivityError,
     ApplicationError,
     ChildWorkflowError,
-    TimeoutError,
     TimeoutType,
     is_cancelled_exception,
 )
+from temporalio.exceptions import TimeoutError as NoAnswerError
 
 NO_WORKER = "No worker serves this cluster. It goes on by itself once one does: kyma-upgrade worker"
 
@@ -18,7 +18,7 @@ NO_WORKER = "No worker serves this cluster. It goes on by itself once one does: 
 def no_worker(error: BaseException) -> bool:
     """Whether nobody has taken an activity up."""
     cause = error.cause if isinstance(error, ActivityError) else None
-    return isinstance(cause, TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START
+    return isinstance(cause, NoAnswerError) and cause.type is TimeoutType.SCHEDULE_TO_START
 
 
 def told(error: BaseException) -> str:

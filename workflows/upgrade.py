@@ -220,9 +220,7 @@ class UpgradeWorkflow:
                     )
         return True
 
-    async def _run_step(
-        self, rules: Sequence[WaveRule], canary_below: int, of: int, until: datetime | None
-    ) -> bool:
+    async def _run_step(self, rules: Sequence[WaveRule], canary_below: int, of: int, until: datetime | None) -> bool:
         """The waves of one step, each begun when all of the one before has; False when the window closed."""
         whole = True
         following: list[asyncio.Task[bool]] = []
@@ -497,7 +495,9 @@ class UpgradeWorkflow:
     def _check_approve(self, ask: ApproveInput) -> None:
         self._steering.check_approve(ask)
 
-    @workflow.update(description='Workloads in flight at most. Input: {"in_flight": 20, "who": "you", "because": "why"}')
+    @workflow.update(
+        description='Workloads in flight at most. Input: {"in_flight": 20, "who": "you", "because": "why"}'
+    )
     async def limit(self, ask: LimitInput) -> Progress:
         """What is in flight finishes; less begins, or more."""
         self._steering.in_flight = ask.in_flight

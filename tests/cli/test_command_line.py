@@ -11,6 +11,7 @@ import pytest
 
 from cli.main import run
 from mesh import errors
+from tests.mesh.test_policy import BAD_POLICIES
 
 _ALL = ("scan", "start", "status", "wait", "pause", "resume", "abort", "queue", "doctor", "worker", "schema")
 _LATER = ("plan", "rollback", "approve", "limit", "report")
@@ -62,6 +63,22 @@ def test_bad_usage_ends_with_2_and_a_sentence(capsys: pytest.CaptureFixture[str]
     assert "Traceback" not in printed.err
 
 
+@pytest.mark.parametrize(("text", "told"), BAD_POLICIES)
+def test_policy_that_cannot_be_meant_ends_with_2_before_anything_is_connected(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, told: str
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(text)
+
+    # Neither Temporal nor the cluster can be reached: that would end with 7.
+    assert run(["start", "--to", "fast", "--cluster", "one", "--policy", str(file)]) == 2
+
+    printed = capsys.readouterr()
+    assert str(file) in printed.err
+    assert told in printed.err
+    assert printed.out == ""
+
+
 @pytest.mark.parametrize("command", [["status"], ["wait"], ["pause"], ["queue", "list"], ["start", "--to", "fast"]])
 def test_temporal_that_does_not_run_ends_with_7(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     assert run([*command, "--cluster", "one"]) == 7
@@ -109,7 +126,11 @@ def test_schema_of_the_policy_names_fields_as_the_file_does(capsys: pytest.Captu
     assert run(["schema", "policy"]) == 0
 
     schema = json.loads(capsys.readouterr().out)
-    assert {"waves", "inFlight", "soak", "noProgress", "missing", "restarts"} <= set(schema["properties"])
+    assert set(schema["properties"]) == {
+        *("waves", "inFlight", "budget", "soak", "approve", "windows", "noProgress", "missing", "remediation"),
+        *("restarts", "exclude", "gates"),
+    }
+    assert set(schema["$defs"]["PrometheusGate"]["properties"]) == {"address", "query", "below"}
     assert schema["additionalProperties"] is False
 
 

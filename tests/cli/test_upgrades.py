@@ -33,7 +33,7 @@ from mesh.kyma import Target
 from mesh.policy import Policy
 from tests.cli.fakes import START
 from worker.settings import Settings
-from workflows.model import UpgradeInput
+from workflows.model import OperatorInput, UpgradeInput
 
 
 @pytest.fixture(autouse=True)
@@ -151,13 +151,13 @@ async def test_pause_makes_wait_end_with_4_and_resume_is_refused_twice(
 ) -> None:
     await _start(client, ref, "1.30.2")
 
-    assert await steer(settings, "pause", "me", "to look", "json") == DONE
+    assert await steer(settings, "pause", OperatorInput("me", "to look"), "json") == DONE
     assert json.loads(capsys.readouterr().out)["needsAttention"] == "paused by me: to look"
     assert await wait(settings, ref.name, "json", Patience()) == NEEDS_OPERATOR
     assert "It waits for an operator: paused by me: to look" in capsys.readouterr().err
-    assert await steer(settings, "resume", "me", "", "json") == DONE
+    assert await steer(settings, "resume", OperatorInput("me", ""), "json") == DONE
     with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await steer(settings, "resume", "me", "", "json")
+        await steer(settings, "resume", OperatorInput("me", ""), "json")
 
     assert failure_of(refused.value).code == USAGE
 
@@ -165,12 +165,12 @@ async def test_pause_makes_wait_end_with_4_and_resume_is_refused_twice(
 @pytest.mark.usefixtures("at_work")
 async def test_wait_to_the_end_stays_through_a_pause(client: Client, ref: ClusterRef, settings: Settings) -> None:
     await _start(client, ref, "1.30.2")
-    await steer(settings, "pause", "me", "", None)
+    await steer(settings, "pause", OperatorInput("me", ""), None)
 
     waits = asyncio.create_task(wait(settings, ref.name, "json", Patience(through_pauses=True)))
     await asyncio.sleep(0.5)
     assert not waits.done()
-    await steer(settings, "abort", "me", "enough", None)
+    await steer(settings, "abort", OperatorInput("me", "enough"), None)
 
     assert await waits == FAILED
 
@@ -206,7 +206,7 @@ async def test_ended_from_outside_is_a_failure(client: Client, ref: ClusterRef, 
 
 async def test_steering_what_does_not_run_is_refused(settings: Settings) -> None:
     with pytest.raises(RefusedError, match=r"No upgrade of cluster cluster-\d+ is running"):
-        await steer(settings, "pause", "me", "", None)
+        await steer(settings, "pause", OperatorInput("me", ""), None)
 
 
 async def test_without_a_worker_status_tells_what_temporal_keeps(
@@ -225,7 +225,7 @@ async def test_without_a_worker_status_tells_what_temporal_keeps(
     assert found.document["live"] is False
     assert found.document["workloads"]["planned"] is None
     with pytest.raises(UnreachableError, match="No worker answers"):
-        await steer(settings, "pause", "me", "", None)
+        await steer(settings, "pause", OperatorInput("me", ""), None)
 
 
 async def _open_item(client: Client, ref: ClusterRef, namespace: str, name: str, reason: Reason) -> None:

@@ -10,9 +10,10 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
+from mesh import windows
 from mesh.causes import Reason
 from mesh.errors import ConflictError, PermissionDeniedError, RefusedError, UnreachableError
-from mesh.policy import Budget, Policy
+from mesh.policy import Budget, Gates, Policy, PrometheusGate
 from mesh.survey import fingerprint
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import FakeCluster, workloads
@@ -111,6 +112,24 @@ async def test_restarts_by_the_module_ask_for_no_hold_and_wait_for_none(
     # The lease on the cluster is taken all the same.
     assert [ask.hold for ask in cluster.asked("renew_hold")] == [False]
     assert cluster.names[-1] == "release_hold"
+
+
+async def test_policy_reaches_the_surveys_as_it_was_given(cluster: FakeCluster, upgrade_of: Starter) -> None:
+    gate = PrometheusGate(address="http://prometheus:9090", query="up == 0", below=1)
+    policy = Policy(
+        soak=timedelta(0),
+        approve=("7",),
+        windows=("00:00-24:00 Pacific/Chatham", "Mon-Sun 00:00-24:00 Asia/Kathmandu"),
+        gates=Gates(prometheus=gate),
+    )
+    # As in a worker that has just started: the rules of time zones are read when the sandbox decodes the policy.
+    for known in (windows._zone, windows._zone_names, windows._parse):
+        known.cache_clear()
+    upgrade = await upgrade_of(cluster, policy)
+    await upgrade.ends()
+
+    assert {ask.policy for ask in cluster.asked("survey_cluster")} == {policy}
+    assert {ask.attempt.windows for ask in cluster.asked("survey_cluster")} == {policy.windows}
 
 
 async def test_nothing_stale_means_no_wave(cluster: FakeCluster, upgrade_of: Starter) -> None:

@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.survey import SurveyInput
 from mesh.causes import Reason
-from mesh.cluster import TASK_QUEUE, ClusterRef, wave_id
+from mesh.cluster import TASK_QUEUE, wave_id
 from mesh.errors import PermissionDeniedError, RejectedError, UnreachableError, UpgradeError
 from mesh.policy import Budget, Policy
 from mesh.waves import WaveGroup, WaveRule
@@ -19,8 +19,8 @@ from tests.workflows.conftest import Starter
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import NO_SOAK, Clock, attribute, current_details, until
 from workflows.attributes import NEEDS_ATTENTION, PHASE
-from workflows.model import Phase, Steer, UpgradeInput, WaveInput
-from workflows.upgrade import UpgradeWorkflow
+from workflows.model import Phase, Steer, WaveInput
+from workflows.open_waves import OpenWaves
 from workflows.waves import WaveWorkflow
 
 
@@ -231,16 +231,14 @@ async def test_wave_is_told_the_newest_word_last() -> None:
             await asyncio.sleep(0.01 if steer.paused else 0)
             self.told.append(steer)
 
-    upgrade, wave = UpgradeWorkflow(UpgradeInput(ClusterRef("c", "uid"), "fast", NO_SOAK)), SlowWave()
-    upgrade._wave_handle = wave  # type: ignore[assignment]
-    upgrade._paused_by = "paused by me"
-    pausing = asyncio.create_task(upgrade._steer_wave())
+    waves, wave = OpenWaves("c"), SlowWave()
+    waves._open[0] = wave  # type: ignore[assignment]
+    pausing = asyncio.create_task(waves.steer(Steer(paused=True)))
     await asyncio.sleep(0)
-    upgrade._paused_by = None
-    await upgrade._steer_wave()
+    await waves.steer(Steer(paused=False))
     await pausing
 
-    assert wave.told[-1] == Steer(paused=False)
+    assert wave.told == [Steer(paused=True), Steer(paused=False)]
 
 
 async def test_steering_a_wave_that_has_just_ended_is_harmless() -> None:
@@ -250,9 +248,9 @@ async def test_steering_a_wave_that_has_just_ended_is_harmless() -> None:
         async def signal(self, *_: object) -> None:
             raise ApplicationError("Unable to signal external workflow because it was not found")
 
-    upgrade = UpgradeWorkflow(UpgradeInput(ClusterRef("c", "uid"), "fast", NO_SOAK))
-    upgrade._wave_handle = EndedWave()  # type: ignore[assignment]
-    await upgrade._steer_wave()
+    waves = OpenWaves("c")
+    waves._open[0] = EndedWave()  # type: ignore[assignment]
+    await waves.steer(Steer(paused=True))
 
 
 @pytest.mark.parametrize("error", [UpgradeError("it broke"), PermissionDeniedError("no right")])
