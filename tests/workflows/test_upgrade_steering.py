@@ -13,9 +13,10 @@ from mesh.kyma import Target
 from mesh.policy import InFlight, Policy
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import TARGET, FakeCluster, workloads
-from tests.workflows.stage import ME, NO_SOAK, Clock, RunningUpgrade, attribute, current_details, until
+from tests.workflows.stage import Clock, RunningUpgrade, attribute, current_details, until
 from workflows.attributes import NEEDS_ATTENTION
-from workflows.model import AttachInput, OperatorInput, Phase, Progress, UpgradeInput
+from workflows.model import AttachInput, OperatorInput, Phase, Progress
+from workflows.steering import Steering
 from workflows.upgrade import UpgradeWorkflow
 
 ONE_BY_ONE = Policy(soak=timedelta(0), inFlight=InFlight(cluster=1))
@@ -229,14 +230,14 @@ async def test_other_words_are_refused_once_it_is_being_aborted(
     cluster.let_go_on("restart_workload")
 
 
-@pytest.mark.parametrize("word", ["_check_pause", "_check_resume", "_check_abort"])
-def test_every_word_after_the_end_is_refused(cluster: FakeCluster, word: str) -> None:
+@pytest.mark.parametrize("word", ["check_pause", "check_resume", "check_abort", "check_running"])
+def test_every_word_after_the_end_is_refused(word: str) -> None:
     """For the moment between its result and its end; a workflow that has ended refuses by itself."""
-    upgrade = UpgradeWorkflow(UpgradeInput(cluster.ref, "fast", NO_SOAK))
-    upgrade._result = "done"
+    steering = Steering()
+    steering.ended = True
 
     with pytest.raises(ApplicationError, match=r"The upgrade has ended\."):
-        getattr(upgrade, word)(ME)
+        getattr(steering, word)()
 
 
 @pytest.mark.parametrize("ask", [AttachInput("fast"), AttachInput("1.30.0", TARGET), AttachInput("1.30.2", TARGET)])
