@@ -22,7 +22,7 @@ from activities.kube.client import Cluster
 from activities.kube.paths import path
 from activities.kube.reading import in_url, read_service_host
 from mesh.connected import ConnectedProxies, Listing, put_together, read_listing, read_version
-from mesh.errors import UpgradeError
+from mesh.errors import PermissionDeniedError, UpgradeError
 from mesh.injection import ISTIO_NAMESPACE
 from mesh.objects import Metadata
 from mesh.text import brief
@@ -57,10 +57,13 @@ async def connected_versions(cluster: Cluster) -> ConnectedProxies:
     Takes at most about 40 s for 16 istiods: a revision's Pods are asked together, then perhaps its Service.
 
     Raises:
-        UpgradeError: the API server does not list the Pods of istiod.
+        UpgradeError: the API server does not answer.
     """
     asked = {"labelSelector": "app=istiod", "fieldSelector": "status.phase=Running"}
-    istiods, _ = await cluster.list_all(path("Pod", ISTIO_NAMESPACE), _Istiod, asked)
+    try:
+        istiods, _ = await cluster.list_all(path("Pod", ISTIO_NAMESPACE), _Istiod, asked)
+    except PermissionDeniedError as error:
+        return ConnectedProxies(problems=(f"Pods of istiod may not be read: {error.message}",))
     if not istiods:
         return ConnectedProxies(problems=(f"no istiod runs in {ISTIO_NAMESPACE}",))
     revisions = sorted({one.revision for one in istiods})

@@ -69,7 +69,8 @@ _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
     ),
     Reason.UNKNOWN_PROXY: (
         (
-            "Which proxy it ought to run cannot be told, because the injector did not answer for it. Check istiod, "
+            "Whether it runs the proxy that it ought to cannot be told: the injector did not answer for it, or its "
+            "image names no version and no istiod tells which one is connected. Check istiod and the image's tag, "
             "then survey again."
         ),
         ("kubectl -n istio-system get pods -l app=istiod", "kyma-upgrade doctor", _LOOK),

@@ -169,11 +169,9 @@ def _compared(pod: Pod, decision: Decision, expected: Expected, connected: Conne
         return PodClass.UNKNOWN
     same = runs(pod, expected.image)
     if same is None:
-        plane = connected.planes.get(decision.revision or "")
-        proxy = connected.version_of(pod.metadata.namespace, pod.metadata.name)
-        if plane is None or proxy is None:
-            return PodClass.UNKNOWN
-        same = plane == proxy
+        same = connected.is_current(pod.metadata.namespace, pod.metadata.name, decision.revision or "")
+    if same is None:
+        return PodClass.UNKNOWN
     return PodClass.CURRENT if same else PodClass.STALE
 
 

@@ -53,6 +53,25 @@ class ConnectedProxies:
         """What the Pod's proxy calls itself, perhaps empty; None when it is not connected or istiods disagree."""
         return self.versions.get((namespace, pod))
 
+    def is_current(self, namespace: str, pod: str, revision: str) -> bool | None:
+        """Whether the Pod's proxy is of the version of that revision's istiods; None when nobody knows."""
+        proxy, plane = self.version_of(namespace, pod), self.planes.get(revision)
+        return proxy == plane if plane and proxy and _is_version(proxy) else None
+
+    def why_unknown(self, namespace: str, pod: str, revision: str) -> str:
+        """The sentence for `is_current` that is None."""
+        name = (namespace, pod)
+        if name in self.doubts:
+            return self.doubts[name]
+        proxy = self.version_of(namespace, pod)
+        if proxy is None:
+            told = "no istiod lists it"
+        elif not _is_version(proxy):
+            told = f"it calls its version {proxy}" if proxy else "it tells no version"
+        else:
+            told = f"it runs {proxy}, and no version is known that all istiods of revision {revision} have"
+        return "; ".join((told, *self.problems))
+
 
 class _SyncStatus(msgspec.Struct, frozen=True, gc=False):
     """One proxy in an istiod's answer; fields without a value are left out there."""
@@ -103,7 +122,12 @@ def read_version(content: bytes) -> str | None:
     The answer is `<version>-<commit>-<build status>`: istio/istio, pkg/version, BuildInfo.String.
     """
     version, *rest = content.decode(errors="replace").strip().rsplit("-", 2)
-    return version if version and len(rest) == 2 and version[0].isdigit() else None
+    return version if len(rest) == 2 and _is_version(version) else None
+
+
+def _is_version(text: str) -> bool:
+    """A build that was given none says `unknown` or nothing: istio/istio, pkg/version."""
+    return text[:1].isdigit()
 
 
 def _pod(proxy: str) -> PodName | None:

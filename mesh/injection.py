@@ -23,6 +23,7 @@ from mesh.text import brief
 
 INJECT = "sidecar.istio.io/inject"
 REVISION = "istio.io/rev"
+TAG = "istio.io/tag"
 PROXY_IMAGE = "sidecar.istio.io/proxyImage"
 
 #: istio/istio, pkg/kube/inject/initializer.go, IgnoredNamespaces.
@@ -37,13 +38,14 @@ _IMAGE_TYPE = re.compile(r"-(distroless|debug)$")
 
 @dataclass(frozen=True, slots=True)
 class InjectionWebhook:
-    """One live webhook that injects: whom it selects, whose it is, where it answers."""
+    """One live webhook that injects: whom it selects, whose it is and by which tag, where it answers."""
 
     name: str
     revision: str
     namespace_selector: LabelSelector
     object_selector: LabelSelector
     client: ClientConfig
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,11 @@ class Injector:
         """Whether some template may read any field of a Pod."""
         return not all(self.common(revision) for revision in self.revisions)
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What does not parse, by revision."""
+        return tuple(config.problem for _, config in sorted(self.configs.items()) if config.problem)
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:
@@ -139,6 +146,7 @@ def injection_webhooks(configurations: Iterable[WebhookConfiguration]) -> tuple[
             namespace_selector=webhook.namespace_selector,
             object_selector=webhook.object_selector,
             client=webhook.client_config,
+            tag=configuration.metadata.label(TAG),
         )
         for configuration in sorted(configurations, key=lambda one: one.metadata.name)
         if configuration.metadata.label("app") == "sidecar-injector"

@@ -151,13 +151,18 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Everything found. `classes` counts Pods, has every class, and sums to `pods`."""
+    """Everything found. `classes` counts Pods, has every class, and sums to `pods`.
+
+    `notes` are sentences about what could not be asked or understood. Where that matters to a workload it is
+    `unknown`; what else is told of it holds.
+    """
 
     taken_at: datetime
     resource_version: str
     pods: int
     classes: Mapping[PodClass, int]
     records: tuple[Record, ...]
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -203,9 +208,10 @@ class Assembly:
             expected = _expected(group, answers)
             by_class = _classify_group(group, expected, world, attempt, connected)
             classes.update({klass: len(pods) for klass, pods in by_class.items()})
-            records.append(_record(group, expected, by_class, world, attempt))
+            records.append(_record(group, expected, by_class, world, attempt, connected))
         records.sort(key=lambda record: record.key)
-        return Survey(world.taken_at, world.resource_version, len(world.pods), dict(classes), tuple(records))
+        notes = (*world.injector.problems, *connected.problems)
+        return Survey(world.taken_at, world.resource_version, len(world.pods), dict(classes), tuple(records), notes)
 
     def _group(self) -> dict[tuple[str, str, str], _Group]:
         world = self._world
@@ -258,11 +264,16 @@ def _classify_group(
 
 
 def _record(
-    group: _Group, expected: Expected, by_class: Mapping[PodClass, list[Pod]], world: World, attempt: Attempt
+    group: _Group,
+    expected: Expected,
+    by_class: Mapping[PodClass, list[Pod]],
+    world: World,
+    attempt: Attempt,
+    connected: ConnectedProxies,
 ) -> Record:
     owner = group.owner
     klass = next(one for one in WORKLOAD_ORDER if one in by_class)
-    action, cause = _judge(group, klass, by_class, expected, world, attempt)
+    action, cause = _judge(group, klass, by_class, expected, world, attempt, connected)
     gateway_image = next((one.image for one in owner.template.spec.proxies()), None)
     shown = Expected(gateway_image, "template") if klass is PodClass.GATEWAY else expected
     drift = _drift(by_class, expected)
@@ -329,6 +340,7 @@ def _judge(
     expected: Expected,
     world: World,
     attempt: Attempt,
+    connected: ConnectedProxies,
 ) -> tuple[Action, Cause | None]:
     owner, pods = group.owner, group.pods
     match klass:
@@ -338,7 +350,7 @@ def _judge(
             why = "the injector answers without one" if refused(expected) else group.decision.reason
             reason, told = Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {why}"
         case PodClass.UNKNOWN:
-            reason, told = _unknown(group, expected, world)
+            reason, told = _unknown(group, by_class[klass][0], expected, world, connected)
         case PodClass.MISSING:
             if attempt.restart_missing or all(_made_since(pod, attempt.began) for pod in by_class[klass]):
                 return judge_restart(owner, pods, world, attempt)
@@ -388,12 +400,16 @@ def _living(owner: Owner, pods: Iterable[Pod]) -> list[Pod]:
     return [pod for pod in _awaited(owner, pods) if pod.metadata.deletion_timestamp is None]
 
 
-def _unknown(group: _Group, expected: Expected, world: World) -> tuple[Reason, str]:
-    proxy = next((image for pod in group.pods if (image := live_proxy(pod))), "its proxy")
+def _unknown(
+    group: _Group, pod: Pod, expected: Expected, world: World, connected: ConnectedProxies
+) -> tuple[Reason, str]:
+    proxy = live_proxy(pod) or "its proxy"
     revision = group.decision.revision
     if expected.image is not None:
-        told = f"{proxy} names no version, and no istiod tells which one is connected"
-        return Reason.UNKNOWN_PROXY, told
+        why = connected.why_unknown(pod.metadata.namespace, pod.metadata.name, revision or "")
+        # Without the repository: that is long, and the cause comes last.
+        tag = parse_image(expected.image).tag or "latest"
+        return Reason.UNKNOWN_PROXY, f"tag {tag} names no version; Pod {pod.metadata.name}: {why}"
     problem = expected.problem or "the injector did not answer"
     if revision is not None and revision not in world.injector.configs and not world.problems:
         return Reason.UNKNOWN_REVISION, f"a webhook asks revision {revision}, which has no injector: {problem}"

@@ -18,13 +18,14 @@ Query = dict[str, str]
 
 @dataclass
 class Answer:
-    """One answer; `cut` ends the connection after that many bytes of the body."""
+    """One answer; `cut` ends the connection after that many bytes of the body. A `silent` one never comes."""
 
     body: bytes = b""
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     chunked: bool = False
     cut: int | None = None
+    silent: bool = False
 
     def sent(self) -> bytes:
         """Everything that goes over the wire."""
@@ -42,31 +43,40 @@ class Answer:
 
 
 @asynccontextmanager
-async def api_server(answer: Callable[[Query], Answer], folder: Path) -> AsyncIterator[Cluster]:
-    """A connection to a server that answers each request as told, given its query."""
+async def server(answer: Callable[[str, Query], Answer], host: str = "127.0.0.1") -> AsyncIterator[int]:
+    """A server that answers each request as told, given where it was sent (host and path) and its query; its port."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             target = urlsplit(head.split(b" ")[1].decode())
             query = {key: values[0] for key, values in parse_qs(target.query).items()}
-            writer.write(answer(query).sent())
+            said = answer(f"{writer.get_extra_info('sockname')[0]}{target.path}", query)
+            if said.silent:
+                await reader.read()
+            writer.write(said.sent())
             await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    kubeconfig = folder / "kubeconfig"
-    kubeconfig.write_text(json.dumps(_kubeconfig(f"http://127.0.0.1:{port}")))
+    listening = await asyncio.start_server(serve, host, 0)
     try:
+        yield listening.sockets[0].getsockname()[1]
+    finally:
+        listening.close()
+        await listening.wait_closed()
+
+
+@asynccontextmanager
+async def api_server(answer: Callable[[Query], Answer], folder: Path) -> AsyncIterator[Cluster]:
+    """A connection to an API server that answers each request as told, given its query."""
+    async with server(lambda _, query: answer(query)) as port:
+        kubeconfig = folder / "kubeconfig"
+        kubeconfig.write_text(json.dumps(_kubeconfig(f"http://127.0.0.1:{port}")))
         async with await connect(str(kubeconfig)) as cluster:
             yield cluster
-    finally:
-        server.close()
-        await server.wait_closed()
 
 
 def _kubeconfig(address: str) -> dict[str, Any]:

@@ -8,11 +8,12 @@ import msgspec
 import pytest
 
 from mesh.asking import Expected
+from mesh.causes import Reason
 from mesh.classes import WORKLOAD_ORDER, PodClass, live_proxy, version_text
-from mesh.connected import ConnectedProxies
+from mesh.connected import NOBODY, ConnectedProxies
 from mesh.injection import InjectorConfig
 from mesh.objects import Condition, Container, ContainerStatus, Pod, PodSpec, Workload
-from mesh.survey import Assembly, Attempt
+from mesh.survey import Action, Assembly, Attempt
 from tests.mesh.build import APP, NEW, OLD, STATUS, injector, pod, record, space, template, workload, world
 
 OFF = space(labels={"istio-injection": "disabled"})
@@ -247,6 +248,55 @@ def test_proxy_whose_image_names_no_version_is_what_istiod_says(
 
     assert asked.nameless(answers)
     assert found.klass == klass
+
+
+@pytest.mark.parametrize(
+    ("connected", "why"),
+    [
+        (NOBODY, "no istiod lists it"),
+        (
+            ConnectedProxies(problems=("istiod-1 does not answer: timeout", "istiod-2 does not either")),
+            "no istiod lists it; istiod-1 does not answer: timeout; istiod-2 does not either",
+        ),
+        (
+            ConnectedProxies(doubts={("shop", "cart-1"): "two istiods disagree: 1.29.3, 1.30.2"}),
+            "two istiods disagree: 1.29.3, 1.30.2",
+        ),
+        (
+            ConnectedProxies(versions={("shop", "cart-1"): "1.30.2"}),
+            "it runs 1.30.2, and no version is known that all istiods of revision default have",
+        ),
+        (ConnectedProxies(versions={("shop", "cart-1"): ""}, planes={"default": "1.30.2"}), "it tells no version"),
+        (
+            ConnectedProxies(versions={("shop", "cart-1"): "unknown"}, planes={"default": "1.30.2"}),
+            "it calls its version unknown",
+        ),
+    ],
+    ids=["not-listed", "not-all-were-asked", "doubt", "control-plane-unknown", "no-version", "no-number"],
+)
+def test_unknown_version_is_told_with_why(connected: ConnectedProxies, why: str) -> None:
+    cart = workload()
+    image = "hub/proxyv2:latest"
+    asked = Assembly(world(cart, pod(owner=cart, proxy=image)))
+    answers = {one.key: Expected(image, "injector") for one in asked.questions}
+    found = asked.survey(answers, connected=connected)
+    (one,) = found.records
+
+    assert (one.klass, one.action, one.reason) == (PodClass.UNKNOWN, Action.REMEDIATE, Reason.UNKNOWN_PROXY)
+    assert one.detail == f"tag latest names no version; Pod cart-1: {why}"
+    assert found.notes == connected.problems
+
+
+def test_version_is_unknown_of_the_pod_that_is_named() -> None:
+    """The other one may be pinned, gone or of another image: what is told is about one that nobody knows."""
+    cart = workload()
+    image = "hub/proxyv2:latest"
+    asked = Assembly(world(cart, *(pod(name, owner=cart, proxy=image) for name in ("cart-1", "cart-2"))))
+    answers = {one.key: Expected(image, "injector") for one in asked.questions}
+    connected = ConnectedProxies(versions={("shop", "cart-1"): "1.31.0"}, planes={"default": "1.31.0"})
+    (found,) = asked.survey(answers, connected=connected).records
+
+    assert found.detail == "tag latest names no version; Pod cart-2: no istiod lists it"
 
 
 def test_digest_is_the_same_image_under_any_name() -> None:
