@@ -15,15 +15,12 @@ if TYPE_CHECKING:
     from activities.kube.reading import Istiod
     from mesh.injection import Injector
     from mesh.items import ItemView
-    from mesh.objects import WebhookConfiguration
     from mesh.survey import Record, Survey
     from mesh.versions import Version
     from workflows.model import Progress
 
 #: Lists what differs beyond the image, whatever its class.
 DRIFTED = "drifted"
-_TAG = "istio.io/tag"
-_REVISION = "istio.io/rev"
 #: Classes whose Pods a new control plane would give another proxy.
 _MOVED = (PodClass.CURRENT, PodClass.STALE)
 
@@ -41,17 +38,11 @@ class ScanFilter:
         return DRIFTED in self.classes and bool(record.drift)
 
 
-def control_plane_document(
-    istiods: Iterable[Istiod], injector: Injector, hooks: Sequence[WebhookConfiguration]
-) -> list[dict[str, Any]]:
+def control_plane_document(istiods: Iterable[Istiod], injector: Injector) -> list[dict[str, Any]]:
     """One entry per revision."""
     found = []
     for one in istiods:
-        tags = {
-            tag
-            for hook in hooks
-            if (tag := hook.metadata.label(_TAG)) and (hook.metadata.label(_REVISION) or "default") == one.revision
-        }
+        tags = {hook.tag for hook in injector.webhooks if hook.tag and hook.revision == one.revision}
         config = injector.configs.get(one.revision)
         found.append(
             {

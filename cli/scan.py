@@ -12,6 +12,8 @@ from cli.options import Option, cluster_options, output_option, settings_from
 from cli.output import emit, fitted, say
 
 if TYPE_CHECKING:
+    from activities.kube.client import Cluster
+    from activities.kube.reading import Istiod
     from worker.settings import Settings
 
 #: As mesh.classes.PodClass, spelled out so that --help needs no import (a test compares them).
@@ -32,6 +34,8 @@ CLASSES = (
 #: As cli.documents.DRIFTED: differs beyond the image, in resources, revision, CNI mode or status.
 DRIFTED = "drifted"
 
+#: Characters of a digest that tell it from others, as container engines show it: `sha256:` and twelve digits.
+_DIGEST = 19
 
 #: kubectl's own short names.
 _SHORT = {
@@ -66,33 +70,42 @@ def scan(
 async def _scan(
     settings: Settings, namespaces: Sequence[str], classes: tuple[str, ...], target: str | None, output: str | None
 ) -> int:
-    from activities.kube.paths import WEBHOOKS
-    from activities.kube.reading import read_istiods
     from activities.surveying import look
     from cli.documents import ScanFilter, control_plane_document, scan_document
-    from mesh.objects import WebhookConfiguration
     from mesh.versions import required_version
-    from worker.compose import compose_cluster
+    from worker.compose import compose_view
 
     version = required_version(target, "--target") if target else None
-    async with compose_cluster(settings.cluster) as served:
-        survey, world = await look(served.cluster, namespaces)
-        istiods = await read_istiods(served.cluster)
-        hooks, _ = await served.cluster.list_all(WEBHOOKS, WebhookConfiguration)
-    for problem in world.problems:
-        say(problem)
+    async with compose_view(settings.cluster) as (cluster, cluster_name):
+        survey, world = await look(cluster, namespaces)
+        istiods, problem = await _istiods(cluster)
+    problems = [*world.problems, *survey.notes, *([problem] if problem else [])]
+    for told in problems:
+        say(told)
     for name in namespaces:
         if name not in world.namespaces and not world.problems:
             say(f"There is no namespace {name}.")
-    plane = control_plane_document(istiods, world.injector, hooks)
-    document = scan_document(served.ref.name, survey, plane, version, ScanFilter(classes))
-    document["problems"] = list(world.problems)
+    plane = control_plane_document(istiods, world.injector)
+    document = scan_document(cluster_name, survey, plane, version, ScanFilter(classes))
+    document["problems"] = problems
     if output == "name":
         for one in document["workloads"]:
             click.echo(f"{one['kind']}/{one['namespace']}/{one['name']}")
     else:
         emit(document, output, lambda: scan_table(document))
     return DONE
+
+
+async def _istiods(cluster: Cluster) -> tuple[list[Istiod], str | None]:
+    """The control planes, and the sentence why none is shown."""
+    from activities.kube.reading import read_istiods
+    from mesh.errors import PermissionDeniedError
+
+    try:
+        found = await read_istiods(cluster)
+    except PermissionDeniedError as error:
+        return [], f"The control plane may not be read: {error.message}"
+    return found, None if found else "There is no istiod in istio-system."
 
 
 def scan_table(document: Mapping[str, Any]) -> str:
@@ -129,7 +142,8 @@ def proxy_text(images: Iterable[str], expected: str | None) -> str:
     from mesh.images import parse_image
 
     def words(image: str, *, whole: bool) -> str:
-        tag = parse_image(image).tag or "?"
+        parsed = parse_image(image)
+        tag = parsed.tag or parsed.digest[:_DIGEST] or "?"
         return tag if whole else version_text(image) or tag
 
     live = set(images)

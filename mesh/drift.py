@@ -33,7 +33,9 @@ def drift_of(pod: Pod, expected: Shape) -> dict[Drift, str]:
         found[Drift.RESOURCES] = resources
     if pod.metadata.annotation(SIDECAR_STATUS) is None:
         found[Drift.STATUS] = f"{SIDECAR_STATUS} is missing"
-    elif live.revision != expected.revision and live.revision and expected.revision:
+    elif live.revision is None:
+        found[Drift.STATUS] = f"{SIDECAR_STATUS} tells no revision"
+    elif live.revision != expected.revision and expected.revision:
         found[Drift.REVISION] = f"made by revision {live.revision}, would be by {expected.revision}"
     if live.setup != expected.setup:
         found[Drift.CNI] = f"has {live.setup or 'no init container'}, would get {expected.setup or 'none'}"

@@ -25,7 +25,7 @@ from activities.remediation import RemediationActivities
 from activities.restarts import RestartActivities
 from activities.survey import SurveyActivities
 from mesh.cluster import HOME, TASK_QUEUE, ClusterRef, cluster_name
-from mesh.errors import RefusedError, UnreachableError
+from mesh.errors import PermissionDeniedError, RefusedError, UnreachableError
 from worker.settings import ClusterSettings, WorkerSettings
 from workflows.registry import ALL_WORKFLOWS
 
@@ -39,9 +39,21 @@ _HEARTBEATS = timedelta(seconds=5)
 @asynccontextmanager
 async def compose_cluster(settings: ClusterSettings) -> AsyncIterator[Served]:
     """The connection to the cluster, and the name and UID that bind it."""
-    cluster = await connect_cluster(_kubeconfig(settings), settings.context)
-    async with cluster:
+    async with await connect_cluster(_kubeconfig(settings), settings.context) as cluster:
         yield Served(cluster, ClusterRef(name_of(cluster, settings), await _first_uid(cluster)))
+
+
+@asynccontextmanager
+async def compose_view(settings: ClusterSettings) -> AsyncIterator[tuple[Cluster, str]]:
+    """The connection to the cluster, and its name: whoever only looks needs no right to read its UID."""
+    async with await connect_cluster(_kubeconfig(settings), settings.context) as cluster:
+        name = name_of(cluster, settings)
+        try:
+            await _first_uid(cluster)
+        except PermissionDeniedError as error:
+            if error.status != 403:
+                raise
+        yield cluster, name
 
 
 def _kubeconfig(settings: ClusterSettings) -> str | None:

@@ -177,7 +177,7 @@ class _Reading:
             found, version, denied = await self._one_by_one(kind, form, keep, denied[0][1])
         if denied:
             names = ", ".join(sorted(str(scope) for scope, _ in denied if scope is not None))
-            where = brief(f" in {names}") if names else ""
+            where = f" in {brief(names)}" if names else ""
             self._problems.append(f"{kind}s may not be read{where}: {denied[0][1].message}")
             self._unread.add(kind)
         return found, version

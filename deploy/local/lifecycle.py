@@ -22,7 +22,7 @@ _GRACE_SECONDS = 5.0
 
 def up(
     name: str,
-    istio: str,
+    istio: str | None,
     *,
     kubeconfig_file: Path | None = None,
     plain_sidecars: bool = False,
@@ -32,7 +32,7 @@ def up(
 
     Args:
         name: of the mesh, its context and its directory.
-        istio: image tag of Istio, taken as it is.
+        istio: image tag of Istio, taken as it is; None leaves the cluster without Istio.
         kubeconfig_file: a file to add the mesh's context to, besides the mesh's own kubeconfig.
         plain_sidecars: nodes report a kubelet too old for native sidecars.
         node_count: how many nodes.
@@ -120,7 +120,7 @@ def status(name: str) -> dict[str, Any]:
 def _start(
     mesh: Mesh,
     binaries: Binaries,
-    istio: str,
+    istio: str | None,
     kubeconfig_file: Path | None,
     *,
     plain_sidecars: bool,
@@ -134,7 +134,8 @@ def _start(
     if kubeconfig_file:
         _export(mesh, kubeconfig_file.absolute())
     nodes.furnish(mesh, node_count)
-    install_istio(mesh, istio)
+    if istio is not None:
+        install_istio(mesh, istio)
     mesh.change_state(ready=True)
 
 

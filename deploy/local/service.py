@@ -88,13 +88,17 @@ def install(mesh: Mesh) -> None:
 def service(mesh: Mesh, temporal: Temporal) -> Service:
     """Installs the product and gives its service account a kubeconfig of its own."""
     install(mesh)
-    token = kubectl(mesh, "-n", _ACCOUNT, "create", "token", _ACCOUNT, "--duration", _VALID_FOR).strip()
+    return Service(mesh, temporal, account_kubeconfig(mesh, _ACCOUNT, _ACCOUNT, mesh.directory / "worker.kubeconfig"))
+
+
+def account_kubeconfig(mesh: Mesh, namespace: str, account: str, file: Path) -> Path:
+    """Writes a kubeconfig whose user is that service account."""
+    token = kubectl(mesh, "-n", namespace, "create", "token", account, "--duration", _VALID_FOR).strip()
     config = yaml.safe_load(mesh.kubeconfig.read_text())
     config["users"] = [{"name": user["name"], "user": {"token": token}} for user in config["users"]]
-    file = mesh.directory / "worker.kubeconfig"
     file.touch(mode=0o600)
     file.write_text(yaml.safe_dump(config))
-    return Service(mesh, temporal, file)
+    return file
 
 
 def start_temporal(mesh: Mesh) -> Temporal:

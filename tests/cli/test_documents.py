@@ -17,11 +17,12 @@ from mesh.asking import Expected
 from mesh.causes import Reason
 from mesh.classes import PodClass
 from mesh.drift import Drift
-from mesh.injection import Injector, InjectorConfig
+from mesh.injection import Injector, InjectorConfig, injection_webhooks
 from mesh.items import ItemState, Sighting, view_of
-from mesh.objects import Container, Metadata, PodSpec, PodTemplate, WebhookConfiguration, Workload, WorkloadSpec
+from mesh.objects import Container, Metadata, PodSpec, PodTemplate, Workload, WorkloadSpec
 from mesh.survey import Action, Record, Survey
 from mesh.versions import Version
+from tests.mesh.build import webhooks
 from workflows.model import ItemCounts, Phase, Progress, WaveProgress, WorkloadCounts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -155,6 +156,13 @@ def test_scan_table_fits_80_columns_and_tells_versions(survey: Survey) -> None:
         ([OLD], None, "1.29.3"),
         (["hub/proxyv2:1.29.3-distroless"], OLD, "1.29.3-distroless > 1.29.3"),
         (["hub/proxyv2:latest"], NEW, "latest > 1.30.2"),
+        (["hub/proxyv2"], NEW, "? > 1.30.2"),
+        ([OLD], f"hub/proxyv2@sha256:{'b' * 64}", "1.29.3 > sha256:bbbbbbbbbbbb"),
+        (
+            [f"hub/proxyv2@sha256:{'a' * 64}"],
+            f"hub/proxyv2@sha256:{'b' * 64}",
+            "sha256:aaaaaaaaaaaa > sha256:bbbbbbbbbbbb",
+        ),
     ],
 )
 def test_proxy_column_tells_what_runs_and_what_ought_to(images: list[str], expected: str | None, told: str) -> None:
@@ -164,13 +172,11 @@ def test_proxy_column_tells_what_runs_and_what_ought_to(images: list[str], expec
 def test_control_plane_tells_revision_tags_version_and_image() -> None:
     template = PodTemplate(spec=PodSpec(containers=(Container(name="discovery", image="hub/pilot:1.30.2"),)))
     istiod = Workload(kind="Deployment", metadata=Metadata(name="istiod"), spec=WorkloadSpec(template=template))
-    hooks = [
-        WebhookConfiguration(metadata=Metadata(labels={"istio.io/tag": tag, "istio.io/rev": revision}))
-        for tag, revision in (("default", "default"), ("stable", "default"), ("next", "canary"))
-    ]
-    injector = Injector(configs={"default": InjectorConfig("default", image=NEW)})
+    hooks = [webhooks("stable", revision="default"), webhooks("default", revision="default"), webhooks()]
+    hooks.append(webhooks("next", revision="canary"))
+    injector = Injector(injection_webhooks(hooks), {"default": InjectorConfig("default", image=NEW)})
 
-    found = control_plane_document([Istiod("default", istiod, "hub/pilot:1.30.2")], injector, hooks)
+    found = control_plane_document([Istiod("default", istiod, "hub/pilot:1.30.2")], injector)
 
     assert [(one["revision"], one["tags"], one["version"], one["proxyImage"]) for one in found] == [
         ("default", ["default", "stable"], "1.30.2", NEW)

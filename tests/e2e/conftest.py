@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -63,9 +64,10 @@ def namespace(platform: Service) -> Iterator[str]:
 @pytest.fixture
 def new_proxy(platform: Service) -> Iterator[NewProxy]:
     """Lets the live injector give another proxy; as it was again afterwards."""
-    before = read(platform.mesh, *_INJECTOR)["data"]["values"]
-    yield NewProxy(platform.mesh)
-    _write_values(platform.mesh, before)
+    proxy = NewProxy(platform.mesh)
+    before = proxy.values()
+    yield proxy
+    proxy.write(before, f":{before['global']['tag']}")
 
 
 class NewProxy:
@@ -76,14 +78,25 @@ class NewProxy:
 
     def give(self, tag: str) -> None:
         """New Pods get this tag from now on: returns when one really does."""
-        values = json.loads(read(self._mesh, *_INJECTOR)["data"]["values"])
+        values = self.values()
         values["global"]["tag"] = tag
-        _write_values(self._mesh, json.dumps(values))
+        self.write(values, f":{tag}")
+
+    def give_image(self, image: str) -> None:
+        """New Pods get this very image from now on: returns when one really does."""
+        values = self.values()
+        values["global"]["proxy"]["image"] = image
+        self.write(values, image)
+
+    def values(self) -> Any:  # noqa: ANN401  # JSON
+        """The settings of its templates."""
+        return json.loads(read(self._mesh, *_INJECTOR)["data"]["values"])
+
+    def write(self, values: object, given: str) -> None:
+        """Changes the settings: returns when a new Pod gets an image that ends so."""
+        patch = json.dumps({"data": {"values": json.dumps(values)}})
+        kubectl(self._mesh, "patch", *_INJECTOR, "--type=merge", "-p", patch)
         pod = '{"apiVersion":"v1","kind":"Pod","metadata":{"generateName":"try-","namespace":"kyma-upgrade-probe"},'
         pod += '"spec":{"containers":[{"name":"try","image":"pause"}]}}'
         command = ("create", "--dry-run=server", "-o", "yaml", "-f", "-")
-        wait_for(f"the injector to give {tag}", lambda: f":{tag}" in kubectl(self._mesh, *command, stdin=pod), 30)
-
-
-def _write_values(mesh: Mesh, values: str) -> None:
-    kubectl(mesh, "patch", *_INJECTOR, "--type=merge", "-p", json.dumps({"data": {"values": values}}))
+        wait_for(f"the injector to give {given}", lambda: f"{given}\n" in kubectl(self._mesh, *command, stdin=pod), 30)

@@ -56,8 +56,9 @@ def proxies(mesh: Mesh, namespace: str, name: str) -> set[str]:
 
 
 def _available(mesh: Mesh, namespace: str, name: str, kind: str) -> bool:
-    status = read(mesh, kind, name, "-n", namespace).get("status", {})
+    found = read(mesh, kind, name, "-n", namespace)
+    status = found.get("status", {})
     if kind == "DaemonSet":
         wanted: int = status.get("desiredNumberScheduled", 0)
         return wanted > 0 and bool(status.get("numberAvailable", 0) == wanted)
-    return bool(status.get("availableReplicas", 0) == 2)
+    return bool(status.get("availableReplicas", 0) == found["spec"]["replicas"])

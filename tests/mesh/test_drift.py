@@ -58,6 +58,15 @@ def test_lost_status_is_drift_and_the_pod_still_a_sidecar_of_the_mesh() -> None:
     assert found.detail == "sidecar.istio.io/status is missing"
 
 
+@pytest.mark.parametrize("status", ["", "{", "[]", "null", "{}", '{"revision": ""}', '{"revision": 7}'])
+def test_status_that_tells_no_revision_is_drift(status: str) -> None:
+    annotated = msgspec.structs.replace(
+        injected(), metadata=pod(annotations={"sidecar.istio.io/status": status}).metadata
+    )
+
+    assert drift_of(annotated, EXPECTED) == {Drift.STATUS: "sidecar.istio.io/status tells no revision"}
+
+
 def test_drift_is_told_and_never_acted_on() -> None:
     """Kyma restarts such a workload at every reconcile, for ever: facts of its restarter, ImageResourcesPredicate."""
     cart = workload()
