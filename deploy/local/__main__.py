@@ -1,4 +1,7 @@
-"""The command of the local mesh: `python -m deploy.local up | istio | kyma | status | down | build`."""
+"""The command of the local mesh.
+
+`python -m deploy.local up | istio | kyma | rollouts | gateway-api | status | down | build`
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,11 @@ from pathlib import Path
 
 from deploy.local import binaries, lifecycle
 from deploy.local.errors import LocalMeshError
+from deploy.local.gateway_api import install_gateway_api
 from deploy.local.istio import install_istio
 from deploy.local.mesh import Mesh
 from deploy.local.progress import say
+from deploy.local.rollouts import start_rollouts
 
 _INTERRUPTED = 130
 
@@ -57,10 +62,13 @@ def parser(words: Sequence[str]) -> argparse.ArgumentParser:
     istio.add_argument("--revision", help="a revision beside the default one")
     istio.add_argument("--set", action="append", default=[], dest="sets", metavar="K=V", help="as istioctl takes it")
 
+    named("rollouts", _rollouts, "start Argo Rollouts; builds it first, if it is not there")
+    named("gateway-api", _gateway_api, "install the Gateway API; istiod makes its gateways")
+
     status = named("status", _status, "how a mesh stands; exit code 1 when it is not up")
     status.add_argument("-o", "--output", choices=["json"], default="json")
     named("down", _down, "take a mesh down; nothing of it is left")
-    command("build", _build, "only build the programs, if they are not there")
+    command("build", _build, "only build the programs, those of `rollouts` too, if they are not there")
     kyma = named("kyma", _kyma, "start the stand-in for Kyma's module management")
     if list(words[:1]) == ["kyma"]:
         _add_kyma(kyma)
@@ -86,6 +94,20 @@ def _istio(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _rollouts(arguments: argparse.Namespace) -> int:
+    mesh = Mesh.load(arguments.name)
+    start_rollouts(mesh)
+    _print(lifecycle.status(mesh.name))
+    return 0
+
+
+def _gateway_api(arguments: argparse.Namespace) -> int:
+    mesh = Mesh.load(arguments.name)
+    install_gateway_api(mesh)
+    _print(lifecycle.status(mesh.name))
+    return 0
+
+
 def _status(arguments: argparse.Namespace) -> int:
     told = lifecycle.status(arguments.name)
     _print(told)
@@ -100,7 +122,8 @@ def _down(arguments: argparse.Namespace) -> int:
 
 def _build(_: argparse.Namespace) -> int:
     lifecycle.check_machine()
-    for program, path in binaries.ensure().paths.items():
+    everything = (*binaries.ROWS, binaries.ROLLOUTS, binaries.GATEWAY_API)
+    for program, path in binaries.ensure(everything).paths.items():
         print(f"{program}\t{path}")
     return 0
 

@@ -2,18 +2,21 @@
 
 Each row below is one Go module under `build/` with a committed go.sum; the rows are separate because their
 dependencies disagree. A row is built into a draft folder and renamed when whole, so a build killed half-way is
-never used; a lock lets a second process wait for the first instead of building the same.
+never used; a lock lets a second process wait for the first instead of building the same. Custom resources come from
+the same modules as the programs, so that they always fit them.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import shutil
 import subprocess
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from deploy.local import checks, toolchain
@@ -25,6 +28,8 @@ KUBERNETES_VERSION = "v1.37.2"
 KWOK_VERSION = "v0.8.0"
 ISTIO_VERSION = "1.31.0"
 ISTIO_HUB = "europe-docker.pkg.dev/kyma-project/prod/external/istio"
+ROLLOUTS_VERSION = "v1.10.1"
+GATEWAY_API_VERSION = "v1.6.0"
 
 _KUBERNETES_MAJOR, _KUBERNETES_MINOR, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
 _SOURCES = Path(__file__).with_name("build")
@@ -32,17 +37,23 @@ _SOURCES = Path(__file__).with_name("build")
 
 @dataclass(frozen=True)
 class Row:
-    """One Go module to build: `programs` maps the name in the cache to the package, `stamps` are linker variables."""
+    """One Go module to build: `programs` maps the name in the cache to the package, `stamps` are linker variables.
+
+    `files` maps a module to the pattern of those of its files that are kept beside the programs. `pinned_by` names
+    another folder whose go.mod counts.
+    """
 
     name: str
     version: str
-    programs: dict[str, str]
-    stamps: dict[str, str]
+    programs: dict[str, str] = field(default_factory=dict)
+    stamps: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+    pinned_by: str = ""
 
     @property
     def source(self) -> Path:
         """The folder with go.mod, go.sum and tools.go."""
-        return _SOURCES / self.name
+        return _SOURCES / (self.pinned_by or self.name)
 
     @property
     def linker_flags(self) -> str:
@@ -56,6 +67,8 @@ class Row:
         for file in ("go.mod", "go.sum", "tools.go"):
             digest.update((self.source / file).read_bytes())
         digest.update(f"{self.linker_flags} {sorted(self.programs.items())} {platform.machine()}".encode())
+        if self.files:
+            digest.update(f"{sorted(self.files.items())}".encode())
         return f"{self.name}-{self.version}-{digest.hexdigest()[:12]}"
 
 
@@ -98,40 +111,64 @@ ROWS = (
         },
     ),
 )
+"""What every mesh is made of."""
+
+ROLLOUTS = Row(
+    name="argo-rollouts",
+    version=ROLLOUTS_VERSION,
+    programs={"rollouts-controller": "github.com/argoproj/argo-rollouts/cmd/rollouts-controller"},
+    stamps={"github.com/argoproj/argo-rollouts/utils/version.version": ROLLOUTS_VERSION},
+    files={"github.com/argoproj/argo-rollouts": "manifests/crds/*-crd.yaml"},
+)
+"""Built when a mesh gets it."""
+
+GATEWAY_API = Row(
+    name="gateway-api",
+    version=GATEWAY_API_VERSION,
+    files={"sigs.k8s.io/gateway-api": "config/crd/standard/*.yaml"},
+    # The version that istiod was written for.
+    pinned_by="istio",
+)
+"""Fetched when a mesh gets it."""
 
 
 @dataclass(frozen=True)
 class Binaries:
-    """The built programs, by name."""
+    """The built programs, by name, and the files that came with them."""
 
     paths: dict[str, Path]
+    files: tuple[Path, ...] = ()
 
     def __getitem__(self, program: str) -> Path:
         """The path of one program, e.g. `kube-apiserver`."""
         return self.paths[program]
 
 
-def ensure() -> Binaries:
-    """Builds what is missing and returns all programs; takes no time when everything is there.
+def ensure(rows: Sequence[Row] = ROWS) -> Binaries:
+    """Builds what of these rows is missing; takes no time when everything is there.
 
     Raises:
         LocalMeshError: the machine lacks something, or the compiler says no.
     """
-    if _missing():
+    if _missing(rows):
         with hold("build", "another process builds the programs"):
-            _build(_missing())
-    return Binaries({program: cache_root() / row.key / program for row in ROWS for program in row.programs})
+            _build(_missing(rows))
+    return Binaries(
+        {program: cache_root() / row.key / program for row in rows for program in row.programs},
+        tuple(file for row in rows if row.files for file in sorted((cache_root() / row.key).glob("*.yaml"))),
+    )
 
 
-def _missing() -> list[Row]:
-    return [row for row in ROWS if not (cache_root() / row.key).is_dir()]
+def _missing(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if not (cache_root() / row.key).is_dir()]
 
 
 def _build(rows: list[Row]) -> None:
     if not rows:
         return
     go = toolchain.find(toolchain.needed([row.source / "go.mod" for row in rows]))
-    checks.room_for_build(cache_root())
+    if any(row.programs for row in rows):
+        checks.room_for_build(cache_root())
     env = toolchain.environment(go)
     # Under the lock a draft that lies here is what a killed build left.
     for left in cache_root().glob(".building-*"):
@@ -140,7 +177,10 @@ def _build(rows: list[Row]) -> None:
         # A name of our own: the compiler of a killed build may still be at work on its draft.
         draft = cache_root() / f".building-{row.name}-{os.getpid()}"
         draft.mkdir(parents=True)
-        _compile(row, draft, go, env)
+        if row.programs:
+            _compile(row, draft, go, env)
+        for module, pattern in row.files.items():
+            _copy(row, module, pattern, draft, go, env)
         draft.replace(cache_root() / row.key)
     toolchain.clean()
 
@@ -173,6 +213,21 @@ def _compile(row: Row, draft: Path, go: Path, env: dict[str, str]) -> None:
     for program, package in row.programs.items():
         _go_output(draft, package).rename(draft / program)
     say(f"built {row.name} {row.version}")
+
+
+def _copy(row: Row, module: str, pattern: str, draft: Path, go: Path, env: dict[str, str]) -> None:
+    """Keeps files of a module: its version is the one in go.mod, and go.sum vouches for every byte."""
+    say(f"fetching {pattern} of {module}")
+    command = [str(go), "mod", "download", "-json", module]
+    done = subprocess.run(command, cwd=row.source, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = json.loads(done.stdout)["Error"] if done.stdout else done.stderr.strip()
+        raise LocalMeshError(f"{module} could not be fetched: {said}.", "Try again.")
+    found = sorted(Path(json.loads(done.stdout)["Dir"]).glob(pattern))
+    if not found:
+        raise LocalMeshError(f"{module} has no {pattern}.", f"See what {row.source / 'go.mod'} pins.")
+    for file in found:
+        shutil.copyfile(file, draft / file.name)
 
 
 def _go_output(draft: Path, package: str) -> Path:

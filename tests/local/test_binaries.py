@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from deploy.local import binaries, checks, toolchain
-from deploy.local.binaries import ROWS, Row
+from deploy.local.binaries import GATEWAY_API, ROLLOUTS, ROWS, Row
 from deploy.local.errors import LocalMeshError
+from deploy.local.places import cache_root
 
 
 @pytest.fixture
@@ -39,16 +40,22 @@ def test_key_changes_with_linker_stamps(row: Row) -> None:
     assert dataclasses.replace(row, stamps={"main.version": "2"}).key != row.key
 
 
+def test_key_changes_with_the_files_that_are_kept() -> None:
+    assert dataclasses.replace(GATEWAY_API, files={"sigs.k8s.io/gateway-api": "*.yaml"}).key != GATEWAY_API.key
+
+
 def test_every_row_has_committed_sums_and_the_packages_it_builds() -> None:
-    for row in ROWS:
+    for row in (*ROWS, ROLLOUTS, GATEWAY_API):
         assert (row.source / "go.sum").stat().st_size > 0
         pinned = (row.source / "tools.go").read_text()
         assert all(f'"{package}"' in pinned for package in row.programs.values())
 
 
 def test_pinned_modules_match_the_versions_named_in_code() -> None:
-    kubernetes, kwok, _ = (row.source.joinpath("go.mod").read_text() for row in ROWS)
+    kubernetes, kwok, istio = (row.source.joinpath("go.mod").read_text() for row in ROWS)
 
+    assert f"sigs.k8s.io/gateway-api {binaries.GATEWAY_API_VERSION}" in istio
+    assert f"argo-rollouts {binaries.ROLLOUTS_VERSION}" in ROLLOUTS.source.joinpath("go.mod").read_text()
     assert f"k8s.io/kubernetes {binaries.KUBERNETES_VERSION}" in kubernetes
     assert f"sigs.k8s.io/kwok {binaries.KWOK_VERSION}" in kwok
 
@@ -77,6 +84,49 @@ def test_build_that_was_killed_half_way_is_done_again(tmp_path: Path, monkeypatc
     assert built == ["kubernetes", "kwok", "kwok", "istio"]
     assert programs["istioctl"].parent == tmp_path / "kyma-upgrade" / ROWS[2].key
     assert not list((tmp_path / "kyma-upgrade").glob(".building-*"))
+
+
+@pytest.fixture
+def go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A Go that has fetched a module already: it answers with its folder, and compiles nothing."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(toolchain, "environment", lambda _: {})
+    module = tmp_path / "module" / "config" / "crd" / "standard"
+    module.mkdir(parents=True)
+    (module / "gateways.yaml").write_text("kind: CustomResourceDefinition")
+    (module / "README.md").touch()
+    program = tmp_path / "go"
+    program.write_text(f"""#!/bin/sh\necho '{{"Dir": "{tmp_path / "module"}"}}'\n""")
+    program.chmod(0o755)
+    monkeypatch.setattr(toolchain, "find", lambda _: program)
+    return program
+
+
+def test_only_what_is_asked_for_is_there(go: Path) -> None:
+    found = binaries.ensure([GATEWAY_API])
+
+    assert [file.name for file in found.files] == ["gateways.yaml"]
+    assert found.files[0].read_text() == "kind: CustomResourceDefinition"
+    assert found.paths == {}
+    assert [row for row in (*ROWS, ROLLOUTS) if (cache_root() / row.key).exists()] == []
+
+
+def test_files_that_a_module_does_not_have_are_no_empty_row(go: Path) -> None:
+    row = dataclasses.replace(GATEWAY_API, files={"sigs.k8s.io/gateway-api": "crds/*.yaml"})
+    with pytest.raises(LocalMeshError) as error:
+        binaries.ensure([row])
+
+    assert error.value.problem == "sigs.k8s.io/gateway-api has no crds/*.yaml."
+    assert not (cache_root() / row.key).exists()
+
+
+@pytest.mark.parametrize("says", ["""echo '{"Error": "no such version"}'""", "echo no such version >&2"])
+def test_module_that_cannot_be_fetched_is_said_with_the_cause(go: Path, says: str) -> None:
+    go.write_text(f"#!/bin/sh\n{says}\nexit 1\n")
+    with pytest.raises(LocalMeshError) as error:
+        binaries.ensure([GATEWAY_API])
+
+    assert error.value.problem == "sigs.k8s.io/gateway-api could not be fetched: no such version."
 
 
 @pytest.mark.parametrize(
