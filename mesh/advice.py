@@ -7,6 +7,7 @@ import shlex
 from dataclasses import dataclass
 
 from mesh.causes import Reason
+from mesh.owners import ARGO_ROLLOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,16 @@ _NOT_IN_KINDS = re.compile(r"[^a-z0-9.-]")
 
 _LOOK = "kubectl -n {namespace} describe {kind}/{name}"
 _ROLL = "kubectl -n {namespace} rollout restart {kind}/{name}"
+_RESUME = "kubectl -n {namespace} rollout resume {kind}/{name}"
+_STATUS = "kubectl -n {namespace} rollout status {kind}/{name}"
+_UNDO = "kubectl -n {namespace} rollout undo {kind}/{name}"
+#: `kubectl rollout` knows no Argo Rollouts; their own plug-in takes flags only after its name, and names after `--`.
+_OF_ARGO_ROLLOUTS = {
+    _ROLL: "kubectl argo rollouts -n {namespace} restart -- {name}",
+    _RESUME: "kubectl argo rollouts -n {namespace} promote -- {name}",
+    _STATUS: "kubectl argo rollouts -n {namespace} get rollout -- {name}",
+    _UNDO: "kubectl argo rollouts -n {namespace} undo -- {name}",
+}
 
 _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
     Reason.STANDALONE_POD: (
@@ -47,7 +58,7 @@ _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
     ),
     Reason.ROLLOUT_PAUSED: (
         "Its owner paused the rollout, and nothing here resumes it. Once resumed, restart it.",
-        ("kubectl -n {namespace} rollout resume {kind}/{name}", _ROLL),
+        (_RESUME, _ROLL),
     ),
     Reason.ON_DELETE: (
         (
@@ -141,11 +152,11 @@ _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
     ),
     Reason.ROLLOUT_FAILING: (
         "Its last rollout failed before this upgrade. Mend or undo it; a finished rollout has the expected proxy.",
-        ("kubectl -n {namespace} rollout status {kind}/{name}", "kubectl -n {namespace} rollout undo {kind}/{name}"),
+        (_STATUS, _UNDO),
     ),
     Reason.ROLLOUT_TIMED_OUT: (
         "It was restarted, and its new Pods do not become ready. The old ones that are left still serve.",
-        ("kubectl -n {namespace} rollout status {kind}/{name}", "kubectl -n {namespace} get pods"),
+        (_STATUS, "kubectl -n {namespace} get pods"),
     ),
     Reason.INJECTION_FAILED: (
         (
@@ -156,8 +167,8 @@ _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
     ),
     Reason.RESTART_REVERTED: (
         (
-            "Another manager took the restart off the template again. Tell it to leave the annotation "
-            "kubectl.kubernetes.io/restartedAt alone, then restart it."
+            "Another manager took the restart off again. Tell it to leave the template's annotation "
+            "kubectl.kubernetes.io/restartedAt alone (of an Argo Rollout: spec.restartAt), then restart it."
         ),
         ("kubectl -n {namespace} get {kind}/{name} -o yaml --show-managed-fields", _ROLL),
     ),
@@ -176,6 +187,8 @@ def advise(reason: Reason | None, namespace: str, kind: str, name: str, pods: tu
     the start of a word, an option.
     """
     paragraph, commands = _TABLE.get(reason, _ELSE) if reason else _ELSE
+    if kind == ARGO_ROLLOUT:
+        commands = tuple(_OF_ARGO_ROLLOUTS.get(command, command) for command in commands)
     values = {
         "namespace": shlex.quote(namespace),
         "kind": _NOT_IN_KINDS.sub("", kind.lower()).lstrip("-.") or "workload",

@@ -9,9 +9,9 @@ from functools import lru_cache
 
 import msgspec
 
-from mesh.objects import Condition, ContainerStatus, DisruptionBudget, Pod
-from mesh.owners import READ_KINDS, Owner
-from mesh.rollout import EVICTABLE_KINDS, RESTARTABLE_KINDS, may_take, rollout
+from mesh.objects import Condition, ContainerStatus, DisruptionBudget, Pod, Workload
+from mesh.owners import ARGO_ROLLOUT, READ_KINDS, Owner
+from mesh.rollout import EVICTABLE_KINDS, RESTARTABLE_KINDS, mark_of, may_take, rollout
 from mesh.text import brief
 from mesh.windows import WindowInvalidError, never_together, parse_windows
 
@@ -53,39 +53,63 @@ FOUND_BY_TRYING = frozenset(
 
 Cause = tuple[Reason, str | None]
 
+#: A restart at a time further ahead than this is somebody's schedule, and no difference of clocks.
+SCHEDULED_AHEAD = timedelta(minutes=1)
 #: A Pod past its deletion time by more than this does not go by itself.
 STUCK_AFTER = timedelta(minutes=5)
 _NOT_STARTED = "its containers have not started"
 
 
 def cause_of_owner(owner: Owner, pods: Sequence[Pod], now: datetime) -> Cause | None:
-    """Owners that no restart by annotation can reach. `detail` also tells the state their Pods are in."""
+    """Owners that no restart can reach. `detail` also tells the state their Pods are in."""
+    reason, told = _unreachable(owner, now)
+    if reason is None:
+        return None
     state = cause_of_pods(pods, now)
-    detail = (state[1] or str(state[0])) if state else None
-    spec = owner.workload.spec if owner.workload else None
-    reason = None
+    detail = "; ".join(part for part in (told, (state[1] or str(state[0])) if state else None) if part)
+    return (reason, brief(detail) or None)
+
+
+def _unreachable(owner: Owner, now: datetime) -> tuple[Reason | None, str | None]:
+    workload = owner.workload
+    reason: Reason | None = None
+    told: str | None = None
     if owner.kind == "Pod":
         reason = Reason.STANDALONE_POD
     elif owner.kind in ("Job", "CronJob"):
         reason = Reason.JOB_POD
-    elif owner.kind not in (*RESTARTABLE_KINDS, *EVICTABLE_KINDS) or spec is None:
-        reason = Reason.UNSUPPORTED_OWNER
-        told = f"owner is a {owner.kind}"
-        if owner.gone:
-            told = f"{owner.kind} {owner.name} does not exist any more"
-        elif owner.kind in READ_KINDS:
-            told = f"{owner.kind} {owner.name} may not be read"
-        detail = brief(f"{told}; {detail}" if detail else told)
-    elif spec.paused:
+    elif workload is None or owner.kind not in (*RESTARTABLE_KINDS, *EVICTABLE_KINDS, ARGO_ROLLOUT):
+        reason, told = Reason.UNSUPPORTED_OWNER, _unsupported(owner)
+    elif owner.kind == ARGO_ROLLOUT:
+        reason, told = _unreachable_argo_rollout(workload, now)
+    elif workload.spec.paused:
         reason = Reason.ROLLOUT_PAUSED
-    elif spec.update_strategy is not None and spec.update_strategy.type == "OnDelete":
+    elif (strategy := workload.spec.update_strategy) is not None and strategy.type == "OnDelete":
         reason = Reason.ON_DELETE
-    elif spec.update_strategy is not None and spec.update_strategy.rolling_update is not None:
-        partition = spec.update_strategy.rolling_update.partition or 0
-        if partition > 0:
-            reason = Reason.PARTITIONED
-            detail = brief(f"partition is {partition}" + (f"; {detail}" if detail else ""))
-    return (reason, detail) if reason else None
+    elif strategy is not None and strategy.rolling_update is not None and strategy.rolling_update.partition:
+        reason, told = Reason.PARTITIONED, f"partition is {strategy.rolling_update.partition}"
+    return reason, told
+
+
+def _unsupported(owner: Owner) -> str:
+    if owner.gone:
+        return f"{owner.kind} {owner.name} does not exist any more"
+    if owner.kind in READ_KINDS:
+        return f"{owner.kind} {owner.name} may not be read"
+    return f"owner is a {owner.kind}"
+
+
+def _unreachable_argo_rollout(workload: Workload, now: datetime) -> tuple[Reason | None, str | None]:
+    paused, restart = rollout(workload).paused, mark_of(workload)
+    if workload.template is None:
+        reference = workload.spec.workload_ref
+        lender = f"{reference.kind} {reference.name}" if reference else "nobody"
+        return Reason.UNSUPPORTED_OWNER, f"its Pod template is that of {lender}, which is not read"
+    if paused is not None:
+        return Reason.ROLLOUT_PAUSED, paused
+    if restart is not None and restart > now + SCHEDULED_AHEAD:
+        return Reason.ROLLOUT_PAUSED, f"its restart is scheduled for {restart:%Y-%m-%dT%H:%MZ}"
+    return None, None
 
 
 def cause_of_pods(pods: Iterable[Pod], now: datetime) -> Cause | None:

@@ -70,9 +70,11 @@ class Pool:
         """What judging needs of a controller."""
         about, spec = workload.metadata, workload.spec
         reference = about.controller()
-        # There are ten old ReplicaSets for each Deployment, and its own template is the one that counts.
+        # There are ten old ReplicaSets for each Deployment, and its own template is the one that counts. That of an
+        # Argo Rollout may lie where it is not read: of its ReplicaSets, those that have Pods keep theirs.
         below = reference is not None and (workload.kind, kind_of(reference)) in _TEMPLATE_ABOVE
-        template = None if below else spec.template
+        emptied = reference is not None and workload.kind == "ReplicaSet" and not workload.status.replicas
+        template = None if below or emptied else spec.template
         if template is not None:
             made = template.metadata
             template = msgspec.structs.replace(

@@ -192,8 +192,18 @@ class JobTemplate(_Object, frozen=True):
     spec: Spec = Spec()
 
 
+class WorkloadReference(_Object, frozen=True):
+    """`spec.workloadRef` of an Argo Rollout: whose template it takes, in its own namespace."""
+
+    kind: str = ""
+    name: str = ""
+
+
 class WorkloadSpec(_Object, frozen=True):
-    """The union of what Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob have."""
+    """The union of what Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob have.
+
+    The last two fields are an Argo Rollout's.
+    """
 
     replicas: int | None = None
     paused: bool = False
@@ -203,12 +213,23 @@ class WorkloadSpec(_Object, frozen=True):
     job_template: JobTemplate | None = None
     strategy: Strategy | None = None
     update_strategy: Strategy | None = None
+    restart_at: str | None = None
+    workload_ref: WorkloadReference | None = None
+
+
+class PauseCondition(_Object, frozen=True):
+    """One entry of `status.pauseConditions` of an Argo Rollout: why its controller waits for a person or a time."""
+
+    reason: str = ""
 
 
 class WorkloadStatus(_Object, frozen=True):
-    """The union of the statuses; a field that a kind lacks stays 0."""
+    """The union of the statuses; a field that a kind lacks stays 0.
 
-    observed_generation: int = 0
+    Those from `phase` on are an Argo Rollout's, which writes generations as text.
+    """
+
+    observed_generation: int | str = 0
     replicas: int = 0
     updated_replicas: int = 0
     ready_replicas: int = 0
@@ -224,6 +245,13 @@ class WorkloadStatus(_Object, frozen=True):
     active: int = 0
     completion_time: datetime | None = None
     conditions: tuple[Condition, ...] | None = None
+    phase: str = ""
+    message: str = ""
+    restarted_at: str | None = None
+    workload_observed_generation: str = ""
+    current_pod_hash: str = ""
+    stable_rs: str = msgspec.field(default="", name="stableRS")
+    pause_conditions: tuple[PauseCondition, ...] | None = None
 
     def condition(self, name: str) -> Condition | None:
         """The condition of that type."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+
+import msgspec
 
 from mesh.objects import Container, Metadata, OwnerReference, Pod, PodSpec, PodTemplate, Workload
 
@@ -40,7 +42,19 @@ class Owner:
         return (self.namespace, self.kind, self.name)
 
 
-READ_KINDS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job", "CronJob")
+ARGO_ROLLOUT = "Rollout.argoproj.io"
+READ_KINDS = (
+    "Deployment",
+    "StatefulSet",
+    "DaemonSet",
+    "ReplicaSet",
+    "ReplicationController",
+    "Job",
+    "CronJob",
+    ARGO_ROLLOUT,
+)
+#: Whose template an Argo Rollout may take, of the kinds that are read.
+LENDING_KINDS = ("Deployment", "ReplicaSet")
 
 
 def kind_of(reference: OwnerReference) -> str:
@@ -49,6 +63,30 @@ def kind_of(reference: OwnerReference) -> str:
     if not slash or "." not in group or group.endswith(".k8s.io"):
         return reference.kind
     return f"{reference.kind}.{group}"
+
+
+def by_uid(workloads: Iterable[Workload]) -> dict[str, Workload]:
+    """What `top_owner` looks up; Argo Rollouts that take their template from another of the workloads have it."""
+    found = {one.metadata.uid: one for one in workloads}
+    takers = [(one, reference) for one in found.values() if (reference := one.spec.workload_ref) is not None]
+    if takers:
+        lenders = (one for one in found.values() if one.kind in LENDING_KINDS)
+        named = {(one.metadata.namespace, one.kind, one.metadata.name): one for one in lenders}
+        for one, reference in takers:
+            lender = named.get((one.metadata.namespace, reference.kind, reference.name))
+            if lender is not None:
+                found[one.metadata.uid] = taking_from(one, lender)
+    return found
+
+
+def taking_from(rollout: Workload, lender: Workload) -> Workload:
+    """An Argo Rollout with the template of its `workloadRef`, and with its selector if it has none of its own.
+
+    Source: argoproj/argo-rollouts, rollout/templateref.go.
+    """
+    selector = rollout.spec.selector or lender.spec.selector
+    spec = msgspec.structs.replace(rollout.spec, template=lender.spec.template, selector=selector)
+    return msgspec.structs.replace(rollout, spec=spec)
 
 
 def top_owner(pod: Pod, owners: Mapping[str, Workload], unread: frozenset[str] = frozenset()) -> Owner:

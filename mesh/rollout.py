@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from mesh.objects import Workload, WorkloadStatus
+from mesh.objects import Pod, Workload, WorkloadStatus
+from mesh.owners import ARGO_ROLLOUT
+from mesh.text import rfc3339
 
 #: The template annotation that `kubectl rollout restart` writes, and so do we.
 MARK = "kubectl.kubernetes.io/restartedAt"
@@ -17,13 +20,16 @@ MODULE_MARK = "istio-operator.kyma-project.io/restartedAt"
 RESTARTABLE_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 #: Have no rollout of their own: their Pods are evicted one at a time.
 EVICTABLE_KINDS = ("ReplicaSet", "ReplicationController")
+#: Written by Argo Rollouts onto a Rollout whose template lives elsewhere: the generation of that.
+_TEMPLATE_GENERATION = "rollout.argoproj.io/workload-generation"
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
     """`settled`: every Pod is made from the newest template. `complete`: and all of them, `wanted`, are available.
 
-    `failed` is why the controller gave up, `refused` why the API server takes no further Pod of it.
+    `failed` is why the controller gave up, `refused` why the API server takes no further Pod of it, `paused` why it
+    waits for somebody or for a time.
     `progress` changes whenever the rollout moves, so that a time-out can mean: no progress for.
     """
 
@@ -34,12 +40,16 @@ class Rollout:
     message: str
     wanted: int = 0
     refused: str | None = None
+    paused: str | None = None
 
 
 def rollout(workload: Workload) -> Rollout:
     """The rules of `kubectl rollout status`: k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go."""
+    if workload.kind == ARGO_ROLLOUT:
+        return _argo_rollout(workload)
     status = workload.status
-    seen = status.observed_generation >= workload.metadata.generation
+    observed = _observed(workload)
+    seen = observed >= workload.metadata.generation
     wanted = 1 if workload.spec.replicas is None else workload.spec.replicas
     match workload.kind:
         case "DaemonSet":
@@ -65,7 +75,7 @@ def rollout(workload: Workload) -> Rollout:
         settled=settled,
         complete=complete,
         failed=failed,
-        progress=(status.observed_generation, updated, total, available),
+        progress=(observed, updated, total, available),
         message=f"{updated} of {wanted} updated, {available} available",
         wanted=wanted,
         refused=_refused(status),
@@ -78,17 +88,83 @@ def _refused(status: WorkloadStatus) -> str | None:
     return condition.message if condition is not None and condition.status == "True" else None
 
 
+def _argo_rollout(workload: Workload) -> Rollout:
+    """The rules of `kubectl argo rollouts status`: argoproj/argo-rollouts/utils/rollout/rolloututil.go.
+
+    Its restart evicts the Pods older than `spec.restartAt` and leaves the template alone, so that settled also means:
+    the last of them was evicted. Blue-green says that before the new Pods are counted.
+    """
+    status = workload.status
+    wanted = 1 if workload.spec.replicas is None else workload.spec.replicas
+    observed = _observed(workload)
+    template = workload.metadata.annotation(_TEMPLATE_GENERATION) if workload.spec.workload_ref else None
+    template_seen = template is None or status.workload_observed_generation in ("", template)
+    seen = observed >= workload.metadata.generation and template_seen
+    promoted = bool(status.stable_rs) and status.stable_rs == status.current_pod_hash
+    restarted = _moment(workload.spec.restart_at) == _moment(status.restarted_at)
+    settled = seen and promoted and restarted and status.updated_replicas >= wanted
+    complete = settled and status.phase == "Healthy" and status.available_replicas >= wanted
+    counted = f"{status.updated_replicas} of {wanted} updated, {status.available_replicas} available"
+    pause = workload.spec.paused or status.pause_conditions
+    return Rollout(
+        settled=settled,
+        complete=complete,
+        failed=(status.message or status.phase) if seen and status.phase == "Degraded" else None,
+        progress=(
+            observed,
+            status.updated_replicas,
+            status.replicas,
+            status.available_replicas,
+            status.ready_replicas,
+            int(restarted),
+        ),
+        message=f"{status.message}; {counted}" if status.message else counted,
+        wanted=wanted,
+        paused=status.message if pause else None,
+    )
+
+
 def mark_of(workload: Workload) -> datetime | None:
-    """The time of the last restart by annotation, None when there is none or it does not parse."""
+    """The time of the last restart by annotation, None when there is none or it does not parse.
+
+    Of an Argo Rollout: the time that its Pods must be younger than.
+    """
+    if workload.kind == ARGO_ROLLOUT:
+        return _moment(workload.spec.restart_at)
     template = workload.template
-    text = template.metadata.annotation(MARK) if template else None
-    if text is None:
-        return None
+    return _moment(template.metadata.annotation(MARK) if template else None)
+
+
+def restart_patch(workload: Workload, stale: Iterable[Pod], mark: datetime) -> dict[str, object]:
+    """The one write of an attempt as a merge patch; anything written since the reading makes it a conflict.
+
+    The controller of an Argo Rollout makes those Pods anew that were created before `spec.restartAt`, by the API
+    server's clock. Where the mark's clock is behind that, the mark would miss the newest of the `stale` Pods: then it
+    is a second after them. `mark_of` of the result is never earlier than `mark`.
+    """
+    spec: dict[str, object] = {"template": {"metadata": {"annotations": {MARK: rfc3339(mark)}}}}
+    if workload.kind == ARGO_ROLLOUT:
+        made = (pod.metadata.creation_timestamp for pod in stale)
+        after = [moment + timedelta(seconds=1) for moment in made if moment is not None]
+        spec = {"restartAt": rfc3339(max([mark, *after]))}
+    metadata = workload.metadata
+    return {"metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid}, "spec": spec}
+
+
+def _moment(text: str | None) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text or "")
     except ValueError:
         return None
     return moment if moment.tzinfo else None
+
+
+def _observed(workload: Workload) -> int:
+    """The generation that the controller has seen; a hash, as Argo Rollouts wrote before 0.10, tells nothing."""
+    value = workload.status.observed_generation
+    if isinstance(value, int):
+        return value
+    return int(value) if value.isdecimal() else 0
 
 
 def may_take(workload: Workload) -> int:

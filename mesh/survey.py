@@ -41,7 +41,7 @@ from mesh.drift import Drift, drift_of
 from mesh.images import parse_image
 from mesh.injection import Decision, Injector, decide
 from mesh.objects import DisruptionBudget, Namespace, Pod, PodTemplate, Workload
-from mesh.owners import Owner, top_owner
+from mesh.owners import ARGO_ROLLOUT, Owner, top_owner
 from mesh.rollout import EVICTABLE_KINDS, mark_of, rollout
 from mesh.text import brief
 from mesh.windows import declared_windows
@@ -56,6 +56,7 @@ class Action(StrEnum):
 
     ROLLOUT_RESTART = "rollout-restart"
     EVICT = "evict"
+    RESTART_AT = "restart-at"
     REMEDIATE = "remediate"
     NONE = "none"
 
@@ -105,6 +106,9 @@ class Attempt:
 
 
 NO_ATTEMPT = Attempt()
+
+#: Actions that a wave takes.
+RESTARTS = frozenset({Action.ROLLOUT_RESTART, Action.EVICT, Action.RESTART_AT})
 
 
 def fingerprint(key: tuple[str, str, str]) -> str:
@@ -365,7 +369,7 @@ def _judge(
 
 
 def judge_restart(owner: Owner, pods: Iterable[Pod], world: World, attempt: Attempt) -> tuple[Action, Cause | None]:
-    """Restart, evict or remediate: for a workload that has Pods which ought to be made anew."""
+    """One of `RESTARTS`, or remediate: for a workload that has Pods which ought to be made anew."""
     now = world.taken_at
     awaited, living = _awaited(owner, pods), _living(owner, pods)
     cause = cause_of_owner(owner, awaited, now)
@@ -379,7 +383,8 @@ def judge_restart(owner: Owner, pods: Iterable[Pod], world: World, attempt: Atte
         told = "restarted, and its new Pods are still not as expected"
         return Action.REMEDIATE, (Reason.IMAGE_REWRITTEN, told)
     strategy = owner.workload.spec.strategy
-    recreate = strategy is not None and strategy.type == "Recreate"
+    # Both take Pods away before they bring new ones, and Argo Rollouts takes none while too few are available.
+    recreate = owner.kind == ARGO_ROLLOUT or (strategy is not None and strategy.type == "Recreate")
     healthy = [cause_of_pod(pod, now) is None for pod in living]
     if not any(healthy) or (recreate and not all(healthy)):
         return Action.REMEDIATE, cause_of_pods(awaited, now) or (Reason.NOT_READY, "none of its Pods is Ready")
@@ -388,7 +393,13 @@ def judge_restart(owner: Owner, pods: Iterable[Pod], world: World, attempt: Atte
     cause = cause_of_moment(owner, living, here) or cause_of_windows((*attempt.windows, *declared), now)
     if cause is not None:
         return Action.REMEDIATE, cause
-    return (Action.EVICT if owner.kind in EVICTABLE_KINDS else Action.ROLLOUT_RESTART), None
+    return _restart(owner.kind), None
+
+
+def _restart(kind: str) -> Action:
+    if kind == ARGO_ROLLOUT:
+        return Action.RESTART_AT
+    return Action.EVICT if kind in EVICTABLE_KINDS else Action.ROLLOUT_RESTART
 
 
 def _awaited(owner: Owner, pods: Iterable[Pod]) -> list[Pod]:

@@ -33,10 +33,11 @@ from mesh.objects import (
     Strategy,
     WebhookConfiguration,
     Workload,
+    WorkloadReference,
     WorkloadSpec,
     WorkloadStatus,
 )
-from mesh.owners import SIDECAR_STATUS
+from mesh.owners import ARGO_ROLLOUT, SIDECAR_STATUS, by_uid
 from mesh.rollout import MARK
 from mesh.selectors import LabelSelector
 from mesh.survey import NO_ATTEMPT, Assembly, Attempt, Record, Survey, World
@@ -100,12 +101,19 @@ def pod(
 
 def reference(owner: Workload) -> OwnerReference:
     """As the owner's controller writes it into what it makes."""
-    group = {"Job": "batch/v1", "CronJob": "batch/v1", "ReplicationController": "v1"}.get(owner.kind, "apps/v1")
-    name, uid = owner.metadata.name, owner.metadata.uid
-    return OwnerReference(api_version=group, kind=owner.kind, name=name, uid=uid, controller=True)
+    kind, name, uid = owner.kind.partition(".")[0], owner.metadata.name, owner.metadata.uid
+    return OwnerReference(api_version=_API.get(owner.kind, "apps/v1"), kind=kind, name=name, uid=uid, controller=True)
 
 
-def custom(kind: str = "Rollout", api_version: str = "argoproj.io/v1alpha1", name: str = "cart") -> OwnerReference:
+_API = {
+    "Job": "batch/v1",
+    "CronJob": "batch/v1",
+    "ReplicationController": "v1",
+    ARGO_ROLLOUT: "argoproj.io/v1alpha1",
+}
+
+
+def custom(kind: str = "CloneSet", api_version: str = "apps.kruise.io/v1alpha1", name: str = "cart") -> OwnerReference:
     """A controller of a kind that is not read."""
     return OwnerReference(api_version=api_version, kind=kind, name=name, uid=f"{kind}/{name}", controller=True)
 
@@ -132,11 +140,17 @@ def workload(
     mark: datetime | None = None,
     paused: bool = False,
     strategy: Strategy | None = None,
+    lender: WorkloadReference | None = None,
     status: Mapping[str, Any] | None = None,
 ) -> Workload:
-    """A workload whose last rollout is complete. `status` overrides single fields of it."""
+    """A workload whose last rollout is complete. `status` overrides single fields of it.
+
+    `lender` is whose template an Argo Rollout takes; it has none of its own then.
+    """
     pods = made_from or template({"app": name})
-    if mark is not None:
+    argo = kind == ARGO_ROLLOUT
+    restart = mark.strftime("%Y-%m-%dT%H:%M:%SZ") if argo and mark is not None else None
+    if mark is not None and not argo:
         marked = dict(pods.metadata.annotations or {}) | {MARK: mark.strftime("%Y-%m-%dT%H:%M:%SZ")}
         pods = msgspec.structs.replace(pods, metadata=msgspec.structs.replace(pods.metadata, annotations=marked))
     references = () if owner is None else (owner if isinstance(owner, OwnerReference) else reference(owner),)
@@ -155,16 +169,24 @@ def workload(
         spec=WorkloadSpec(
             replicas=replicas,
             paused=paused,
-            template=None if cron else pods,
+            template=None if cron or lender is not None else pods,
             job_template=JobTemplate(spec=JobTemplate.Spec(template=pods)) if cron else None,
             strategy=strategy if kind == "Deployment" else None,
             update_strategy=None if kind == "Deployment" else strategy,
+            restart_at=restart,
+            workload_ref=lender,
         ),
-        status=_status(kind, replicas, replicas if ready is None else ready, status or {}),
+        status=_status(
+            kind,
+            replicas,
+            replicas if ready is None else ready,
+            ({"restarted_at": restart} if restart else {}) | dict(status or {}),
+        ),
     )
 
 
 def _status(kind: str, replicas: int, ready: int, changes: Mapping[str, Any]) -> WorkloadStatus:
+    fields: dict[str, Any]
     if kind == "DaemonSet":
         fields = {"desired_number_scheduled": replicas, "updated_number_scheduled": replicas}
         fields |= {"current_number_scheduled": replicas, "number_available": ready, "number_ready": ready}
@@ -174,6 +196,9 @@ def _status(kind: str, replicas: int, ready: int, changes: Mapping[str, Any]) ->
         fields = {"replicas": replicas, "ready_replicas": ready, "available_replicas": ready}
         if kind in ("Deployment", "StatefulSet"):
             fields["updated_replicas"] = replicas
+        elif kind == ARGO_ROLLOUT:
+            fields |= {"observed_generation": "1", "updated_replicas": replicas, "phase": "Healthy"}
+            fields |= {"stable_rs": "9f1", "current_pod_hash": "9f1"}
     return WorkloadStatus(**({"observed_generation": 1} | fields | dict(changes)))
 
 
@@ -310,7 +335,7 @@ def world(*things: Pod | Workload | Namespace | DisruptionBudget, by: Injector |
         resource_version="42",
         namespaces=spaces,
         pods=pods,
-        owners={one.metadata.uid: one for one in things if isinstance(one, Workload)},
+        owners=by_uid(one for one in things if isinstance(one, Workload)),
         injector=by or injector(),
         budgets=tuple(one for one in things if isinstance(one, DisruptionBudget)),
     )

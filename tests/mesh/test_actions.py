@@ -9,7 +9,17 @@ import pytest
 from mesh.asking import Expected
 from mesh.causes import Reason, cause_of_pod, cause_of_pods
 from mesh.classes import PodClass
-from mesh.objects import Condition, ContainerState, DisruptionBudget, Pod, Strategy, Workload
+from mesh.objects import (
+    Condition,
+    ContainerState,
+    DisruptionBudget,
+    PauseCondition,
+    Pod,
+    Strategy,
+    Workload,
+    WorkloadReference,
+)
+from mesh.owners import ARGO_ROLLOUT
 from mesh.survey import NO_ATTEMPT, Action, Attempt, Record, fingerprint
 from mesh.windows import MAINTENANCE_WINDOW
 from tests.mesh.build import (
@@ -28,6 +38,7 @@ OFF = {"istio-injection": "disabled"}
 LATE = Condition(type="Progressing", status="False", reason="ProgressDeadlineExceeded", message="too slow")
 UNSCHEDULED = Condition(type="PodScheduled", status="False", reason="Unschedulable", message="0/3 nodes are available")
 KILLED = ContainerState(exit_code=137, reason="OOMKilled")
+PAUSE = PauseCondition(reason="CanaryPauseStep")
 SURGING = strategy(unavailable=0, surge=1)
 TAKING = strategy(unavailable=1, surge=0)
 
@@ -44,6 +55,7 @@ def verdict(found: Record) -> tuple[Action, Reason | None]:
         ("DaemonSet", "rollout-restart"),
         ("ReplicaSet", "evict"),
         ("ReplicationController", "evict"),
+        ("Rollout.argoproj.io", "restart-at"),
     ],
 )
 def test_stale_workload_is_made_anew_by_the_means_of_its_kind(kind: str, action: str) -> None:
@@ -58,7 +70,7 @@ def test_stale_workload_is_made_anew_by_the_means_of_its_kind(kind: str, action:
         pytest.param(None, "StandalonePod", None, id="standalone-pod"),
         pytest.param(workload("Job"), "JobPod", None, id="job"),
         pytest.param(workload("CronJob"), "JobPod", None, id="cron-job"),
-        pytest.param(custom(), "UnsupportedOwner", "owner is a Rollout.argoproj.io", id="custom-kind"),
+        pytest.param(custom(), "UnsupportedOwner", "owner is a CloneSet.apps.kruise.io", id="custom-kind"),
         pytest.param(custom("Node", "v1", "n1"), "UnsupportedOwner", "owner is a Node", id="mirror-pod"),
         pytest.param(workload(paused=True), "RolloutPaused", None, id="paused"),
         pytest.param(
@@ -88,6 +100,68 @@ def test_stale_workload_of_an_owner_that_cannot_be_restarted_is_told(
     found = record(*things, pod(owner=owner))
 
     assert (found.action, found.reason, found.detail) == (Action.REMEDIATE, reason, detail)
+
+
+@pytest.mark.parametrize(
+    ("owner", "reason", "detail"),
+    [
+        pytest.param(
+            workload(ARGO_ROLLOUT, status={"pause_conditions": (PAUSE,), "phase": "Paused", "message": PAUSE.reason}),
+            "RolloutPaused",
+            "CanaryPauseStep",
+            id="paused-at-a-step",
+        ),
+        pytest.param(
+            workload(ARGO_ROLLOUT, paused=True, status={"phase": "Paused", "message": "manually paused"}),
+            "RolloutPaused",
+            "manually paused",
+            id="paused-by-hand",
+        ),
+        pytest.param(
+            workload(ARGO_ROLLOUT, mark=NOW + timedelta(days=3)),
+            "RolloutPaused",
+            "its restart is scheduled for 2026-09-08T12:00Z",
+            id="somebody-scheduled-its-restart",
+        ),
+        pytest.param(
+            workload(ARGO_ROLLOUT, status={"phase": "Degraded", "message": "RolloutAborted: update to revision 2"}),
+            "RolloutFailing",
+            "RolloutAborted: update to revision 2",
+            id="aborted",
+        ),
+        pytest.param(
+            workload(ARGO_ROLLOUT, lender=WorkloadReference(kind="PodTemplate", name="cart")),
+            "UnsupportedOwner",
+            "its Pod template is that of PodTemplate cart, which is not read",
+            id="template-is-not-read",
+        ),
+    ],
+)
+def test_argo_rollout_that_no_restart_reaches_is_told(owner: Workload, reason: str, detail: str) -> None:
+    below = workload("ReplicaSet", "cart-9f1", owner=owner)
+    found = record(owner, below, pod(owner=below))
+
+    assert (found.action, found.reason, found.detail) == (Action.REMEDIATE, reason, detail)
+
+
+def test_argo_rollout_is_restarted_only_with_every_pod_ready() -> None:
+    cart = workload(ARGO_ROLLOUT)
+    below = workload("ReplicaSet", "cart-9f1", owner=cart)
+    found = record(cart, below, pod("a", owner=below), pod("b", owner=below, ready="False"))
+
+    assert (found.action, found.reason) == (Action.REMEDIATE, Reason.NOT_READY)
+
+
+def test_time_of_a_restart_that_clocks_differ_about_is_no_schedule() -> None:
+    cart = workload(ARGO_ROLLOUT, mark=NOW + timedelta(seconds=30))
+
+    assert record(cart, pod(owner=cart)).action is Action.RESTART_AT
+
+
+def test_argo_rollout_that_is_gone_is_told() -> None:
+    found = record(pod(owner=workload(ARGO_ROLLOUT)))
+
+    assert found.detail == "Rollout.argoproj.io cart does not exist any more"
 
 
 def test_partition_of_zero_is_none() -> None:

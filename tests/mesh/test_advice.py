@@ -8,6 +8,7 @@ import pytest
 
 from mesh.advice import advise
 from mesh.causes import Reason
+from mesh.owners import ARGO_ROLLOUT
 
 REASONS = list(Reason)
 
@@ -49,6 +50,15 @@ def test_kind_is_named_as_kubectl_does() -> None:
     found = advise(Reason.IMAGE_REWRITTEN, "shop", "Rollout.argoproj.io", "cart", ())
 
     assert "kubectl -n shop describe rollout.argoproj.io/cart" in found.commands
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_argo_rollout_is_advised_with_its_own_plug_in(reason: Reason) -> None:
+    commands = advise(reason, "shop", ARGO_ROLLOUT, "--server=evil", ()).commands
+
+    assert not any(one.startswith("kubectl -n shop rollout ") for one in commands)
+    for words in (shlex.split(one) for one in commands if one.startswith("kubectl argo rollouts ")):
+        assert words[-2:] == ["--", "--server=evil"]
 
 
 def test_command_about_a_pod_says_so_when_none_is_known() -> None:

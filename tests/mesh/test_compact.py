@@ -9,8 +9,9 @@ from hypothesis import given
 
 from mesh.compact import Pool
 from mesh.objects import Pod
+from mesh.owners import ARGO_ROLLOUT
 from mesh.survey import Attempt
-from tests.mesh.build import NEW, NOW, pod, quick, survey, waiting
+from tests.mesh.build import NEW, NOW, pod, quick, survey, waiting, workload
 from tests.mesh.test_survey import ATTEMPTS, OWNERS, PODS, seen
 
 
@@ -41,6 +42,15 @@ def test_pod_that_something_ails_keeps_its_status() -> None:
     ill = pod(owner=OWNERS[1], ready="False", statuses=(waiting("CrashLoopBackOff", "x"),))
 
     assert Pool(NOW).pod(ill).status == ill.status
+
+
+def test_replica_set_of_an_argo_rollout_keeps_its_template_while_it_has_pods() -> None:
+    rollout = workload(ARGO_ROLLOUT)
+    pool = Pool(NOW)
+
+    assert pool.workload(workload("ReplicaSet", "cart-9f1", owner=rollout)).template is not None
+    assert pool.workload(workload("ReplicaSet", "cart-7d4", owner=rollout, replicas=0)).template is None
+    assert pool.workload(workload("ReplicaSet", "lender", replicas=0)).template is not None
 
 
 def test_annotations_of_network_plug_ins_are_left_out_unless_the_pod_is_its_own_template() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from mesh.asking import Expected, Shape
 from mesh.objects import Container, DisruptionBudget, Namespace, Pod, PodSpec, Resources, Workload
+from mesh.owners import ARGO_ROLLOUT
 from tests.mesh.build import APP, NEW, OLD, custom, pod, record, space, strategy, template, waiting, workload
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "survey.md"
@@ -25,6 +26,9 @@ BARE = workload("ReplicaSet", "bare")
 CONTROLLER = workload("ReplicationController", "old")
 JOB = workload("Job", "export")
 PAUSED = workload(paused=True)
+ROLLOUT = workload(ARGO_ROLLOUT)
+ROLLOUT_SET = workload("ReplicaSet", "cart-9f1", owner=ROLLOUT)
+PAUSED_ROLLOUT = workload(ARGO_ROLLOUT, paused=True)
 ON_DELETE = workload("StatefulSet", strategy=strategy("OnDelete"))
 GATEWAY = workload(made_from=template({}, {"inject.istio.io/templates": "gateway"}))
 PROXIED = workload(
@@ -178,7 +182,21 @@ ROWS = (
         "evicted",
     ),
     Row(
-        "Argo Rollout and other kinds (R13)",
+        "Argo Rollout (R13)",
+        (ROLLOUT, ROLLOUT_SET, pod(owner=ROLLOUT_SET)),
+        "a line in a log, CR Ready",
+        "stale",
+        "restarted by its controller",
+    ),
+    Row(
+        "paused Argo Rollout",
+        (PAUSED_ROLLOUT, pod(owner=PAUSED_ROLLOUT)),
+        "a line in a log, CR Ready",
+        "stale",
+        "item RolloutPaused",
+    ),
+    Row(
+        "other custom kinds (R13)",
         (pod(owner=custom()),),
         "a line in a log, CR Ready",
         "stale",
@@ -206,7 +224,12 @@ ROWS = (
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
 def test_case_of_kymas_restarter_becomes(row: Row) -> None:
     found = record(*row.things, expected=row.expected)
-    words = {"rollout-restart": RESTART, "evict": "evicted", "none": NOTHING}
+    words = {
+        "rollout-restart": RESTART,
+        "restart-at": RESTART + " by its controller",
+        "evict": "evicted",
+        "none": NOTHING,
+    }
     done = f"item {found.reason}" if found.reason else words[found.action]
 
     assert found.klass == row.klass

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from mesh.asking import Expected
 from mesh.classes import WORKLOAD_ORDER, PodClass
 from mesh.injection import Injector
-from mesh.objects import Condition, Pod, Workload
-from mesh.owners import top_owner
+from mesh.objects import Condition, Pod, Workload, WorkloadReference
+from mesh.owners import ARGO_ROLLOUT, top_owner
 from mesh.survey import Action, Assembly, Attempt, World, pod_is_current
 from mesh.windows import MAINTENANCE_WINDOW
 from tests.mesh.build import (
@@ -41,11 +41,18 @@ from tests.mesh.build import (
 
 DEPLOYMENT = workload("Deployment")
 CRON_JOB = workload("CronJob", "nightly")
+ROLLOUT = workload(ARGO_ROLLOUT, mark=NOW)
+#: Its template is that of something that is not read.
+BORROWER = workload(ARGO_ROLLOUT, "borrower", lender=WorkloadReference(kind="PodTemplate", name="lender"))
 OWNERS = (
     DEPLOYMENT,
     workload("ReplicaSet", "cart-7d4", owner=DEPLOYMENT),
     workload("ReplicaSet", "bare"),
-    workload("ReplicaSet", "cart-9f1", owner=custom()),
+    workload("ReplicaSet", "cart-2c8", owner=custom()),
+    ROLLOUT,
+    workload("ReplicaSet", "cart-9f1", owner=ROLLOUT),
+    BORROWER,
+    workload("ReplicaSet", "borrower-1", owner=BORROWER, made_from=template({"sidecar.istio.io/inject": "false"})),
     workload("ReplicationController", "old"),
     workload("StatefulSet", "db", strategy=strategy("OnDelete")),
     workload("StatefulSet", "queue", made_from=template({"sidecar.istio.io/inject": "false"})),
@@ -211,7 +218,7 @@ def test_record_of_a_cron_job_names_the_job() -> None:
 
 
 def test_record_names_the_replica_set_only_below_owners_that_are_not_kubernetes_own() -> None:
-    below_rollout = workload("ReplicaSet", "cart-9f1", owner=custom())
+    below_rollout = workload("ReplicaSet", "cart-9f1", owner=workload(ARGO_ROLLOUT))
     below_deployment = workload("ReplicaSet", "cart-7d4", owner=DEPLOYMENT)
 
     assert record(below_rollout, pod(owner=below_rollout)).owner == "ReplicaSet/cart-9f1"
