@@ -170,7 +170,7 @@ class RemediationActivities:
         await emit(
             cluster,
             namespace=seen.namespace,
-            kind=seen.kind.partition(".")[0],
+            kind=seen.kind,
             name=seen.name,
             reason="RestartRequired",
             message=told,

@@ -15,7 +15,7 @@ from activities.surveying import take_survey
 from mesh.classes import PodClass
 from mesh.cluster import ClusterRef
 from mesh.policy import Policy
-from mesh.survey import Action, Attempt, Record, Survey
+from mesh.survey import RESTARTS, Action, Attempt, Record, Survey
 from mesh.waves import WavePlan, WaveRule, belongs, plan_waves
 from mesh.windows import Windows, parse_windows
 
@@ -88,7 +88,7 @@ class MembersInput:
 
 def is_candidate(record: Record) -> bool:
     """Whether a wave is to restart it."""
-    return record.action in (Action.ROLLOUT_RESTART, Action.EVICT)
+    return record.action in RESTARTS
 
 
 @lru_cache(maxsize=1024)

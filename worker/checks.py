@@ -18,7 +18,7 @@ from activities.gates import probe
 from activities.injector import ask_all
 from activities.kube.client import Cluster
 from activities.kube.paths import ACCESS_REVIEWS, NAMESPACES, path
-from activities.kube.reading import read_catalogue, read_istiods
+from activities.kube.reading import read_catalogue, read_istiods, serves
 from activities.kube.world import read_injector
 from mesh.asking import question_of
 from mesh.cluster import HOME, PROBE, TASK_QUEUE, ClusterRef
@@ -26,9 +26,10 @@ from mesh.errors import UpgradeError
 from mesh.images import parse_image
 from mesh.injection import decide
 from mesh.objects import Container, Namespace, PodSpec, PodTemplate
+from mesh.owners import ARGO_ROLLOUT
 from mesh.rollout import rollout
 from worker.attributes import check_attributes, create_command, registered
-from worker.permissions import HOLD_POLICY, PERMISSIONS, Permission
+from worker.permissions import HOLD_POLICY, Permission, needed
 
 #: A worker's poll lasts a minute; one that has not polled for longer is gone.
 _POLLED_WITHIN = timedelta(seconds=90)
@@ -136,11 +137,12 @@ async def _permissions(cluster: Cluster) -> list[Check]:
     except UpgradeError:
         who = "this identity"
 
-    async def one(permission: Permission) -> Check:
+    async def checked(permission: Permission) -> Check:
         async with limit:
             return await _told(f"permission {permission.words()}", _allowed(cluster, permission, who))
 
-    return list(await asyncio.gather(*(one(permission) for permission in PERMISSIONS)))
+    rollouts = await serves(cluster, ARGO_ROLLOUT)
+    return list(await asyncio.gather(*(checked(permission) for permission in needed(rollouts=rollouts))))
 
 
 async def _allowed(cluster: Cluster, permission: Permission, who: str) -> Check:

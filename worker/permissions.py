@@ -38,6 +38,7 @@ def _each(
 _ADMISSION = "admissionregistration.k8s.io"
 _OPERATOR = "operator.kyma-project.io"
 _LEASES = "coordination.k8s.io"
+_ROLLOUTS = "argoproj.io"
 
 PERMISSIONS: tuple[Permission, ...] = (
     # The survey, and the watch for remediation items.
@@ -47,6 +48,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     *_each("get list watch", "deployments statefulsets daemonsets", "apps"),
     *_each("get list watch", "replicasets", "apps"),
     *_each("list watch", "jobs cronjobs", "batch"),
+    *_each("get list watch", "rollouts", _ROLLOUTS),
     *_each("list watch", "poddisruptionbudgets", "policy"),
     *_each("list", "events"),
     *_each("list", "proxyconfigs", "networking.istio.io"),
@@ -55,6 +57,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     *_each("get", "services", namespace=_ISTIO),
     # Restarts, told as Events.
     *_each("patch", "deployments statefulsets daemonsets", "apps"),
+    *_each("patch", "rollouts", _ROLLOUTS),
     *_each("create", "pods/eviction"),
     *_each("create", "events"),
     # The warning on a remediation item's Pods.
@@ -74,3 +77,8 @@ PERMISSIONS: tuple[Permission, ...] = (
     # The doctor itself.
     *_each("get", "validatingadmissionpolicies validatingadmissionpolicybindings", _ADMISSION, None, HOLD_POLICY),
 )
+
+
+def needed(*, rollouts: bool) -> tuple[Permission, ...]:
+    """What a worker needs in a cluster that has Argo Rollouts, or has not."""
+    return tuple(one for one in PERMISSIONS if rollouts or one.group != _ROLLOUTS)

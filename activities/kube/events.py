@@ -17,6 +17,7 @@ _API = {
     "ReplicaSet": "apps/v1",
     "Job": "batch/v1",
     "CronJob": "batch/v1",
+    "Rollout.argoproj.io": "argoproj.io/v1alpha1",
 }
 #: Longest message that the API takes.
 _MESSAGE_LIMIT = 1000
@@ -31,7 +32,12 @@ async def emit(
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"generateName": f"{name[:200]}.", "namespace": namespace},
-        "involvedObject": {"apiVersion": _API.get(kind, "v1"), "kind": kind, "name": name, "namespace": namespace},
+        "involvedObject": {
+            "apiVersion": _API.get(kind, "v1"),
+            "kind": kind.partition(".")[0],
+            "name": name,
+            "namespace": namespace,
+        },
         "reason": reason,
         "message": message[:_MESSAGE_LIMIT],
         "type": "Warning" if warning else "Normal",

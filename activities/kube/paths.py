@@ -14,6 +14,7 @@ _GROUPS = {
     "Service": "api/v1",
     "ConfigMap": "api/v1",
     "Event": "api/v1",
+    "Rollout.argoproj.io": "apis/argoproj.io/v1alpha1",
     "PodDisruptionBudget": "apis/policy/v1",
     "Lease": "apis/coordination.k8s.io/v1",
     "Kyma": "apis/operator.kyma-project.io/v1beta2",
@@ -28,12 +29,17 @@ PROXY_CONFIGS = "/apis/networking.istio.io/v1beta1/proxyconfigs"
 ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
+def group(kind: str) -> str:
+    """The path of a kind's group and version, where the API server tells what it has."""
+    return f"/{_GROUPS[kind]}"
+
+
 def path(kind: str, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
     """The path of a collection (all namespaces without one) or of one object."""
     parts = [_GROUPS[kind]]
     if namespace is not None:
         parts += ["namespaces", namespace]
-    parts.append(f"{kind.lower()}s")
+    parts.append(f"{kind.partition('.')[0].lower()}s")
     if name is not None:
         parts.append(name)
     if subresource:

@@ -9,8 +9,8 @@ from datetime import datetime
 import msgspec
 
 from activities.kube.client import FIELD_MANAGER, Cluster
-from activities.kube.paths import NAMESPACES, path
-from mesh.errors import NotFoundError
+from activities.kube.paths import NAMESPACES, group, path
+from mesh.errors import NotFoundError, PermissionDeniedError
 from mesh.injection import ISTIO_NAMESPACE
 from mesh.kyma import (
     MANAGER,
@@ -24,6 +24,7 @@ from mesh.kyma import (
     ModuleTemplate,
 )
 from mesh.objects import Namespace, Pod, Workload
+from mesh.owners import LENDING_KINDS, taking_from
 from mesh.whole import Whole, whole_workload
 
 
@@ -34,6 +35,17 @@ class Istiod:
     revision: str
     workload: Workload
     image: str
+
+
+class _Resources(msgspec.Struct, frozen=True):
+    """An APIResourceList."""
+
+    class Resource(msgspec.Struct, frozen=True):
+        """One kind of the group."""
+
+        kind: str = ""
+
+    resources: tuple[Resource, ...] = ()
 
 
 class _Service(msgspec.Struct, frozen=True):
@@ -63,9 +75,24 @@ async def read_uid(cluster: Cluster) -> str:
     return (await cluster.get(f"{NAMESPACES}/kube-system", Namespace)).metadata.uid
 
 
+async def serves(cluster: Cluster, kind: str) -> bool:
+    """Whether the API server has a kind of custom resource; yes where that may not be asked."""
+    try:
+        served = await cluster.find(group(kind), _Resources)
+    except PermissionDeniedError:
+        return True
+    name = kind.partition(".")[0]
+    return served is not None and any(one.kind == name for one in served.resources)
+
+
 async def read_workload(cluster: Cluster, kind: str, namespace: str, name: str) -> Workload:
-    """One workload, fresh; NotFoundError when it is gone."""
-    return whole_workload(await cluster.get(path(kind, namespace, name), Whole), kind)
+    """One workload, fresh, an Argo Rollout with the template that it takes; NotFoundError when it is gone."""
+    found = whole_workload(await cluster.get(path(kind, namespace, name), Whole), kind)
+    reference = found.spec.workload_ref
+    if reference is None or reference.kind not in LENDING_KINDS:
+        return found
+    lender = await cluster.find(path(reference.kind, namespace, reference.name), Whole)
+    return found if lender is None else taking_from(found, whole_workload(lender, reference.kind))
 
 
 async def read_pods(cluster: Cluster, workload: Workload) -> list[Pod]:

@@ -10,8 +10,10 @@ import msgspec
 
 from activities.kube.client import Cluster, Page
 from activities.kube.paths import path
+from activities.kube.reading import serves
 from mesh.errors import ExpiredError, UnreachableError
 from mesh.objects import Metadata
+from mesh.owners import ARGO_ROLLOUT
 
 _KINDS = ("Pod", "Deployment", "StatefulSet", "DaemonSet", "Job")
 _AGAIN_SECONDS = 2.0
@@ -35,10 +37,11 @@ async def follow(cluster: Cluster, report: Callable[[Change], None], begun: Call
 
     `begun` is called once it is certain that no change from now on is missed.
     """
-    versions = [await _version(cluster, kind) for kind in _KINDS]
+    kinds = (*_KINDS, ARGO_ROLLOUT) if await serves(cluster, ARGO_ROLLOUT) else _KINDS
+    versions = [await _version(cluster, kind) for kind in kinds]
     begun()
     async with asyncio.TaskGroup() as group:
-        for kind, version in zip(_KINDS, versions, strict=True):
+        for kind, version in zip(kinds, versions, strict=True):
             group.create_task(_follow(cluster, kind, version, report))
 
 

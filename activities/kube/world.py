@@ -15,7 +15,7 @@ import msgspec
 
 from activities.kube.client import Cluster
 from activities.kube.paths import NAMESPACES, PROXY_CONFIGS, WEBHOOKS, path
-from activities.kube.reading import of_kind
+from activities.kube.reading import of_kind, serves
 from activities.kube.streaming import Identified, read_all
 from mesh.causes import unexplained
 from mesh.compact import Pool
@@ -29,7 +29,7 @@ from mesh.injection import (
     injector_config,
 )
 from mesh.objects import ConfigMap, DisruptionBudget, Metadata, Namespace, Pod, WebhookConfiguration, Workload
-from mesh.owners import READ_KINDS
+from mesh.owners import READ_KINDS, by_uid
 from mesh.survey import World
 from mesh.text import brief
 from mesh.whole import Whole, whole_pod, whole_workload
@@ -155,7 +155,7 @@ class _Reading:
             resource_version=version,
             namespaces=spaces or {},
             pods=tuple(pods),
-            owners={one.metadata.uid: one for group in workloads for one in group},
+            owners=by_uid(one for group in workloads for one in group),
             injector=injector,
             budgets=tuple(budgets[0]),
             told=told,
@@ -178,7 +178,7 @@ class _Reading:
         if denied:
             names = ", ".join(sorted(str(scope) for scope, _ in denied if scope is not None))
             where = f" in {brief(names)}" if names else ""
-            self._problems.append(f"{kind}s may not be read{where}: {denied[0][1].message}")
+            self._problems.append(f"{kind.partition('.')[0]}s may not be read{where}: {denied[0][1].message}")
             self._unread.add(kind)
         return found, version
 
@@ -215,6 +215,8 @@ class _Reading:
         return await self._everywhere("Pod", Pod, self._pool.pod)
 
     async def _workloads(self, kind: str) -> list[Workload]:
+        if "." in kind and not await serves(self._cluster, kind):
+            return []  # a custom resource that this cluster does not have
         keep = self._pool.workload
         if self._whole:
             found, _ = await self._everywhere(kind, Whole, lambda one: keep(whole_workload(one, kind)))

@@ -8,7 +8,7 @@ from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, read
 from deploy.local.mesh import Mesh
 
-_GROUPS = {"ReplicationController": "v1"}
+_GROUPS = {"ReplicationController": "v1", "Rollout": "argoproj.io/v1alpha1"}
 
 
 def make(mesh: Mesh, namespace: str, name: str, kind: str = "Deployment", **spec: Any) -> None:  # noqa: ANN401
@@ -23,6 +23,8 @@ def make(mesh: Mesh, namespace: str, name: str, kind: str = "Deployment", **spec
         body["replicas"] = 2
     if kind == "StatefulSet":
         body["serviceName"] = name
+    if kind == "Rollout":
+        body["strategy"] = {"canary": {}}
     if kind == "ReplicationController":
         body["selector"] = labels
     metadata = {"name": name, "namespace": namespace}

@@ -3,7 +3,7 @@ from typing import Any
 
 import yaml
 
-from worker.permissions import PERMISSIONS, Permission
+from worker.permissions import PERMISSIONS, Permission, needed
 
 _RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 
@@ -30,6 +30,18 @@ def test_shipped_roles_grant_exactly_what_the_doctor_checks() -> None:
     granted = set(_granted())
 
     assert granted == set(PERMISSIONS)
+
+
+def test_rights_on_argo_rollouts_are_needed_only_where_there_are_any() -> None:
+    without = set(needed(rollouts=False))
+
+    assert set(needed(rollouts=True)) == set(PERMISSIONS)
+    assert {one.words() for one in set(PERMISSIONS) - without} == {
+        "get rollouts",
+        "list rollouts",
+        "watch rollouts",
+        "patch rollouts",
+    }
 
 
 def test_no_right_is_listed_twice() -> None:
