@@ -25,15 +25,15 @@ from activities.kube.mirror import Mirror
 from activities.kube.paths import path
 from activities.kube.reading import read_pods, read_template_manager, read_workload
 from mesh.asking import Expected
-from mesh.causes import Reason, cause_of_moment, cause_of_pods, squeezed
+from mesh.causes import Cause, Reason, cause_of_moment, cause_of_owner, cause_of_pods, squeezed
 from mesh.classes import live_proxy
 from mesh.cluster import ClusterRef
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RejectedError, UnreachableError, UpgradeError
 from mesh.objects import Pod, Workload
 from mesh.owners import Owner
-from mesh.rollout import EVICTABLE_KINDS, MARK, Rollout, mark_of, may_take, rollout
+from mesh.rollout import EVICTABLE_KINDS, Rollout, mark_of, may_take, restart_patch, rollout
 from mesh.survey import pod_is_current, runs_expected
-from mesh.text import brief, rfc3339
+from mesh.text import brief
 
 #: What changed within this time is looked at once.
 _SETTLE_SECONDS = 0.1
@@ -186,6 +186,11 @@ class _State:
         )
 
     @property
+    def stuck(self) -> bool:
+        """It does not go on by itself: its controller gave up, or somebody paused it."""
+        return self.rollout.failed is not None or self.rollout.paused is not None
+
+    @property
     def futile(self) -> bool:
         """The rollout is complete, all its Pods are Ready, and they are still not as expected."""
         return self.rollout.complete and all(pod.ready for pod in self.pods) and self.stale
@@ -231,7 +236,7 @@ class Restart:
                 return RestartResult(self._ask.workload, Outcome.HELD, None, brief(str(error)))
 
     async def _run(self) -> RestartResult:
-        state = await self._wait(lambda one: one.rollout.settled or one.rollout.failed is not None)
+        state = await self._wait(lambda one: one.rollout.settled or one.stuck)
         if state is None:
             return await self._timed_out()
         if not self._marked(state.workload):
@@ -251,7 +256,8 @@ class Restart:
                 return self._failed(Reason.UNSUPPORTED_OWNER, "it has no Pod template")
             owner = Owner(reference.kind, reference.namespace, reference.name, state.workload, template)
             mine = self._marked(state.workload)
-            cause = None if mine else cause_of_moment(owner, state.pods, self._mirror.budgets(reference.namespace))
+            # Since the survey somebody may have paused it, or written a budget.
+            cause = None if mine else self._forbidden(owner, state)
             if cause is not None:
                 return self._failed(*cause)
             # What is under way already goes on, whatever it takes.
@@ -266,6 +272,11 @@ class Restart:
             if not self._marked(state.workload) and not state.stale:
                 return RestartResult(self._ask.workload, Outcome.ALREADY_CURRENT)
 
+    def _forbidden(self, owner: Owner, state: _State) -> Cause | None:
+        budgets = self._mirror.budgets(owner.namespace)
+        now = datetime.now(UTC)
+        return cause_of_owner(owner, state.pods, now) or cause_of_moment(owner, state.pods, budgets)
+
     def _marked(self, workload: Workload) -> bool:
         mark = mark_of(workload)
         return mark is not None and mark >= self._ask.mark.replace(microsecond=0)
@@ -276,11 +287,8 @@ class Restart:
         if self._ask.workload.kind in EVICTABLE_KINDS:
             return await self._evict(state)
         for _ in range(_WRITE_TRIES):
-            metadata = state.workload.metadata
-            body = {
-                "metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid},
-                "spec": {"template": {"metadata": {"annotations": {MARK: rfc3339(self._ask.mark)}}}},
-            }
+            stale = [pod for pod in state.pods if not runs_expected(pod, state.expected)]
+            body = restart_patch(state.workload, stale, self._ask.mark)
             where = path(self._ask.workload.kind, self._ask.workload.namespace, self._ask.workload.name)
             try:
                 written = await self._cluster.patch(where, body, Workload)
@@ -334,7 +342,7 @@ class Restart:
     async def _verify(self) -> RestartResult:
         """Done means seen: rollout complete, every living Pod current and Ready."""
         while True:
-            state = await self._wait(lambda one: one.current or one.rollout.failed is not None or one.futile)
+            state = await self._wait(lambda one: one.current or one.stuck or one.futile)
             if state is None:
                 return await self._timed_out()
             if state.current:
@@ -344,6 +352,8 @@ class Restart:
             if state.rollout.failed is not None:
                 cause = cause_of_pods(state.pods, datetime.now(UTC))
                 return self._failed(Reason.ROLLOUT_TIMED_OUT, (cause[1] if cause else None) or state.rollout.failed)
+            if state.rollout.paused is not None:
+                return self._failed(Reason.ROLLOUT_PAUSED, state.rollout.paused)
             if state.futile:
                 return await self._futile(state)
             await self._changed(state.rollout.message)
@@ -395,7 +405,8 @@ class Restart:
     async def _read(self) -> _State:
         """As the API server has it this very moment."""
         workload = await read_workload(self._cluster, self._ask.workload.kind, *self._key[::2])
-        return await self._state(workload, await read_pods(self._cluster, workload))
+        pods = [pod for pod in await read_pods(self._cluster, workload) if self._mirror.may_be_of(pod, workload)]
+        return await self._state(workload, pods)
 
     async def _state(self, workload: Workload, pods: list[Pod]) -> _State:
         living = tuple(pod for pod in pods if pod.metadata.deletion_timestamp is None and pod.status.phase != "Failed")

@@ -17,11 +17,12 @@ from typing import TypeVar
 
 from activities.kube.client import Cluster
 from activities.kube.paths import NAMESPACES, path
-from activities.kube.reading import of_kind
+from activities.kube.reading import of_kind, serves
 from activities.kube.streaming import Begun, Complete, follow
 from mesh.compact import Pool
 from mesh.errors import UnreachableError
 from mesh.objects import DisruptionBudget, Namespace, Pod, Workload
+from mesh.owners import ARGO_ROLLOUT, kind_of, taking_from
 from mesh.rollout import EVICTABLE_KINDS, RESTARTABLE_KINDS
 
 #: Namespace, kind, name.
@@ -35,7 +36,7 @@ _FORMS: Mapping[str, type[_Object]] = MappingProxyType(
         "Pod": Pod,
         "PodDisruptionBudget": DisruptionBudget,
         "Namespace": Namespace,
-        **dict.fromkeys((*RESTARTABLE_KINDS, *EVICTABLE_KINDS), Workload),
+        **dict.fromkeys((*RESTARTABLE_KINDS, *EVICTABLE_KINDS, ARGO_ROLLOUT), Workload),
     }
 )
 #: Seconds for which the watches outlive their last user: the next wave begins soon.
@@ -96,15 +97,28 @@ class Mirror:
         self._forget()
 
     def workload(self, key: Key) -> Workload | None:
-        """None when there is none of that name."""
+        """None when there is none of that name. An Argo Rollout has the template that it takes."""
         found = self._object(key)
-        return found if isinstance(found, Workload) else None
+        if not isinstance(found, Workload):
+            return None
+        reference = found.spec.workload_ref
+        lender = self._object((key[0], reference.kind, reference.name)) if reference is not None else None
+        return taking_from(found, lender) if isinstance(lender, Workload) else found
 
     def pods_of(self, workload: Workload) -> list[Pod]:
         """Every Pod that it or a ReplicaSet of its own made."""
         uid = workload.metadata.uid
         makers = [uid, *self._replica_sets.get(uid, ())]
         return [pod for maker in makers for pod in self._pods.get(maker, {}).values()]
+
+    def may_be_of(self, pod: Pod, workload: Workload) -> bool:
+        """Whether a Pod is the workload's: its selector may select another's as well. A maker unknown here may be."""
+        maker = pod.metadata.controller()
+        if maker is None or maker.uid == workload.metadata.uid:
+            return maker is not None
+        between = self._objects["ReplicaSet"].get(maker.uid)
+        above = between.metadata.controller() if between is not None else None
+        return between is None or (above is not None and above.uid == workload.metadata.uid)
 
     def budgets(self, namespace: str) -> list[DisruptionBudget]:
         """The PodDisruptionBudgets of a namespace."""
@@ -137,10 +151,11 @@ class Mirror:
 
     async def _run(self, known: asyncio.Future[None]) -> None:
         try:
+            kinds = [kind for kind in _FORMS if "." not in kind or await serves(self._cluster, kind)]
             async with asyncio.TaskGroup() as group:
-                begun = [asyncio.Event() for _ in _FORMS]
-                for (kind, form), event in zip(_FORMS.items(), begun, strict=True):
-                    group.create_task(self._follow(kind, form, event))
+                begun = [asyncio.Event() for _ in kinds]
+                for kind, event in zip(kinds, begun, strict=True):
+                    group.create_task(self._follow(kind, _FORMS[kind], event))
                 for event in begun:
                     await event.wait()
                 known.set_result(None)
@@ -202,8 +217,9 @@ class Mirror:
             return [key for key in self._waiting if key[0] == about.namespace]
         keys = [] if isinstance(one, Pod) else [(about.namespace, kind, about.name)]
         while maker is not None:
-            keys.append((about.namespace, maker.kind, maker.name))
-            above = self._objects.get(maker.kind, {}).get(maker.uid)
+            kind = kind_of(maker)
+            keys.append((about.namespace, kind, maker.name))
+            above = self._objects.get(kind, {}).get(maker.uid)
             maker = above.metadata.controller() if above is not None else None
         return keys
 
