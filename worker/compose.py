@@ -83,12 +83,12 @@ async def _first_uid(cluster: Cluster) -> str:
         ) from error
 
 
-def compose_activities(served: Served, client: Client) -> Sequence[Callable[..., Any]]:
-    """Every activity, built with what it depends on."""
+def compose_activities(served: Served, client: Client, stands_on: tuple[str, ...] = ()) -> Sequence[Callable[..., Any]]:
+    """Every activity, built with what it depends on; `stands_on` are the namespaces of worker and Temporal."""
     control_plane = ControlPlaneActivities(served)
     hold = HoldActivities(served)
     gates = GateActivities(served)
-    survey = SurveyActivities(served, (HOME, *_namespace_of(client.service_client.config.target_host)))
+    survey = SurveyActivities(served, stands_on)
     restarts = RestartActivities(served)
     watch = WatchActivities(served, client, TASK_QUEUE)
     remediation = RemediationActivities(served, client, TASK_QUEUE, watch)
@@ -114,7 +114,7 @@ def compose_activities(served: Served, client: Client) -> Sequence[Callable[...,
     )
 
 
-def _namespace_of(host: str) -> tuple[str, ...]:
+def namespace_of(host: str) -> tuple[str, ...]:
     """The namespace of a Service by its address inside a cluster: `temporal-frontend.temporal.svc:7233`."""
     labels = host.partition(":")[0].split(".")
     return (labels[1],) if len(labels) > 2 and labels[2] == "svc" else ()
@@ -138,7 +138,7 @@ def compose_workers(client: Client, served: Served, settings: WorkerSettings) ->
     activities = Worker(
         client,
         task_queue=served.ref.activity_queue,
-        activities=compose_activities(served, client),
+        activities=compose_activities(served, client, (HOME, *namespace_of(client.service_client.config.target_host))),
         max_concurrent_activities=settings.concurrency,
         # A killed worker is noticed by missing heartbeats, so they must not be throttled to the default half minute.
         max_heartbeat_throttle_interval=_HEARTBEATS,

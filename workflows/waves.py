@@ -42,6 +42,8 @@ class WaveWorkflow:
         self._lost: str | None = None
         self._served: asyncio.Task[None] | None = None
         self._results: list[RestartResult] = []
+        #: Items of failed restarts on their way.
+        self._opening = 0
         self._members = 0
         self._stirred = False
         self._reported: WaveReport | None = None
@@ -65,7 +67,7 @@ class WaveWorkflow:
             self._start()
             self._show()
             await self._report()
-            if not self._running and (self._steer.stopped or not (self._waiting or self._held)):
+            if not self._running and not self._opening and (self._steer.stopped or not (self._waiting or self._held)):
                 break
             await self._something_happens()
         counts = Counter(result.outcome for result in self._results)
@@ -132,8 +134,6 @@ class WaveWorkflow:
     async def _restart(self, member: Member) -> None:
         result = await self._execute(member)
         # Not in `finally`: a wave that was terminated is cleared away there, outside of any workflow.
-        if result.outcome is Outcome.FAILED:
-            await self._open_item(result)
         del self._running[member]
         if result.outcome is Outcome.HELD:
             self._held.append(member)
@@ -144,6 +144,11 @@ class WaveWorkflow:
         else:
             self._results.append(result)
         self._stirred = True
+        if result.outcome is Outcome.FAILED:
+            self._opening += 1
+            await self._open_item(result)
+            self._opening -= 1
+            self._stirred = True
 
     async def _await_worker(self) -> None:
         await Steps(self._ask.survey.cluster, self._ask.survey.policy).await_worker()

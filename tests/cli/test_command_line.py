@@ -13,8 +13,22 @@ from cli.main import run
 from mesh import errors
 from tests.mesh.test_policy import BAD_POLICIES
 
-_ALL = ("scan", "start", "status", "wait", "pause", "resume", "abort", "queue", "doctor", "worker", "schema")
-_LATER = ("plan", "rollback", "approve", "limit", "report")
+_ALL = (
+    "scan",
+    "start",
+    "status",
+    "wait",
+    "pause",
+    "resume",
+    "approve",
+    "limit",
+    "abort",
+    "queue",
+    "doctor",
+    "worker",
+    "schema",
+)
+_LATER = ("plan", "rollback", "report")
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from activities.edge import Served
 from activities.kube.client import Cluster
 from mesh.cluster import ClusterRef
 from mesh.errors import RefusedError
-from worker.compose import compose_activities, name_of
+from worker.compose import compose_activities, name_of, namespace_of
 from worker.settings import ClusterSettings
 
 
@@ -43,6 +43,20 @@ def test_every_activity_is_served() -> None:
     }
 
     assert served == _declared()
+
+
+@pytest.mark.parametrize(
+    ("host", "namespaces"),
+    [
+        ("temporal-frontend.temporal.svc:7233", ("temporal",)),
+        ("temporal-frontend.temporal.svc.cluster.local:7233", ("temporal",)),
+        ("temporal.example.com:7233", ()),
+        ("localhost:7233", ()),
+        ("127.0.0.1:7233", ()),
+    ],
+)
+def test_namespace_of_temporal_is_told_by_its_address(host: str, namespaces: tuple[str, ...]) -> None:
+    assert namespace_of(host) == namespaces
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import RunningUpgrade, serve, start_upgrade, until
 from worker.compose import compose_runner
 from workflows.attributes import ALL
+from workflows.failures import NO_WORKER
 from workflows.model import Phase
 from workflows.registry import ALL_WORKFLOWS
 
@@ -90,3 +93,27 @@ async def test_attributes_are_kept_by_the_server(upgrade: RunningUpgrade) -> Non
     }
     upgrade.cluster.let_go_on("restart_workload")
     await upgrade.ends()
+
+
+async def test_without_a_worker_it_pauses_within_a_minute_and_goes_on_by_itself(real: Client) -> None:
+    """One upgrade never had a worker, another loses it in the middle of a wave. Takes a minute of real time."""
+    never = await start_upgrade(real, FakeCluster(ClusterRef("never-served", "uid")))
+    lost = await start_upgrade(real, FakeCluster(ClusterRef("not-served-any-more", "uid")))
+    lost.cluster.stale = {"to 100%": workloads("a", "b", "c")}
+    lost.cluster.block("restart_workload")
+    async with serve(real, lost.cluster):
+        await lost.calls("restart_workload", times=3)
+    lost.cluster.let_go_on("restart_workload")
+    began = time.monotonic()
+    for upgrade in (never, lost):
+        seen = await upgrade.progress()
+        while seen.needs_attention is None:
+            assert time.monotonic() - began < 60
+            await asyncio.sleep(0.2)
+            seen = await upgrade.progress()
+
+        assert (seen.needs_attention, seen.phase) == (NO_WORKER, Phase.PAUSED)
+    for upgrade in (never, lost):
+        async with serve(real, upgrade.cluster):
+            result = await upgrade.ends()
+        assert (result.result, result.progress.workloads.restarted) == ("done", 3)

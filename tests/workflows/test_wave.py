@@ -160,7 +160,7 @@ async def test_paused_wave_starts_nothing_and_a_stopped_one_ends(cluster: FakeCl
     await until("its members are known", shown)
     assert cluster.restarted == []
     await wave.signal(WaveWorkflow.steer, Steer(paused=True, stopped=True))
-    assert await wave.result() == WaveResult()
+    assert await wave.result() == WaveResult(left=2)
     assert cluster.restarted == []
 
 

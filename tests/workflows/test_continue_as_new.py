@@ -1,0 +1,130 @@
+"""A long upgrade goes on from run to run between its waves, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from mesh.causes import Reason
+from mesh.cluster import TASK_QUEUE, ClusterRef
+from mesh.policy import Budget, Policy
+from mesh.survey import fingerprint
+from tests.workflows.fakes import FakeCluster, workloads
+from tests.workflows.stage import RunningUpgrade, serve, start_upgrade, until
+from worker.compose import compose_runner
+from workflows.attributes import ALL
+from workflows.model import LimitInput, Phase, Progress
+from workflows.registry import ALL_WORKFLOWS
+
+#: Events after which the server suggests a new run: a small part of the ordinary 4,096.
+_SUGGESTED = "limit.historyCount.suggestContinueAsNew=80"
+
+
+@pytest_asyncio.fixture(scope="module")
+async def forgetful() -> AsyncIterator[Client]:
+    """A server on which histories soon are long."""
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
+        dev_server_log_level="error",
+        dev_server_extra_args=["--dynamic-config-value", _SUGGESTED],
+        data_converter=pydantic_data_converter,
+        search_attributes=ALL,
+    )
+    async with (
+        environment,
+        Worker(environment.client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=compose_runner()),
+    ):
+        yield environment.client
+
+
+def _cluster(name: str) -> FakeCluster:
+    cluster = FakeCluster(ClusterRef(name, "uid"))
+    cluster.stale = {f"wave {number}": workloads(f"a{number}", f"b{number}") for number in range(10)}
+    return cluster
+
+
+async def _runs(client: Client, upgrade: RunningUpgrade) -> int:
+    return len([one async for one in client.list_workflows(f'WorkflowId = "{upgrade.handle.id}"')])
+
+
+async def test_every_workload_is_restarted_once_over_several_runs(forgetful: Client) -> None:
+    cluster = _cluster("many-runs")
+    [failed] = workloads("b3")
+    cluster.failing = {failed: Reason.ROLLOUT_TIMED_OUT}
+    policy = Policy(soak=timedelta(0), budget=Budget.model_validate({"failed": "50%"}))
+    async with serve(forgetful, cluster):
+        upgrade = await start_upgrade(forgetful, cluster, policy)
+        began = await upgrade.progress()
+        answers = asyncio.create_task(_keep_telling(upgrade))
+        result = await asyncio.wait_for(upgrade.handle.result(), 60)
+        told = await answers
+
+    assert await _runs(forgetful, upgrade) > 1
+    assert sorted(cluster.restarted) == sorted(f"{one}{number}" for one in "ab" for number in range(10))
+    assert result.progress.workloads.restarted == 19
+    assert result.progress.workloads.planned == 20
+    assert result.progress.started_at == began.started_at
+    # Wave numbers go on, and so does what is known of failures.
+    numbers = [ask.rule.number for ask in cluster.asked("wave_members")]
+    assert numbers == list(range(10))
+    last = cluster.asked("survey_cluster")[-1]
+    assert last.failed == (fingerprint((failed.namespace, failed.kind, failed.name)),)
+    # One mark, one holder, one control plane.
+    assert len({ask.mark for ask in cluster.asked("restart_workload")}) == 1
+    assert len({ask.holder for ask in (*cluster.asked("renew_hold"), *cluster.asked("release_hold"))}) == 1
+    assert cluster.names.count("apply_target") == 1
+    assert cluster.names.count("release_hold") == 1
+    assert cluster.names[-1] == "release_hold"
+    # Every word was answered, also those said between two runs.
+    assert told > 5
+
+
+async def _keep_telling(upgrade: RunningUpgrade) -> int:
+    """Changes the limit again and again until the upgrade has ended; how often it was answered."""
+    answered = 0
+    while True:
+        seen = await upgrade.progress()
+        if seen.result is not None:
+            return answered
+        try:
+            await upgrade.handle.execute_update("limit", LimitInput(50, "me"), result_type=Progress)
+        except Exception as error:
+            if "ended" in str(error) or "completed" in str(error) or "ended" in str(error.__cause__):
+                return answered
+            raise
+        answered += 1
+        await asyncio.sleep(0.05)
+
+
+async def test_pause_is_kept_over_a_new_run(forgetful: Client) -> None:
+    cluster = _cluster("paused-long")
+    cluster.block("survey_cluster")
+    async with serve(forgetful, cluster):
+        upgrade = await start_upgrade(forgetful, cluster)
+        await upgrade.calls("survey_cluster")
+        for number in range(1, 12):
+            # A history becomes long while nothing goes on: words of operators are events as well.
+            await upgrade.handle.execute_update("limit", LimitInput(number, "me"), result_type=Progress)
+        await upgrade.pause()
+        cluster.let_go_on("survey_cluster")
+
+        async def went_on() -> bool:
+            return await _runs(forgetful, upgrade) > 1
+
+        await until("a new run", went_on)
+        seen = await upgrade.reaches(Phase.PAUSED)
+
+        assert seen.needs_attention == "paused by me: because of the test"
+        assert cluster.restarted == []
+        await upgrade.resume()
+        assert (await asyncio.wait_for(upgrade.handle.result(), 60)).result == "done"
+    assert len(set(cluster.restarted)) == len(cluster.restarted) == 20
