@@ -1,0 +1,139 @@
+"""What a survey costs, against kubectl and against reading the same bytes and throwing them away.
+
+Each measurement is a process of its own, the ways in turn, so that neither their order nor a noisy machine favours
+one. Seconds are of the reading alone, after imports and connection; the peak is of the whole process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+
+from activities.kube.client import Cluster, connect
+from activities.kube.paths import path
+from activities.kube.streaming import WATCH_LIST
+from activities.surveying import look
+from deploy.local import lifecycle
+from deploy.local.kubectl import program
+from deploy.local.mesh import Mesh
+from mesh.owners import READ_KINDS
+from tests.bench.crowd import fill
+
+_NAME = "bench"
+_REPLICAS = 10
+_STEPS = (200, 1000)
+_RUNS = 3
+_PAGE = 500
+
+
+def main() -> None:
+    """Brings a mesh up, fills it in two steps, measures at each, prints a table."""
+    lifecycle.down(_NAME)
+    mesh = lifecycle.up(_NAME, "1.30.2", node_count=20)
+    try:
+        _tell("kyma-upgrade --help", [_timed(_command("--help")) for _ in range(_RUNS)])
+        scan = _command("scan", "-o", "json", "--kubeconfig", str(mesh.kubeconfig))
+        _tell("kyma-upgrade scan, no workloads", [_timed(scan) for _ in range(_RUNS)])
+        made, peaks = 0, []
+        for deployments in _STEPS:
+            fill(mesh, range(made, deployments), _REPLICAS)
+            made = deployments
+            peaks.append(_measure_all(mesh, deployments * _REPLICAS))
+        _say(f"peak of a survey, {_STEPS[1]} to {_STEPS[0]} Deployments: {peaks[1] / peaks[0]:.2f}")
+    finally:
+        lifecycle.down(_NAME)
+
+
+def _measure_all(mesh: Mesh, pods: int) -> float:
+    ways = ("survey", "bare", "models", "kubectl")
+    found: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
+    for _ in range(_RUNS):
+        for way, figures in found.items():
+            command = [sys.executable, "-m", "tests.bench.survey", way, str(mesh.kubeconfig)]
+            figures.append(_timed(command, own_clock=True))
+    _say(f"{pods} injected Pods of {pods // _REPLICAS} Deployments, {_RUNS} runs")
+    for way, figures in found.items():
+        _tell(f"  {way}", figures)
+    seconds = {way: statistics.median(one for one, _ in figures) for way, figures in found.items()}
+    for way in ways[1:]:
+        _say(f"  survey / {way}: {seconds['survey'] / seconds[way]:.2f}")
+    return max(peak for _, peak in found["survey"])
+
+
+def _command(*arguments: str) -> list[str]:
+    return [str(program().with_name("kyma-upgrade")), *arguments]
+
+
+def _timed(command: list[str], *, own_clock: bool = False) -> tuple[float, float]:
+    """Seconds and peak megabytes of a process; with its own clock it prints the seconds."""
+    began = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    told = process.communicate()[0]
+    seconds = time.perf_counter() - began
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    if own_clock:
+        own, peak = told.split()[-2:]
+        return float(own), float(peak)
+    return seconds, 0.0
+
+
+def _tell(what: str, figures: Sequence[tuple[float, float]]) -> None:
+    times = sorted(seconds for seconds, _ in figures)
+    peak = max(megabytes for _, megabytes in figures)
+    told = f"{times[0]:.2f} {statistics.median(times):.2f} {times[-1]:.2f} s (min median max)"
+    _say(f"{what:36} {told}" + (f", peak {peak:.0f} MB" if peak else ""))
+
+
+async def _read(way: str, kubeconfig: str) -> float:
+    async with await connect(kubeconfig) as cluster:
+        # What is imported late is imported before the clock starts.
+        from kubernetes.aio.client import CoreV1Api
+
+        api = CoreV1Api(cluster._api)  # the very same connection
+        began = time.perf_counter()
+        if way == "survey":
+            await look(cluster)
+        elif way == "bare":
+            # Custom resources have a group; this mesh has none of them.
+            for kind in ("Pod", *(kind for kind in READ_KINDS if "." not in kind)):
+                await _throw_away(cluster, path(kind))
+        else:
+            token: str | None = None
+            while token != "":
+                page = await api.list_pod_for_all_namespaces(limit=_PAGE, _continue=token)
+                token = (page.metadata._continue if page.metadata else None) or ""
+        return time.perf_counter() - began
+
+
+async def _throw_away(cluster: Cluster, where: str) -> None:
+    async with aclosing(cluster.lines(where, WATCH_LIST, 60)) as lines:
+        async for line in lines:
+            if b"k8s.io/initial-events-end" in line[:1000]:
+                return
+
+
+def _kubectl(kubeconfig: str) -> float:
+    began = time.perf_counter()
+    command = [str(program()), "--kubeconfig", kubeconfig, "get", "pods", "-A", "-o", "json"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    if len(sys.argv) == 1:
+        main()
+    elif sys.argv[1] == "kubectl":
+        _say(f"{_kubectl(sys.argv[2])} {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024}")
+    else:
+        _say(f"{asyncio.run(_read(*sys.argv[1:]))} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}")
