@@ -73,7 +73,7 @@ async def _scan(
     from activities.surveying import look
     from cli.documents import ScanFilter, control_plane_document, scan_document
     from mesh.versions import required_version
-    from worker.compose import compose_view
+    from worker.cluster import compose_view
 
     version = required_version(target, "--target") if target else None
     async with compose_view(settings.cluster) as (cluster, cluster_name):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from temporalio.client import Client
@@ -18,19 +16,14 @@ from activities.control_plane import ControlPlaneActivities
 from activities.edge import Served
 from activities.gates import GateActivities
 from activities.hold import HoldActivities
-from activities.kube.client import Cluster
-from activities.kube.client import connect as connect_cluster
-from activities.kube.reading import read_uid
 from activities.remediation import RemediationActivities
 from activities.restarts import RestartActivities
 from activities.survey import SurveyActivities
-from mesh.cluster import HOME, TASK_QUEUE, ClusterRef, cluster_name
-from mesh.errors import PermissionDeniedError, RefusedError, UnreachableError
+from mesh.cluster import HOME, TASK_QUEUE, ClusterRef
+from worker.cluster import connect, first_uid, name_of
 from worker.settings import ClusterSettings, WorkerSettings
 from workflows.registry import ALL_WORKFLOWS
 
-#: Seconds until a cluster that does not answer counts as not reachable: a person waits for this.
-_FIRST_ANSWER = 15.0
 #: What workflow code shares with the process instead of importing it anew in each run's sandbox: pure or typed parts.
 _PASSED_THROUGH = ("mesh", "activities", "pydantic", "pydantic_core", "msgspec", "yaml", "annotated_types")
 _HEARTBEATS = timedelta(seconds=5)
@@ -39,48 +32,8 @@ _HEARTBEATS = timedelta(seconds=5)
 @asynccontextmanager
 async def compose_cluster(settings: ClusterSettings) -> AsyncIterator[Served]:
     """The connection to the cluster, and the name and UID that bind it."""
-    async with await connect_cluster(_kubeconfig(settings), settings.context) as cluster:
-        yield Served(cluster, ClusterRef(name_of(cluster, settings), await _first_uid(cluster)))
-
-
-@asynccontextmanager
-async def compose_view(settings: ClusterSettings) -> AsyncIterator[tuple[Cluster, str]]:
-    """The connection to the cluster, and its name: whoever only looks needs no right to read its UID."""
-    async with await connect_cluster(_kubeconfig(settings), settings.context) as cluster:
-        name = name_of(cluster, settings)
-        try:
-            await _first_uid(cluster)
-        except PermissionDeniedError as error:
-            if error.status != 403:
-                raise
-        yield cluster, name
-
-
-def _kubeconfig(settings: ClusterSettings) -> str | None:
-    if settings.kubeconfig is not None and not Path(settings.kubeconfig).expanduser().is_file():
-        raise RefusedError(f"There is no kubeconfig {settings.kubeconfig}.", "Check --kubeconfig.")
-    return settings.kubeconfig
-
-
-def name_of(cluster: Cluster, settings: ClusterSettings) -> str:
-    """The cluster's name in workflow ids: as configured, else the context's."""
-    text = settings.cluster or cluster.context
-    if not text:
-        raise RefusedError(
-            "This cluster has no name: there is no kubeconfig context here.",
-            "Name it with --cluster or KYMA_UPGRADE_CLUSTER.",
-        )
-    return cluster_name(text)
-
-
-async def _first_uid(cluster: Cluster) -> str:
-    try:
-        async with asyncio.timeout(_FIRST_ANSWER):
-            return await read_uid(cluster)
-    except TimeoutError as error:
-        raise UnreachableError(
-            f"The cluster at {cluster.host} does not answer.", "Check the kubeconfig and the network."
-        ) from error
+    async with await connect(settings) as cluster:
+        yield Served(cluster, ClusterRef(name_of(cluster, settings), await first_uid(cluster)))
 
 
 def compose_activities(served: Served, client: Client, stands_on: tuple[str, ...] = ()) -> Sequence[Callable[..., Any]]:

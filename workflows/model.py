@@ -28,6 +28,7 @@ class Phase(StrEnum):
     WAITING_APPROVAL = "waiting-approval"
     PAUSED = "paused"
     FINAL_SURVEY = "final-survey"
+    WAITING_QUEUE = "waiting-queue"
     DONE = "done"
     FAILED = "failed"
     ABORTED = "aborted"

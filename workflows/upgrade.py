@@ -62,6 +62,8 @@ T = TypeVar("T")
 _ROUNDS = 3
 #: An upgrade that waits for a window looks again after this long at the latest.
 _LOOK_AGAIN = timedelta(hours=6)
+#: While items are open and the policy wants to wait for the last of them.
+_LOOK_AT_QUEUE = timedelta(minutes=5)
 _ABORTED: tuple[Result, Phase] = ("aborted", Phase.ABORTED)
 _FAILED: tuple[Result, Phase] = ("failed", Phase.FAILED)
 
@@ -165,6 +167,9 @@ class UpgradeWorkflow:
         await self._restart_what_is_stale()
         self._enter(Phase.FINAL_SURVEY)
         self._tally.items = await self._pausable(lambda: self._steps.open_items(self._survey_input()))
+        while self._ask.policy.remediation == "wait" and self._tally.items.open:
+            await self._wait_for(_LOOK_AT_QUEUE, Phase.WAITING_QUEUE, "look at the queue again")
+            self._tally.items = await self._pausable(lambda: self._steps.open_items(self._survey_input()))
 
     async def _upgrade_control_plane(self) -> None:
         self._enter(Phase.CONTROL_PLANE)
@@ -211,13 +216,7 @@ class UpgradeWorkflow:
             await self._checkpoint()
             # The module restarts its own at once; there is nothing to observe before the first wave of ours.
             if self._ask.policy.soak and rules is not steps[-1]:
-                self._enter(Phase.SOAKING)
-                with contextlib.suppress(TimeoutError):
-                    await workflow.wait_condition(
-                        lambda: self._steering.aborted,
-                        timeout=self._ask.policy.soak,
-                        timeout_summary=f"soak after {rules[0].name}",
-                    )
+                await self._wait_for(self._ask.policy.soak, Phase.SOAKING, f"soak after {rules[0].name}")
         return True
 
     async def _run_step(self, rules: Sequence[WaveRule], canary_below: int, of: int, until: datetime | None) -> bool:
@@ -303,12 +302,14 @@ class UpgradeWorkflow:
             await self._wait_for_window(state.changes_at)
 
     async def _wait_for_window(self, opens_at: datetime | None) -> None:
-        self._enter(Phase.WAITING_WINDOW)
         within = min(opens_at - workflow.now(), _LOOK_AGAIN) if opens_at is not None else _LOOK_AGAIN
+        await self._wait_for(max(within, timedelta()), Phase.WAITING_WINDOW, "a window opens")
+
+    async def _wait_for(self, duration: timedelta, phase: Phase, summary: str) -> None:
+        """Nothing happens but the time passing, or an operator ending it."""
+        self._enter(phase)
         with contextlib.suppress(TimeoutError):
-            await workflow.wait_condition(
-                lambda: self._steering.aborted, timeout=max(within, timedelta()), timeout_summary="a window opens"
-            )
+            await workflow.wait_condition(lambda: self._steering.aborted, timeout=duration, timeout_summary=summary)
         await self._checkpoint()
 
     async def _approval(self, rule: WaveRule) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -156,3 +157,26 @@ def test_process_ends_with_the_commands_code_and_its_output() -> None:
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("Error: --target 'x' is not a version.")
+
+
+def test_scan_reads_no_library_of_temporal(tmp_path: Path) -> None:
+    """It takes as long to read as everything else together."""
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text(_NO_CLUSTER)
+    code = "import sys; from cli.main import run; print(run(['scan']), 'temporalio' in sys.modules)"
+    environment = os.environ | {"KYMA_UPGRADE_KUBECONFIG": str(kubeconfig), "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+
+    assert done.stdout.split() == ["7", "False"]
+
+
+_NO_CLUSTER = """
+apiVersion: v1
+kind: Config
+current-context: gone
+clusters: [{name: gone, cluster: {server: "https://127.0.0.1:1"}}]
+users: [{name: gone, user: {token: none}}]
+contexts: [{name: gone, context: {cluster: gone, user: gone}}]
+"""

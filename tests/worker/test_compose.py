@@ -11,7 +11,8 @@ from activities.edge import Served
 from activities.kube.client import Cluster
 from mesh.cluster import ClusterRef
 from mesh.errors import RefusedError
-from worker.compose import compose_activities, name_of, namespace_of
+from worker.cluster import name_of
+from worker.compose import compose_activities, namespace_of
 from worker.settings import ClusterSettings
 
 

@@ -220,6 +220,23 @@ async def test_limit_that_is_none_is_refused(cluster: FakeCluster, upgrade_of: S
     cluster.let_go_on("check_gate")
 
 
+async def test_upgrade_waits_for_its_queue_where_the_policy_wants_it(
+    cluster: FakeCluster, upgrade_of: Starter, clock: Clock
+) -> None:
+    cluster.items = {"StandalonePod": 1}
+    upgrade = await upgrade_of(cluster, Policy(soak=timedelta(0), remediation="wait"))
+    seen = await upgrade.reaches(Phase.WAITING_QUEUE)
+
+    assert seen.items.open == 1
+    assert seen.needs_attention is None
+    await clock.passes(minutes=6)
+    await upgrade.calls("open_items", times=2)
+    cluster.items = {}
+    await clock.passes(minutes=6)
+    result = await upgrade.ends()
+    assert (result.result, result.progress.items.open) == ("done", 0)
+
+
 async def test_injector_that_does_not_answer_pauses_and_no_workload_is_to_blame(
     cluster: FakeCluster, upgrade_of: Starter
 ) -> None:

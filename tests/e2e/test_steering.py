@@ -1,0 +1,140 @@
+"""Operators and windows between the waves of a real upgrade, by the commands that people and pipelines type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from deploy.local import lifecycle
+from deploy.local.demo.stage import FROM_ISTIO, raise_stage, wait_for
+from deploy.local.kubectl import apply, kubectl, read
+from deploy.local.service import Service
+from mesh.windows import MAINTENANCE_WINDOW
+from tests.e2e.command import Done, run
+from tests.e2e.conftest import NewProxy
+from tests.e2e.workloads import make, proxies
+
+pytestmark = pytest.mark.mesh
+
+#: Other images of one Istio version: the control plane stays where it is.
+_TAGS = (FROM_ISTIO.replace("distroless", "debug"), FROM_ISTIO)
+_NAMESPACE = "steered"
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Service]:
+    """A stage of its own with a worker, and four workloads."""
+    lifecycle.down("test-steering")
+    try:
+        service = raise_stage("test-steering")
+        service.start_worker()
+        labels = {"istio-injection": "enabled"}
+        metadata = {"name": _NAMESPACE, "labels": labels}
+        apply(service.mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        for name in ("anna", "berta", "clara"):
+            make(service.mesh, _NAMESPACE, name)
+        yield service
+    finally:
+        lifecycle.down("test-steering")
+
+
+@pytest.fixture
+def other(stage: Service) -> str:
+    """Makes every sidecar stale; the tag that new ones get."""
+    [before] = {_proxy(stage, name) for name in ("anna", "berta", "clara")}
+    tag = next(one for one in _TAGS if one != before)
+    NewProxy(stage.mesh).give(tag)
+    return tag
+
+
+def test_canary_waits_for_approval_and_goes_on_with_it(stage: Service, other: str, tmp_path: Path) -> None:
+    begun = _start(stage, tmp_path, "approve: [canary]")
+
+    assert begun.code == 4
+    assert begun.document["phase"] == "waiting-approval"
+    assert "waits for approval" in begun.document["needsAttention"]
+    assert "kyma-upgrade approve" in begun.document["nextStep"]
+    assert other not in {_proxy(stage, name) for name in ("anna", "berta", "clara")}
+
+    approved = run(stage.environment, "approve", "--because", "the canary may sing", "-o", "json")
+    slower = run(stage.environment, "limit", "--in-flight", "1", "-o", "json")
+    ended = run(stage.environment, "wait", "-o", "json")
+
+    assert (approved.code, slower.code, ended.code) == (0, 0, 0)
+    assert {_proxy(stage, name) for name in ("anna", "berta", "clara")} == {other}
+
+
+def test_more_failures_than_the_budget_pause_with_their_number(stage: Service, other: str, tmp_path: Path) -> None:
+    make(stage.mesh, _NAMESPACE, "delia")
+    annotation = '{"spec":{"template":{"metadata":{"annotations":{"behaviour.local-mesh/pod":"crash-looping"}}}}}'
+    kubectl(stage.mesh, "-n", _NAMESPACE, "rollout", "pause", "deployment/delia")
+    kubectl(stage.mesh, "-n", _NAMESPACE, "patch", "deployment", "delia", "--type=merge", "-p", annotation)
+    kubectl(stage.mesh, "-n", _NAMESPACE, "rollout", "resume", "deployment/delia")
+    wait_for("the rollout to stand", lambda: _crashes(stage), 30)
+
+    begun = _start(stage, tmp_path, "budget: {failed: 0%, atLeast: 0}\nnoProgress: {rollout: 5s}")
+
+    assert begun.code == 4
+    assert begun.document["phase"] == "paused"
+    assert "1 restarts failed, and the budget is 0" in begun.document["needsAttention"]
+    assert run(stage.environment, "resume", "--because", "seen").code == 0
+    assert run(stage.environment, "wait", "-o", "json").code == 3
+    assert {_proxy(stage, name) for name in ("anna", "berta", "clara")} == {other}
+    kubectl(stage.mesh, "-n", _NAMESPACE, "delete", "deployment", "delia")
+
+
+def test_shut_window_is_waited_for_and_abort_lets_go_of_the_hold(stage: Service, other: str, tmp_path: Path) -> None:
+    begun = _start(stage, tmp_path, f'windows: ["{_later()}"]', "--timeout", "20s")
+
+    assert begun.code == 5
+    assert begun.document["phase"] == "waiting-window"
+    assert begun.document["needsAttention"] is None
+    assert other not in {_proxy(stage, name) for name in ("anna", "berta", "clara")}
+    assert run(stage.environment, "abort", "--because", "another day").code == 0
+    assert run(stage.environment, "wait").code == 1
+    assert read(stage.mesh, "configmap", "hold", "-n", "kyma-upgrade") is None
+
+
+def test_workload_with_a_shut_window_is_left_and_the_others_are_restarted(
+    stage: Service, other: str, tmp_path: Path
+) -> None:
+    annotation = f"{MAINTENANCE_WINDOW}={_later()}"
+    kubectl(stage.mesh, "-n", _NAMESPACE, "annotate", "deployment", "berta", annotation)
+    begun = _start(stage, tmp_path, "", "--timeout", "60s")
+
+    assert begun.code == 5
+    assert begun.document["phase"] == "waiting-window"
+    assert {_proxy(stage, name) for name in ("anna", "clara")} == {other}
+    assert _proxy(stage, "berta") != other
+    assert run(stage.environment, "abort").code == 0
+    kubectl(stage.mesh, "-n", _NAMESPACE, "annotate", "deployment", "berta", f"{MAINTENANCE_WINDOW}-")
+    assert _start(stage, tmp_path, "").code == 0
+
+
+def _start(stage: Service, folder: Path, policy: str, *more: str) -> Done:
+    file = folder / "policy.yaml"
+    file.write_text(f"soak: 0s\n{policy}\n")
+    return run(stage.environment, "start", "--to", "current", "--policy", str(file), "--wait", *more, "-o", "json")
+
+
+def _proxy(stage: Service, name: str) -> str:
+    [tag] = proxies(stage.mesh, _NAMESPACE, name)
+    return tag
+
+
+def _crashes(stage: Service) -> bool:
+    pods = read(stage.mesh, "pods", "-n", _NAMESPACE, "-l", "app=delia")["items"]
+    return any(
+        status["state"].get("waiting", {}).get("reason") == "CrashLoopBackOff"
+        for pod in pods
+        for status in pod["status"].get("containerStatuses", [])
+    )
+
+
+def _later() -> str:
+    """A window of an hour that opens in six."""
+    opens = datetime.now(UTC) + timedelta(hours=6)
+    return f"{opens:%H}:00-{opens:%H}:59"
