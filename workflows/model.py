@@ -15,6 +15,9 @@ from mesh.kyma import Target
 from mesh.policy import Policy
 from mesh.waves import WaveRule
 
+#: Failed restarts that are named where their number is told.
+NAMED = 5
+
 
 class Phase(StrEnum):
     """The contract's phases."""
@@ -172,7 +175,7 @@ class WaveInput:
 class WaveReport:
     """What a wave says on its way: members that have not begun, those in flight by namespace, failures so far.
 
-    `lost` is why it cannot begin anything until it is resumed.
+    `last_failed` are the newest of them, in words. `lost` is why it cannot begin anything until it is resumed.
     """
 
     number: int
@@ -180,6 +183,7 @@ class WaveReport:
     in_flight: dict[str, int] = field(default_factory=dict)
     failed: int = 0
     lost: str | None = None
+    last_failed: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:

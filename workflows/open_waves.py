@@ -44,6 +44,11 @@ class OpenWaves:
         """How many restarts of open waves have failed so far."""
         return sum(report.failed for report in self._reports.values())
 
+    @property
+    def last_failed(self) -> list[str]:
+        """The newest of them, in words."""
+        return [name for report in self._reports.values() for name in report.last_failed]
+
     def begun(self, number: int) -> bool:
         """Whether every member of the wave has begun, or it has ended."""
         report = self._reports.get(number)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from activities.survey import FAILED_KEPT, SurveySummary
 from mesh.policy import Budget
 from mesh.survey import fingerprint
 
-from workflows.model import ItemCounts, TallyState, WaveResult, WorkloadCounts
-
-#: Failed restarts that a pause names.
-_NAMED = 5
+from workflows.model import NAMED, ItemCounts, TallyState, WaveResult, WorkloadCounts
 
 
 class Tally:
@@ -44,14 +43,14 @@ class Tally:
         self._restarted += result.restarted
         self._current += result.current
         self._failed += [fingerprint((one.namespace, one.kind, one.name)) for one in result.failed]
-        self._last_failed = [*self._last_failed, *(one.words() for one in result.failed)][-_NAMED:]
+        self._last_failed = [*self._last_failed, *(one.words() for one in result.failed)][-NAMED:]
         self._done_since_survey += result.restarted + result.current + result.gone
         self._failed_since_survey += len(result.failed)
 
-    def overspent(self, budget: Budget, failing: int = 0) -> str | None:
+    def overspent(self, budget: Budget, failing: int = 0, names: Sequence[str] = ()) -> str | None:
         """What to tell of more failures than the budget allows; they are forgiven with it.
 
-        `failing` have failed in waves that are not over yet.
+        `failing` have failed in waves that are not over yet, `names` are the newest of them.
         """
         failed = len(self._failed) + failing
         allowed = max(budget.at_least, int(budget.failed * (self._restarted + failed)))
@@ -60,8 +59,9 @@ class Tally:
             return None
         # Who resumes has seen these: only further ones count from then on.
         self._forgiven = failed
-        last = f"; the last: {', '.join(self._last_failed)}" if self._last_failed else ""
-        return f"{spent} restarts failed, and the budget is {allowed}{last}"
+        named = [*self._last_failed, *names][-NAMED:]
+        last = f"; the last: {', '.join(named)}" if named else ""
+        return f"{spent} restart{'' if spent == 1 else 's'} failed, and the budget is {allowed}{last}"
 
     @property
     def failed(self) -> tuple[str, ...]:

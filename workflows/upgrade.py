@@ -286,7 +286,8 @@ class UpgradeWorkflow:
         return not result.left
 
     def _mind_the_budget(self) -> None:
-        overspent = self._tally.overspent(self._ask.policy.budget, self._waves.failed)
+        waves = self._waves
+        overspent = self._tally.overspent(self._ask.policy.budget, waves.failed, waves.last_failed)
         if overspent is not None:
             self._steering.paused_by = overspent
             self._show()

@@ -12,7 +12,7 @@ from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.remediation import OpenFailedInput, RemediationActivities
-    from activities.restarts import Outcome, RestartActivities, RestartInput, RestartResult
+    from activities.restarts import Outcome, RestartActivities, RestartInput, RestartResult, WorkloadRef
     from activities.survey import Member, MembersInput, SurveyActivities
     from mesh.causes import Reason
     from mesh.text import brief
@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import options
     from workflows.attributes import CLUSTER, PHASE
     from workflows.failures import NO_WORKER, no_worker, told
-    from workflows.model import Phase, Steer, WaveInput, WaveReport, WaveResult
+    from workflows.model import NAMED, Phase, Steer, WaveInput, WaveReport, WaveResult
     from workflows.steps import Steps
 
 #: An upgrade is told again when this share of what it last heard to be in flight is left.
@@ -75,7 +75,7 @@ class WaveWorkflow:
             restarted=counts[Outcome.RESTARTED],
             current=counts[Outcome.ALREADY_CURRENT],
             gone=counts[Outcome.GONE] + counts[Outcome.SCALED_TO_ZERO],
-            failed=tuple(one.workload for one in self._results if one.outcome is Outcome.FAILED),
+            failed=self._failed(),
             left=left + len(self._waiting) + len(self._held),
         )
 
@@ -187,8 +187,14 @@ class WaveWorkflow:
     async def _report(self) -> None:
         """Tells the upgrade what it needs to know: failures and trouble at once, what is in flight now and then."""
         parent = workflow.info().parent
+        failed = self._failed()
         news = WaveReport(
-            self._ask.rule.number, len(self._waiting), dict(self._in_flight()), self._failed(), self._lost
+            self._ask.rule.number,
+            len(self._waiting),
+            dict(self._in_flight()),
+            len(failed),
+            self._lost,
+            tuple(one.words() for one in failed[-NAMED:]),
         )
         if parent is None or not self._is_news(news):
             return
@@ -206,13 +212,13 @@ class WaveWorkflow:
             return False
         return self._reported is None or before.waiting > 0 or news.total <= before.total * _NEWS
 
-    def _failed(self) -> int:
-        return sum(1 for one in self._results if one.outcome is Outcome.FAILED)
+    def _failed(self) -> tuple[WorkloadRef, ...]:
+        return tuple(one.workload for one in self._results if one.outcome is Outcome.FAILED)
 
     def _show(self) -> None:
         done, begun = len(self._results), len(self._running) + len(self._held)
         told = f"\n\n> {brief(self._lost)}" if self._lost else ""
         workflow.set_current_details(
             f"**Wave {self._ask.rule.number + 1} of {self._ask.of}: {self._ask.rule.name}**\n\n"
-            f"{done} of {self._members} done, {begun} in flight, {self._failed()} failed{told}"
+            f"{done} of {self._members} done, {begun} in flight, {len(self._failed())} failed{told}"
         )
