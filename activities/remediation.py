@@ -18,12 +18,11 @@ from activities.kube.paths import path
 from activities.restarts import RestartResult
 from activities.survey import SurveyInput
 from activities.surveying import take_survey
-from mesh.causes import FOUND_BY_TRYING, Reason
+from mesh.causes import Reason
 from mesh.cluster import ClusterRef, item_id
 from mesh.errors import NotFoundError
-from mesh.items import ItemState, ItemView, Sighting, sighting_for, sighting_of, view_of
+from mesh.items import ItemState, ItemView, Sighting, settled, sighting_for, sighting_of, view_of, wanted
 from mesh.objects import Pod
-from mesh.survey import Action, Attempt, Record
 
 #: The annotation that Kyma's troubleshooting guide names.
 WARNING = "istio.reconciler.kyma-project.io/proxy-reset-warning"
@@ -103,7 +102,7 @@ class RemediationActivities:
         """One item per workload that cannot be restarted; a second sighting updates the same item."""
         ref, attempt = ask.survey.cluster, ask.survey.attempt
         survey = await take_survey(self._served.of(ref), attempt=attempt)
-        wanted = [seen for record in survey.records if (seen := _wanted(record, attempt)) is not None]
+        found = [seen for record in survey.records if (seen := wanted(record, attempt)) is not None]
         limit = asyncio.Semaphore(_OPEN_AT_ONCE)
 
         async def open_one(seen: Sighting) -> str:
@@ -114,10 +113,10 @@ class RemediationActivities:
                     await self._open(ref, seen)
                 return standing or seen.reason
 
-        reasons = await asyncio.gather(*(open_one(seen) for seen in wanted))
-        if wanted:
+        reasons = await asyncio.gather(*(open_one(seen) for seen in found))
+        if found:
             await self._watch.poke(ref)
-        return OpenedItems(len(wanted), dict(Counter(reasons)))
+        return OpenedItems(len(found), dict(Counter(reasons)))
 
     @activity.defn
     @brief
@@ -128,7 +127,7 @@ class RemediationActivities:
         key = (result.workload.namespace, result.workload.kind, result.workload.name)
         record = next((one for one in survey.records if one.key == key), None)
         reason = result.reason or Reason.ROLLOUT_TIMED_OUT
-        if record is None or _settled(record, reason):
+        if record is None or settled(record, reason):
             return False
         await self._open(ref, sighting_for(record, reason, result.detail))
         await self._watch.poke(ref)
@@ -197,26 +196,10 @@ class RemediationActivities:
         record = next((one for one in survey.records if one.key == seen.key), None)
         if record is None:
             return Recheck("the workload has no Pods any more", seen)
-        if _settled(record, seen.reason):
+        if settled(record, seen.reason):
             return Recheck(f"its Pods are {record.klass}", seen)
         # With the cause gone and the proxy still stale the item stands: it is told as it was first seen.
         return Recheck(None, sighting_of(record) or seen)
-
-
-def _wanted(record: Record, attempt: Attempt) -> Sighting | None:
-    """What a person must settle of a workload, None where there is nothing.
-
-    After a failed restart that is also one whose Pods have the expected proxy by now and are not all Ready.
-    """
-    seen = sighting_of(record)
-    if seen is None and attempt.has_failed(record.key) and not _settled(record, Reason.ROLLOUT_TIMED_OUT):
-        return sighting_for(record, Reason.ROLLOUT_TIMED_OUT, record.detail)
-    return seen
-
-
-def _settled(record: Record, reason: Reason) -> bool:
-    """Nothing of it needs a restart; after a restart that failed its Pods must also be Ready again."""
-    return record.action is Action.NONE and not (reason in FOUND_BY_TRYING and record.unready)
 
 
 async def _annotate(cluster: Cluster, namespace: str, name: str, text: str | None) -> int:

@@ -20,7 +20,7 @@ from mesh.waves import WavePlan, WaveRule, belongs, plan_waves
 from mesh.windows import Windows, parse_windows
 
 #: Failed restarts that a survey can be told of: each is 19 bytes of a payload.
-FAILED_KEPT = 8000
+FAILED_KEPT = 6000
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from mesh.advice import advise
-from mesh.causes import Reason
+from mesh.causes import FOUND_BY_TRYING, Reason
 from mesh.cluster import item_id, item_key
-from mesh.survey import Action, Record
+from mesh.survey import Action, Attempt, Record
 
 #: Names of Pods that an item carries; the count is always whole.
 PODS_SHOWN = 20
@@ -72,6 +72,22 @@ def sighting_of(record: Record) -> Sighting | None:
     if record.action is not Action.REMEDIATE or record.reason is None:
         return None
     return sighting_for(record, record.reason, record.detail)
+
+
+def wanted(record: Record, attempt: Attempt) -> Sighting | None:
+    """What a person must settle of a workload at the end of an upgrade, None where there is nothing.
+
+    After a failed restart that is also one whose Pods have the expected proxy by now and are not all Ready.
+    """
+    seen = sighting_of(record)
+    if seen is None and attempt.has_failed(record.key) and not settled(record, Reason.ROLLOUT_TIMED_OUT):
+        return sighting_for(record, Reason.ROLLOUT_TIMED_OUT, record.detail)
+    return seen
+
+
+def settled(record: Record, reason: Reason) -> bool:
+    """Nothing of it needs a restart; after a restart that failed its Pods must also be Ready again."""
+    return record.action is Action.NONE and not (reason in FOUND_BY_TRYING and record.unready)
 
 
 def sighting_for(record: Record, reason: Reason, detail: str | None) -> Sighting:

@@ -44,6 +44,8 @@ def _wave_name(value: object) -> object:
         return text
     if not (text.isascii() and text.isdigit()):
         raise ValueError(f"{text!r} is none of canary, gateways, all, or the number of a numbered wave")
+    if len(text) > _LONGEST_NUMBER:
+        raise ValueError(f"has more than {_LONGEST_NUMBER} digits")
     return str(int(text))
 
 
@@ -72,6 +74,9 @@ Share = Annotated[
     Field(ge=0, le=1),
     BeforeValidator(_share, json_schema_input_type=_ShareText | Annotated[float, Field(ge=0, le=1)]),
 ]
+#: Digits of a wave's number: a label has as many characters.
+_LONGEST_NUMBER = 63
+
 _SomeTime = Annotated[Duration, AfterValidator(_passes)]
 WaveName = Annotated[
     str,
@@ -141,7 +146,7 @@ class NoProgress(_Part):
 class Exclude(_Part):
     """Namespaces that are reported and left alone."""
 
-    namespaces: Annotated[tuple[NamespaceName, ...], Field(max_length=1000, json_schema_extra={"minItems": 1})] = ()
+    namespaces: Annotated[tuple[NamespaceName, ...], Field(max_length=500, json_schema_extra={"minItems": 1})] = ()
 
 
 class PrometheusGate(_Part):

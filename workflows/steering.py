@@ -6,12 +6,16 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from mesh.text import brief
     from mesh.waves import WaveGroup, WaveRule
 
     from workflows.model import ApproveInput, LimitInput, OperatorInput, Steer
 
 #: Decisions that are kept: the page shows five.
 _KEPT = 20
+#: Characters that an operator's reason for a pause may have.
+_WORDS = 1000
+_NO_REASON = "no reason given"
 
 
 class Steering:
@@ -35,12 +39,12 @@ class Steering:
 
     def decide(self, what: str, operator: OperatorInput | ApproveInput | LimitInput) -> None:
         """Keeps a decision for whoever looks at the upgrade later."""
-        told = f"{what} by {operator.who or 'somebody'}: {operator.because or 'no reason given'}"
-        self.decisions = [*self.decisions, f"{workflow.now():%H:%M:%S} {told}"][-_KEPT:]
+        told = f"{workflow.now():%H:%M:%S} {what} by {operator.who or 'somebody'}: {operator.because or _NO_REASON}"
+        self.decisions = [*self.decisions, brief(told)][-_KEPT:]
 
     def pause(self, operator: OperatorInput) -> None:
         """Nothing new starts."""
-        self.paused_by = f"paused by {operator.who or 'an operator'}: {operator.because or 'no reason given'}"
+        self.paused_by = brief(f"paused by {operator.who or 'an operator'}: {operator.because or _NO_REASON}", _WORDS)
 
     def approve(self, ask: ApproveInput) -> str:
         """The wave that waits, or one by its number before it does; in words."""

@@ -73,13 +73,14 @@ async def server(answer: Callable[[str, Query], Answer], host: str = "127.0.0.1"
 async def api_server(answer: Callable[[Query], Answer], folder: Path) -> AsyncIterator[Cluster]:
     """A connection to an API server that answers each request as told, given its query."""
     async with server(lambda _, query: answer(query)) as port:
-        kubeconfig = folder / "kubeconfig"
-        kubeconfig.write_text(json.dumps(_kubeconfig(f"http://127.0.0.1:{port}")))
-        async with await connect(str(kubeconfig)) as cluster:
+        file = folder / "kubeconfig"
+        file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{port}")))
+        async with await connect(str(file)) as cluster:
             yield cluster
 
 
-def _kubeconfig(address: str) -> dict[str, Any]:
+def kubeconfig(address: str) -> dict[str, Any]:
+    """Of a server that asks for no credentials."""
     return {
         "apiVersion": "v1",
         "kind": "Config",

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from mesh.causes import Reason
 from mesh.cluster import item_id
-from mesh.items import PODS_SHOWN, ItemIndex, ItemState, sighting_of, view_of
-from tests.mesh.build import NEW, NOW, pod, quick, record, workload
+from mesh.items import PODS_SHOWN, ItemIndex, ItemState, settled, sighting_of, view_of, wanted
+from mesh.survey import NO_ATTEMPT, Attempt, fingerprint
+from tests.mesh.build import NEW, NOW, OLD, pod, quick, record, workload
 
 PAUSED = workload(paused=True)
 
@@ -52,6 +53,30 @@ def test_view_shows_the_sighting_with_advice() -> None:
     assert (view.pods, view.attempts, view.until) == (("cart-1",), 0, None)
     assert "paused" in view.next_step
     assert view.commands[0] == "kubectl -n shop rollout resume deployment/cart"
+
+
+CART = workload()
+FAILED = Attempt(failed=frozenset({fingerprint(("shop", "Deployment", "cart"))}))
+
+
+@pytest.mark.parametrize(
+    ("proxy", "ready", "attempt", "reason"),
+    [
+        pytest.param(OLD, "True", NO_ATTEMPT, None, id="to-be-restarted"),
+        pytest.param(OLD, "True", FAILED, Reason.ROLLOUT_TIMED_OUT, id="restart-failed"),
+        pytest.param(NEW, "True", FAILED, None, id="restart-failed-and-came-after-all"),
+        pytest.param(NEW, "False", FAILED, Reason.ROLLOUT_TIMED_OUT, id="restart-failed-and-is-half-way"),
+        pytest.param(NEW, "False", NO_ATTEMPT, None, id="current-and-not-well-without-us"),
+    ],
+)
+def test_failed_restart_is_wanted_until_its_pods_are_new_and_ready(
+    proxy: str, ready: str, attempt: Attempt, reason: Reason | None
+) -> None:
+    found = record(CART, pod(owner=CART, proxy=proxy, ready=ready), attempt=attempt)
+    seen = wanted(found, attempt)
+
+    assert (seen.reason if seen else None) == reason
+    assert settled(found, Reason.ROLLOUT_TIMED_OUT) is (proxy == NEW and ready == "True")
 
 
 LONG = "l" * 60

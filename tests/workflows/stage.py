@@ -68,6 +68,24 @@ async def compose_temporal() -> AsyncIterator[WorkflowEnvironment]:
 
 
 @asynccontextmanager
+async def compose_real_temporal(*settings: str) -> AsyncIterator[Client]:
+    """Temporal's development server with a worker for all workflows; `settings` are of its dynamic configuration."""
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
+        dev_server_log_level="error",
+        dev_server_extra_args=[part for one in settings for part in ("--dynamic-config-value", one)],
+        data_converter=pydantic_data_converter,
+        search_attributes=ALL,
+        runtime=_quiet_runtime(),
+    )
+    async with (
+        environment,
+        Worker(environment.client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=compose_runner()),
+    ):
+        yield environment.client
+
+
+@asynccontextmanager
 async def serve(client: Client, cluster: FakeCluster) -> AsyncIterator[None]:
     """A worker for the cluster's activities."""
     # An activity that completes while its cancellation is on its way: the SDK only warns of it, but as an error the

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import pytest_asyncio
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
-from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
 from mesh.causes import Reason
-from mesh.cluster import TASK_QUEUE, ClusterRef
+from mesh.cluster import ClusterRef
 from mesh.policy import Budget, Policy
 from mesh.survey import fingerprint
 from tests.workflows.fakes import FakeCluster, workloads
-from tests.workflows.stage import RunningUpgrade, serve, start_upgrade, until
-from worker.compose import compose_runner
-from workflows.attributes import ALL
+from tests.workflows.stage import RunningUpgrade, compose_real_temporal, serve, start_upgrade, until
 from workflows.model import LimitInput, Phase, Progress
-from workflows.registry import ALL_WORKFLOWS
 
 #: Events after which the server suggests a new run: a small part of the ordinary 4,096.
 _SUGGESTED = "limit.historyCount.suggestContinueAsNew=80"
@@ -32,18 +24,8 @@ _SUGGESTED = "limit.historyCount.suggestContinueAsNew=80"
 @pytest_asyncio.fixture(scope="module")
 async def forgetful() -> AsyncIterator[Client]:
     """A server on which histories soon are long."""
-    environment = await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
-        dev_server_log_level="error",
-        dev_server_extra_args=["--dynamic-config-value", _SUGGESTED],
-        data_converter=pydantic_data_converter,
-        search_attributes=ALL,
-    )
-    async with (
-        environment,
-        Worker(environment.client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=compose_runner()),
-    ):
-        yield environment.client
+    async with compose_real_temporal(_SUGGESTED) as client:
+        yield client
 
 
 def _cluster(name: str) -> FakeCluster:

@@ -3,43 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
+import temporalio.bridge.worker
+from temporalio.api.enums.v1 import EventType
+from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError
-from temporalio.testing import WorkflowEnvironment
-from temporalio.worker import Worker
 
-from mesh.cluster import TASK_QUEUE, ClusterRef
+from mesh.cluster import ClusterRef
 from tests.workflows.fakes import FakeCluster, workloads
-from tests.workflows.stage import RunningUpgrade, serve, start_upgrade, until
-from worker.compose import compose_runner
-from workflows.attributes import ALL
+from tests.workflows.stage import RunningUpgrade, compose_real_temporal, poke, serve, start_upgrade, until
 from workflows.failures import NO_WORKER
 from workflows.model import Phase
-from workflows.registry import ALL_WORKFLOWS
 
 
 @pytest_asyncio.fixture(scope="module")
 async def real() -> AsyncIterator[Client]:
-    """Temporal's development server, with a worker for all workflows."""
-    environment = await WorkflowEnvironment.start_local(
-        dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
-        dev_server_log_level="error",
-        data_converter=pydantic_data_converter,
-        search_attributes=ALL,
-    )
-    async with (
-        environment,
-        Worker(environment.client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=compose_runner()),
-    ):
-        yield environment.client
+    """Temporal's development server, shared by the tests."""
+    async with compose_real_temporal() as client:
+        yield client
+
+
+@pytest.fixture
+def cluster_here(request: pytest.FixtureRequest) -> FakeCluster:
+    """A cluster for a server of its own."""
+    return FakeCluster(ClusterRef(request.node.name.replace("_", "-"), "uid"))
 
 
 @pytest_asyncio.fixture
@@ -117,3 +109,49 @@ async def test_without_a_worker_it_pauses_within_a_minute_and_goes_on_by_itself(
         async with serve(real, upgrade.cluster):
             result = await upgrade.ends()
         assert (result.result, result.progress.workloads.restarted) == ("done", 3)
+
+
+async def test_new_item_in_the_very_moment_in_which_the_watch_ends_is_watched(
+    cluster_here: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server does not take an end that knows nothing of a signal."""
+    ends, signalled = asyncio.Event(), asyncio.Event()
+    complete = temporalio.bridge.worker.Worker.complete_workflow_activation
+
+    async def slowly(self: temporalio.bridge.worker.Worker, completion: WorkflowActivationCompletion) -> None:
+        # The server waits ten seconds for the answer to a task.
+        if any(command.HasField("complete_workflow_execution") for command in completion.successful.commands):
+            ends.set()
+            await signalled.wait()
+        await complete(self, completion)
+
+    monkeypatch.setattr(temporalio.bridge.worker.Worker, "complete_workflow_activation", slowly)
+    async with compose_real_temporal() as client, serve(client, cluster_here):
+        handle = await poke(client, cluster_here)
+        await ends.wait()
+        await poke(client, cluster_here)
+        signalled.set()
+        await handle.result()
+        events = [event.event_type async for event in handle.fetch_history_events()]
+
+    assert EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED in events
+    assert cluster_here.finished == ["watch_cluster"] * 2
+
+
+async def test_long_history_of_a_watch_goes_on_in_a_new_run(cluster_here: FakeCluster) -> None:
+    cluster_here.block("watch_cluster")
+    shortly = compose_real_temporal("limit.historyCount.suggestContinueAsNew=30")
+    async with shortly as client, serve(client, cluster_here):
+        first = await poke(client, cluster_here)
+        first_run = (await first.describe()).run_id
+        for _ in range(30):
+            await poke(client, cluster_here)
+        await until("it watches anew", lambda: cluster_here.names.count("watch_cluster") >= 2)
+        second = await first.describe()
+        cluster_here.let_go_on("watch_cluster")
+        await first.result()
+
+    assert second.run_id != first_run
+    assert second.status is WorkflowExecutionStatus.RUNNING
+    # The first one was cancelled: it did not come to its end.
+    assert len(cluster_here.finished) < cluster_here.names.count("watch_cluster")

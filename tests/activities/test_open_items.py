@@ -1,0 +1,137 @@
+"""Opening items: what a survey sees, and restarts that failed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from temporalio.testing import ActivityEnvironment
+
+from activities.cluster_watch import WatchActivities
+from activities.edge import Served
+from activities.kube.client import connect
+from activities.remediation import OpenedItems, OpenFailedInput, OpenItemsInput, RemediationActivities
+from activities.restarts import Outcome, RestartResult, WorkloadRef
+from activities.survey import SurveyInput
+from mesh.causes import Reason
+from mesh.cluster import ClusterRef, item_id
+from mesh.items import ItemState, Sighting, view_of
+from mesh.policy import Policy
+from mesh.survey import fingerprint
+from tests.activities.temporal import FakeTemporal
+from tests.mesh.build import NOW
+from tests.scale.world import Size, World, served
+
+REF = ClusterRef("one", "uid")
+WORK = WorkloadRef("space-0", "Deployment", "work-0-")
+FAILED = RestartResult(WORK, Outcome.FAILED, Reason.RESTART_REVERTED, "the mark was taken off")
+
+
+class Queue:
+    """The activities, in a cluster of one Deployment and two standalone Pods, all of them stale."""
+
+    def __init__(self, world: World, served_by: Served) -> None:
+        self.world = world
+        self.temporal = FakeTemporal()
+        client = self.temporal.client
+        self._activities = RemediationActivities(
+            served_by, client, "queue", WatchActivities(served_by, client, "queue")
+        )
+
+    async def open_items(self, *failed: WorkloadRef) -> OpenedItems:
+        known = tuple(fingerprint((one.namespace, one.kind, one.name)) for one in failed)
+        ask = OpenItemsInput(SurveyInput(REF, Policy(), failed=known))
+        opened: OpenedItems = await ActivityEnvironment().run(self._activities.open_items, ask)
+        return opened
+
+    async def open_failed(self) -> bool:
+        ask = OpenFailedInput(REF, FAILED)
+        opened: bool = await ActivityEnvironment().run(self._activities.open_failed, ask)
+        return opened
+
+    @property
+    def sightings(self) -> list[Sighting]:
+        """What items were opened for."""
+        return [one.said[0] for one in self.temporal.started if one.workflow == "RemediationItem"]
+
+    @property
+    def pokes(self) -> int:
+        """How often the watch was told of new items, each time after the last of them."""
+        return [one.workflow for one in self.temporal.started].count("ClusterWatch")
+
+
+@asynccontextmanager
+async def queue_of(folder: Path, *, deployments: int = 1, stale: int = 1, standalone: int = 2) -> AsyncIterator[Queue]:
+    """Nothing is open yet."""
+    world = World(Size(1, deployments, 2, stale, standalone))
+    async with served(world, folder) as kubeconfig, await connect(str(kubeconfig)) as cluster:
+        yield Queue(world, Served(cluster, REF))
+
+
+@pytest_asyncio.fixture
+async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
+    """Nothing is open yet."""
+    async with queue_of(tmp_path) as queue:
+        yield queue
+
+
+async def test_item_for_each_workload_that_a_person_must_settle_and_one_poke(queue: Queue) -> None:
+    opened = await queue.open_items()
+
+    assert opened == OpenedItems(2, {"StandalonePod": 2})
+    assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1"]
+    assert [one.workflow for one in queue.temporal.started] == ["RemediationItem", "RemediationItem", "ClusterWatch"]
+
+
+async def test_nothing_to_settle_pokes_nobody(tmp_path: Path) -> None:
+    async with queue_of(tmp_path, stale=0, standalone=0) as queue:
+        assert await queue.open_items() == OpenedItems(0, {})
+        assert queue.temporal.started == []
+
+
+async def test_failed_restart_is_opened_for_what_trying_found(queue: Queue) -> None:
+    assert await queue.open_failed()
+
+    [seen] = queue.sightings
+    assert (seen.key, seen.reason, seen.detail) == (
+        ("space-0", "Deployment", "work-0-"),
+        Reason.RESTART_REVERTED,
+        "the mark was taken off",
+    )
+    assert (len(seen.pods), seen.pod_count) == (2, 2)
+    assert queue.pokes == 1
+
+
+async def test_failed_restart_that_is_well_by_now_needs_no_item(queue: Queue) -> None:
+    queue.world.current.add(0)
+
+    assert not await queue.open_failed()
+    assert queue.temporal.started == []
+
+
+async def test_failed_restart_of_a_workload_that_is_gone_needs_no_item(tmp_path: Path) -> None:
+    async with queue_of(tmp_path, deployments=0, stale=0) as queue:
+        assert not await queue.open_failed()
+        assert queue.temporal.started == []
+
+
+@pytest.mark.parametrize("reason", [Reason.RESTART_REVERTED, Reason.CRASH_LOOPING])
+async def test_item_of_a_failed_restart_stays_as_it_is(queue: Queue, reason: Reason) -> None:
+    identity = item_id("one", WORK.namespace, WORK.kind, WORK.name)
+    seen = Sighting(WORK.namespace, WORK.kind, WORK.name, reason, None, (), 0)
+    queue.temporal.open.add(identity)
+    queue.temporal.views[identity] = view_of("one", seen, ItemState.OPEN, NOW)
+    opened = await queue.open_items(WORK)
+
+    assert opened == OpenedItems(3, {"StandalonePod": 2, str(reason): 1})
+    assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1"]
+
+
+async def test_failed_restart_whose_item_was_never_opened_is_opened_at_the_end(queue: Queue) -> None:
+    opened = await queue.open_items(WORK)
+
+    assert opened == OpenedItems(3, {"StandalonePod": 2, "RolloutTimedOut": 1})
+    assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1", "work-0-"]

@@ -1,0 +1,27 @@
+"""One survey in a process of its own: `python -m tests.scale.survey KUBECONFIG` prints Pods, seconds and MB at peak."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import resource
+import sys
+import time
+
+from activities.kube.client import connect
+from activities.surveying import take_survey
+
+
+async def main(kubeconfig: str) -> None:
+    """The peak is of the whole process."""
+    async with await connect(kubeconfig) as cluster:
+        began = time.perf_counter()
+        survey = await take_survey(cluster)
+        seconds = time.perf_counter() - began
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    told = {"pods": survey.pods, "workloads": len(survey.records), "seconds": seconds, "megabytes": peak}
+    print(json.dumps(told))  # noqa: T201
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

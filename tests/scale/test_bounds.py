@@ -1,0 +1,249 @@
+"""The largest thing of every sort that goes into a history or an answer, under the longest names that there are.
+
+Whatever an activity or a workflow takes or gives must be here: `test_everything_that_travels_is_weighed` looks.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from types import NoneType, UnionType
+from typing import Any, Union, cast, get_args, get_origin, get_type_hints
+
+import pytest
+from temporalio import workflow
+from temporalio.api.failure.v1 import Failure
+from temporalio.contrib.pydantic import pydantic_data_converter
+
+from activities.cluster_watch import WatchInput
+from activities.control_plane import ApplyInput, AwaitInput, AwaitResult, ResolvedTarget, ResolveInput
+from activities.edge import Served, translated
+from activities.gates import GateInput, GateResult, WindowInput, WindowState
+from activities.hold import HoldInput
+from activities.kube.client import Cluster
+from activities.remediation import (
+    ItemInput,
+    OpenedItems,
+    OpenFailedInput,
+    OpenItemsInput,
+    Recheck,
+    RecheckInput,
+    WarnInput,
+)
+from activities.restarts import Outcome, RestartInput, RestartResult, WorkloadRef
+from activities.survey import FAILED_KEPT, Member, MembersInput, SurveyInput, SurveySummary
+from mesh.causes import Reason
+from mesh.classes import PodClass
+from mesh.cluster import ClusterRef
+from mesh.errors import LONGEST, RejectedError
+from mesh.items import PODS_SHOWN, ItemState, ItemView, Sighting, view_of
+from mesh.kyma import Target
+from mesh.policy import Budget, Exclude, Gates, Policy, PrometheusGate, Waves
+from mesh.survey import fingerprint
+from mesh.text import DETAIL_LIMIT
+from mesh.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule
+from tests.scale.world import LONGEST_NAME, LONGEST_NAMESPACE
+from worker.compose import compose_activities
+from workflows.model import (
+    NAMED,
+    ApproveInput,
+    AttachInput,
+    ItemCounts,
+    LimitInput,
+    OperatorInput,
+    Phase,
+    Progress,
+    Steer,
+    TallyState,
+    UpgradeInput,
+    UpgradeResult,
+    UpgradeState,
+    WaveInput,
+    WaveProgress,
+    WaveReport,
+    WaveResult,
+    WorkloadCounts,
+)
+from workflows.registry import ALL_WORKFLOWS
+from workflows.tally import Tally
+
+_MOST = 256_000
+NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
+MANY = 10_000_000
+#: Four bytes each: the most that a character takes.
+DETAIL, MESSAGE, TYPED = "\U0001f6d1" * DETAIL_LIMIT, "\U0001f6d1" * LONGEST, "\U0001f6d1" * 1000
+
+REF = ClusterRef("c" * 253, "u" * 36)
+LONG = WorkloadRef("s" * LONGEST_NAMESPACE, "k" * 253, "n" * LONGEST_NAME)
+KEY = (LONG.namespace, LONG.kind, LONG.name)
+TARGET = Target("r" * 253, "1.30.0-experimental", "1.30.2", requires_downtime=True)
+PROMETHEUS = PrometheusGate(address=f"http://{'p' * 60}.example:9090", query="\U0001f6d1" * 4000, below=0.01)
+#: Everything that has a list in it, as long as it may be.
+POLICY = Policy(
+    waves=Waves(steps=(*(number / 100 + 1 / 3e9 for number in range(99)), 1.0)),
+    exclude=Exclude(namespaces=(LONG.namespace,) * 500),
+    windows=(f"{';'.join(['Mon-Sun 00:00-04:00'] * 24)} Europe/Berlin",) * 20,
+    approve=("9" * 63,) * 100,
+    gates=Gates(prometheus=PROMETHEUS),
+)
+SURVEY = SurveyInput(REF, POLICY, NOW, NOW, (fingerprint(KEY),) * FAILED_KEPT)
+RULE = WaveRule(MANY, "w" * 70, WaveGroup.NUMBERED, 2**32, 2**32, "9" * 63, MANY)
+RESULT = RestartResult(LONG, Outcome.ALREADY_CURRENT, Reason.ON_DELETE, DETAIL)
+STEER = Steer(paused=True, stopped=True, in_flight=200, taken={f"{one:03}{'s' * 60}": 200 for one in range(200)})
+SIGHTING = Sighting(*KEY, Reason.ON_DELETE, DETAIL, ("p" * LONGEST_NAME,) * PODS_SHOWN, MANY)
+WAVE_OF = POLICY.waves.max_workloads
+BY_REASON = {str(reason): MANY for reason in Reason}
+COUNTS = WorkloadCounts(MANY, MANY, MANY, MANY, MANY)
+PROGRESS = Progress(
+    cluster=REF.name,
+    target=TARGET.words(),
+    phase=Phase.CONTROL_PLANE,
+    needs_attention=MESSAGE * 2,
+    next_step=MESSAGE,
+    started_at=NOW,
+    ended_at=NOW,
+    result="done-with-items",
+    workloads=COUNTS,
+    wave=WaveProgress(MANY, MANY, RULE.name),
+    items=ItemCounts(MANY, BY_REASON),
+)
+
+STATE = UpgradeState(
+    target=ResolvedTarget(TARGET, "1.29.3", already=True),
+    started_at=NOW,
+    began=NOW,
+    mark=NOW,
+    waves_run=MANY,
+    canary_below=2**32,
+    tally=TallyState(MANY, MANY, MANY, SURVEY.failed, MANY),
+    paused_by=MESSAGE * 2,
+    in_flight=200,
+    decisions=(DETAIL,) * 20,
+    approved=(RULE.name,) * 100,
+    approved_numbers=(MANY,) * 100,
+)
+
+WORST: tuple[object, ...] = (
+    # Activities of the control plane, the hold and the gate.
+    ResolveInput(REF, TYPED),
+    ResolvedTarget(TARGET, "1.29.3", already=True),
+    ApplyInput(REF, TARGET),
+    AwaitInput(REF, TARGET, timedelta(days=7)),
+    AwaitResult(MESSAGE, (MESSAGE,) * 4),
+    HoldInput(REF, f"upgrade:{REF.name}/{'u' * 36}", timedelta(days=7), hold=True),
+    GateInput(REF, TYPED, PROMETHEUS),
+    WindowInput(REF, POLICY.windows),
+    WindowState(open=True, changes_at=NOW),
+    REF,
+    GateResult(MESSAGE),
+    # Survey, waves and restarts.
+    SURVEY,
+    SurveySummary(
+        MANY, MANY, {str(one): MANY for one in PodClass}, MANY, MANY, MANY, BY_REASON, WavePlan((RULE,) * MOST_WAVES)
+    ),
+    MembersInput(SURVEY, RULE, 2**32),
+    [Member(LONG, NOW)] * WAVE_OF,
+    WaveInput(SURVEY, RULE, 2**32, NOW, MANY, NOW, STEER),
+    WaveResult(MANY, MANY, MANY, (LONG,) * WAVE_OF, MANY),
+    WaveReport(MANY, MANY, STEER.taken, MANY, MESSAGE, (LONG.words(),) * NAMED),
+    STEER,
+    RestartInput(REF, LONG, NOW, timedelta(days=7)),
+    RESULT,
+    # The queue.
+    OpenItemsInput(SURVEY),
+    OpenFailedInput(REF, RESULT),
+    OpenedItems(MANY, BY_REASON),
+    ItemInput(REF, *KEY),
+    SIGHTING,
+    WarnInput(REF, SIGHTING, SIGHTING.pods),
+    RecheckInput(REF, SIGHTING),
+    Recheck(DETAIL, SIGHTING),
+    *(view_of(REF.name, replace(SIGHTING, reason=reason), ItemState.RESOLVED, NOW) for reason in Reason),
+    WatchInput(REF),
+    # The upgrade.
+    UpgradeInput(REF, TYPED, POLICY, TYPED, STATE),
+    AttachInput(TYPED, TARGET, REF),
+    OperatorInput(TYPED, TYPED),
+    ApproveInput(MANY, TYPED, TYPED),
+    LimitInput(MANY, TYPED, TYPED),
+    PROGRESS,
+    UpgradeResult("done-with-items", PROGRESS, MANY, MANY),
+)
+
+
+def _bytes(value: object) -> int:
+    [payload] = pydantic_data_converter.payload_converter.to_payloads([value])
+    return payload.ByteSize()
+
+
+@pytest.mark.parametrize("value", WORST, ids=lambda value: type(value).__name__)
+def test_nothing_that_travels_is_above_the_limit(value: object) -> None:
+    size = _bytes(value)
+
+    print(f"{type(value).__name__}: {size} bytes")  # noqa: T201
+    assert size <= _MOST
+
+
+def test_everything_that_travels_is_weighed() -> None:
+    weighed = {type(value) for value in WORST} | {NoneType, str, int, bool}
+    travelling = set(_travelling())
+
+    assert {one.__name__ for one in travelling - weighed} == set()
+    # Not by finding nothing.
+    assert {SurveySummary, WaveResult, Progress, Sighting, WatchInput, OperatorInput, ItemView} <= travelling
+
+
+def test_pause_names_few_of_many_failed_restarts() -> None:
+    tally = Tally()
+    for _ in range(50):
+        tally.take_wave(WaveResult(failed=(LONG,) * WAVE_OF))
+    told = tally.overspent(Budget())
+
+    assert told is not None
+    assert len(told) <= len(PROGRESS.needs_attention or "")
+    assert _bytes(tally.failed) <= _MOST
+
+
+async def test_failure_is_short_whatever_the_api_server_quotes() -> None:
+    class _Refusing:
+        @translated
+        async def ask(self) -> None:
+            raise RejectedError("\U0001f6d1" * 1_000_000, "y" * 1_000_000)
+
+    failure = Failure()
+    with pytest.raises(Exception, match="🛑") as raised:
+        await _Refusing().ask()
+    pydantic_data_converter.failure_converter.to_failure(
+        raised.value, pydantic_data_converter.payload_converter, failure
+    )
+
+    assert failure.HasField("cause")
+    assert failure.ByteSize() <= _MOST
+
+
+def _travelling() -> Iterator[type]:
+    """What activities and workflows take and give."""
+    handlers: list[Callable[..., Any]] = []
+    for one in ALL_WORKFLOWS:
+        definition = workflow._Definition.must_from_class(one)
+        handlers += [definition.run_fn]
+        handlers += [one.fn for one in definition.signals.values() if one.name]
+        handlers += [one.fn for one in definition.queries.values() if one.name]
+        handlers += [one.fn for one in definition.updates.values() if one.name]
+    client: Any = object()
+    served = Served(cast("Cluster", object()), REF)
+    for function in [*compose_activities(served, client), *handlers]:
+        hints = get_type_hints(inspect.unwrap(getattr(function, "__func__", function)))
+        for hint in hints.values():
+            yield from _parts(hint)
+
+
+def _parts(hint: Any) -> Iterator[type]:  # noqa: ANN401  # any annotation
+    if get_origin(hint) in (Union, UnionType):
+        for one in get_args(hint):
+            yield from _parts(one)
+    else:
+        # Of a list the list itself: it is the whole that must be small.
+        yield get_origin(hint) or hint
