@@ -2,19 +2,19 @@
 
 `run` holds what surrounds the story (the end, whatever it is); `_story` reads as the story itself. Trouble pauses:
 a step that fails for good waits for an operator and is then tried again, so nothing is ever begun anew. The steps
-themselves are in `workflows.steps`, open waves in `workflows.open_waves`, what operators say in `workflows.steering`,
-what is counted on the way in `workflows.tally`.
+themselves are in `workflows.steps`, open waves in `workflows.open_waves`, pausing and what operators say in
+`workflows.steered`, what is counted on the way in `workflows.tally`.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import SearchAttributeUpdate
@@ -36,10 +36,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT, TARGET
     from workflows.failures import is_our_end, no_worker, told
     from workflows.model import (
-        ApproveInput,
         AttachInput,
-        LimitInput,
-        OperatorInput,
         Phase,
         Progress,
         Result,
@@ -52,11 +49,10 @@ with workflow.unsafe.imports_passed_through():
     )
     from workflows.open_waves import Handle, OpenWaves
     from workflows.show import upgrade_details
+    from workflows.steered import AbortedError, NextRunError, SteeredWorkflow
     from workflows.steering import Steering
     from workflows.steps import HOLD_RENEWED, Steps
     from workflows.tally import Tally
-
-T = TypeVar("T")
 
 #: The final survey starts another round while something restartable is still stale, this often at most.
 _ROUNDS = 3
@@ -68,16 +64,8 @@ _ABORTED: tuple[Result, Phase] = ("aborted", Phase.ABORTED)
 _FAILED: tuple[Result, Phase] = ("failed", Phase.FAILED)
 
 
-class _AbortedError(Exception):
-    """An operator said so."""
-
-
-class _NextRunError(Exception):
-    """The history has become long, and no wave is open: the upgrade goes on in a new run."""
-
-
 @workflow.defn(name="Upgrade")
-class UpgradeWorkflow:
+class UpgradeWorkflow(SteeredWorkflow):
     """One at a time per cluster, by its workflow id."""
 
     @workflow.init
@@ -117,9 +105,9 @@ class UpgradeWorkflow:
                 await self._preflight()
             keeper = asyncio.create_task(self._keep_hold())
             await self._story()
-        except _AbortedError:
+        except AbortedError:
             result, phase = _ABORTED
-        except _NextRunError:
+        except NextRunError:
             await self._go_on_in_a_new_run(keeper)
         except (FailureError, asyncio.CancelledError) as error:
             # Anything else is a bug: it fails the workflow task, and the upgrade goes on once it is mended.
@@ -245,7 +233,7 @@ class UpgradeWorkflow:
                     await self._waves.steer(self._steering.steer)
                 await workflow.wait_condition(lambda number=number: self._waves.begun(number))  # type: ignore[misc]
             ended = await asyncio.gather(*following)
-        except _AbortedError:
+        except AbortedError:
             # What is in flight finishes: a wave that is open would be terminated with its upgrade.
             await asyncio.gather(*following)
             raise
@@ -406,120 +394,7 @@ class UpgradeWorkflow:
         )
         workflow.continue_as_new(replace(self._ask, state=state))
 
-    # Pausing and steering.
-
-    async def _pausable(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Runs a step; trouble pauses until an operator resumes, and then the step is tried again."""
-        while True:
-            await self._checkpoint()
-            try:
-                return await self._unless_aborted(lambda: self._served(step))
-            except (ActivityError, ApplicationError) as error:
-                if is_our_end(error):
-                    raise
-                await self._pause(told(error))
-
-    async def _served(self, step: Callable[[], Awaitable[T]]) -> T:
-        """Runs a step. Without a worker for the cluster it is paused, and goes on by itself once there is one."""
-        while True:
-            try:
-                return await step()
-            except ActivityError as error:
-                if not no_worker(error):
-                    raise
-                before, self._steering.paused_by = self._steering.paused_by, told(error)
-                self._show()
-                await self._unless_aborted(self._steps.await_worker)
-                if self._steering.paused_by == told(error):
-                    self._steering.paused_by = before
-                self._show()
-
-    async def _unless_aborted(self, step: Callable[[], Awaitable[T]]) -> T:
-        """A step may wait for the cluster for hours; an operator's word ends it at once."""
-        running = asyncio.ensure_future(step())
-        try:
-            await workflow.wait_condition(lambda: running.done() or self._steering.aborted)
-        except asyncio.CancelledError:
-            await _cancelled(running)
-            raise
-        if not running.done():
-            await _cancelled(running)
-            raise _AbortedError
-        return await running
-
-    async def _pause(self, reason: str) -> None:
-        self._steering.paused_by = reason
-        self._show()
-        await self._checkpoint()
-
-    async def _checkpoint(self) -> None:
-        """Waits while paused; raises when aborted, or when the history has become long."""
-        await workflow.wait_condition(
-            lambda: self._steering.paused_by is None or self._steering.aborted or self._long()
-        )
-        if self._steering.aborted:
-            raise _AbortedError
-        if self._long():
-            raise _NextRunError
-
-    async def _told(self, what: str, operator: OperatorInput | ApproveInput | LimitInput) -> Progress:
-        self._steering.decide(what, operator)
-        await self._waves.steer(self._steering.steer)
-        self._show()
-        return self.progress()
-
-    @workflow.update(description='Start nothing new until resumed. Input: {"who": "you", "because": "why"}')
-    async def pause(self, operator: OperatorInput) -> Progress:
-        """What is in flight finishes."""
-        self._steering.pause(operator)
-        return await self._told("paused", operator)
-
-    @pause.validator
-    def _check_pause(self, operator: OperatorInput) -> None:
-        self._steering.check_pause()
-
-    @workflow.update(description='Go on where it stands. Input: {"who": "you", "because": "what was mended"}')
-    async def resume(self, operator: OperatorInput) -> Progress:
-        """The step that failed is tried again."""
-        self._steering.paused_by = None
-        return await self._told("resumed", operator)
-
-    @resume.validator
-    def _check_resume(self, operator: OperatorInput) -> None:
-        self._steering.check_resume()
-
-    @workflow.update(description='Let the wave that waits begin. Input: {"who": "you", "because": "why"}')
-    async def approve(self, ask: ApproveInput) -> Progress:
-        """Or, with its number as "wave", one before it waits."""
-        return await self._told(self._steering.approve(ask), ask)
-
-    @approve.validator
-    def _check_approve(self, ask: ApproveInput) -> None:
-        self._steering.check_approve(ask)
-
-    @workflow.update(
-        description='Workloads in flight at most. Input: {"in_flight": 20, "who": "you", "because": "why"}'
-    )
-    async def limit(self, ask: LimitInput) -> Progress:
-        """What is in flight finishes; less begins, or more."""
-        self._steering.in_flight = ask.in_flight
-        return await self._told(f"limited to {ask.in_flight} in flight", ask)
-
-    @limit.validator
-    def _check_limit(self, ask: LimitInput) -> None:
-        self._steering.check_limit(ask)
-
-    @workflow.update(
-        description='End it: what is in flight finishes, marks and items stay. Input: {"who": "you", "because": "why"}'
-    )
-    async def abort(self, operator: OperatorInput) -> Progress:
-        """Lets go of the hold."""
-        self._steering.aborted = True
-        return await self._told("aborted", operator)
-
-    @abort.validator
-    def _check_abort(self, operator: OperatorInput) -> None:
-        self._steering.check_abort()
+    # What waves and pipelines say.
 
     @workflow.signal(description="What a wave has begun, and what fails in it. Sent by waves.")
     async def wave_reported(self, report: WaveReport) -> None:
@@ -615,9 +490,3 @@ class UpgradeWorkflow:
             self._shown = shown
             workflow.upsert_search_attributes(wanted)
         workflow.set_current_details(upgrade_details(progress, self._steering.decisions))
-
-
-async def _cancelled(step: asyncio.Future[Any]) -> None:
-    """Cancels a step and takes what comes of it: nobody else will ask."""
-    step.cancel()
-    await asyncio.gather(step, return_exceptions=True)
