@@ -43,6 +43,8 @@ def drift_of(pod: Pod, expected: Shape) -> dict[Drift, str]:
 
 
 def _resources_differ(live: Resources, expected: Resources) -> str | None:
+    if live == expected:
+        return None
     told = []
     for what, ours, theirs in (
         ("request", live.requests or {}, expected.requests or {}),

@@ -79,6 +79,14 @@ def by_uid(workloads: Iterable[Workload]) -> dict[str, Workload]:
     return found
 
 
+def missing_kinds(pods: Iterable[Pod], owners: Mapping[str, Workload]) -> set[str]:
+    """The kinds that are read, and of which an owner of a Pod or of its owner was not found."""
+    about = (*(one.metadata for one in pods), *(one.metadata for one in owners.values()))
+    makers = [maker for one in about if (maker := one.controller()) is not None]
+    kinds = {kind_of(one) for one in makers if one.uid not in owners}
+    return kinds & set(READ_KINDS)
+
+
 def taking_from(rollout: Workload, lender: Workload) -> Workload:
     """An Argo Rollout with the template of its `workloadRef`, and with its selector if it has none of its own.
 

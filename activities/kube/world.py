@@ -29,7 +29,7 @@ from mesh.injection import (
     injector_config,
 )
 from mesh.objects import ConfigMap, DisruptionBudget, Metadata, Namespace, Pod, WebhookConfiguration, Workload
-from mesh.owners import READ_KINDS, by_uid
+from mesh.owners import READ_KINDS, by_uid, missing_kinds
 from mesh.survey import World
 from mesh.text import brief
 from mesh.whole import Whole, whole_pod, whole_workload
@@ -64,8 +64,8 @@ class _Event(msgspec.Struct, frozen=True, rename="camel"):
 async def read_world(cluster: Cluster, namespaces: Sequence[str] = ()) -> World:
     """Everything that a survey needs.
 
-    The injector is read first: it decides how much of the others is kept. Owners are read after the Pods: the newer
-    side may only know more than the older one asks for.
+    The injector is read first: it decides how much of the others is kept. Kinds of which a Pod's owner was not found
+    are read once more after the Pods: the newer side may only know more than the older one asks for.
 
     Raises:
         PermissionDeniedError: no Pod at all may be read.
@@ -138,15 +138,17 @@ class _Reading:
     async def world(self) -> World:
         injector, problems = await _readable_injector(self._cluster)
         self._whole = injector.edited
-        pods, version = await self._pods()
-        if not pods and self._problems:
-            raise PermissionDeniedError(self._problems[0], "Grant it, or name namespaces that may be read with -n.")
+        # The Pods come as fast as the API server writes them, on one of its cores: the owners cost no further time.
+        (pods, version), owners = await asyncio.gather(self._pods(), self._owners(READ_KINDS))
+        if not pods and "Pod" in self._unread:
+            problem = next(one for one in self._problems if one.startswith("Pod"))
+            raise PermissionDeniedError(problem, "Grant it, or name namespaces that may be read with -n.")
         self._problems += problems
-        spaces, budgets, told, workloads = await asyncio.gather(
+        await self._complete(pods, owners)
+        spaces, budgets, told = await asyncio.gather(
             self._namespaces(),
             self._everywhere("PodDisruptionBudget", DisruptionBudget, lambda one: one),
             self._told(pods),
-            asyncio.gather(*(self._workloads(kind) for kind in READ_KINDS)),
         )
         if spaces is None:
             injector = Injector(problem="namespaces may not be read")
@@ -155,7 +157,7 @@ class _Reading:
             resource_version=version,
             namespaces=spaces or {},
             pods=tuple(pods),
-            owners=by_uid(one for group in workloads for one in group),
+            owners=by_uid(owners.values()),
             injector=injector,
             budgets=tuple(budgets[0]),
             told=told,
@@ -208,6 +210,18 @@ class _Reading:
         ]
         version = read[-1][1] if read else ""
         return [kept for some, _ in read for kept in some], version, [*refused] if read else [(None, error)]
+
+    async def _complete(self, pods: Sequence[Pod], owners: dict[str, Workload]) -> None:
+        """Reads once more what was made while the Pods were read, or is really gone: a kind after the other, upwards."""
+        again: set[str] = set()
+        while later := missing_kinds(pods, owners) - self._unread - again:
+            again |= later
+            owners |= await self._owners(sorted(later))
+
+    async def _owners(self, kinds: Iterable[str]) -> dict[str, Workload]:
+        """By UID."""
+        groups = await asyncio.gather(*(self._workloads(kind) for kind in kinds))
+        return {one.metadata.uid: one for group in groups for one in group}
 
     async def _pods(self) -> tuple[list[Pod], str]:
         if self._whole:
