@@ -32,6 +32,8 @@ T = TypeVar("T")
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 #: Domains whose annotations some rule or Istio's own template reads; network plug-ins write others, unlike in each Pod.
 _DOMAINS = ("istio.io/", "kyma-project.io/")
+#: Reasons of a Deployment's conditions that nobody asks for.
+_ALL_IS_WELL = frozenset({"NewReplicaSetAvailable", "MinimumReplicasAvailable"})
 _TEMPLATE_ABOVE = frozenset({("ReplicaSet", "Deployment"), ("Job", "CronJob")})
 
 
@@ -94,6 +96,7 @@ class Pool:
                 owner_references=self._once(() if reference is None else (reference,)),
             ),
             spec=msgspec.structs.replace(spec, template=template, selector=None),
+            status=msgspec.structs.replace(workload.status, conditions=_telling(workload.status.conditions)),
         )
 
     def _is_well(self, pod: Pod) -> bool:
@@ -102,6 +105,10 @@ class Pool:
 
     def _once(self, value: T) -> T:
         return cast("T", self._known.setdefault((type(value), self._encode(value)), value))
+
+
+def _telling(conditions: tuple[Condition, ...] | None) -> tuple[Condition, ...]:
+    return tuple(one for one in conditions or () if one.reason not in _ALL_IS_WELL)
 
 
 def _has_template(reference: OwnerReference | None) -> bool:

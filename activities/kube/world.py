@@ -42,6 +42,8 @@ _INJECTOR_MAP = "istio-sidecar-injector"
 _MESH_MAP = "istio"
 #: Namespaces asked at once where the whole cluster may not be read.
 _AT_ONCE = 16
+#: Kinds of owners read at the same time, beside the Pods: every stream has buffers of its own.
+_KINDS_AT_ONCE = 2
 #: Of more namespaces the events are read in one go.
 _EVENT_NAMESPACES = 10
 
@@ -212,7 +214,7 @@ class _Reading:
         return [kept for some, _ in read for kept in some], version, [*refused] if read else [(None, error)]
 
     async def _complete(self, pods: Sequence[Pod], owners: dict[str, Workload]) -> None:
-        """Reads once more what was made while the Pods were read, or is really gone: a kind after the other, upwards."""
+        """Reads once more what was made while the Pods were read, or is really gone; then what is above it."""
         again: set[str] = set()
         while later := missing_kinds(pods, owners) - self._unread - again:
             again |= later
@@ -220,7 +222,13 @@ class _Reading:
 
     async def _owners(self, kinds: Iterable[str]) -> dict[str, Workload]:
         """By UID."""
-        groups = await asyncio.gather(*(self._workloads(kind) for kind in kinds))
+        limit = asyncio.Semaphore(_KINDS_AT_ONCE)
+
+        async def one(kind: str) -> list[Workload]:
+            async with limit:
+                return await self._workloads(kind)
+
+        groups = await asyncio.gather(*(one(kind) for kind in kinds))
         return {one.metadata.uid: one for group in groups for one in group}
 
     async def _pods(self) -> tuple[list[Pod], str]:
