@@ -87,7 +87,7 @@ class GateActivities:
     @activity.defn
     @brief
     async def check_window(self, ask: WindowInput) -> WindowState:
-        """By the time zones of this machine, which a workflow must not read."""
+        """By this worker's time zone rules: another may have others, and a workflow must not depend on whose."""
         now = datetime.now(UTC)
         windows = parse_windows(*ask.windows)
         if windows.is_open(now):

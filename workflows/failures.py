@@ -12,7 +12,7 @@ from temporalio.exceptions import (
 )
 from temporalio.exceptions import TimeoutError as NoAnswerError
 
-NO_WORKER = "No worker serves this cluster. It goes on by itself once one does: kyma-upgrade worker"
+NO_WORKER = "no worker serves this cluster; it goes on by itself once one does"
 
 
 def no_worker(error: BaseException) -> bool:

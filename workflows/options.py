@@ -56,8 +56,8 @@ def survey(cluster: ClusterRef) -> dict[str, Any]:
     }
 
 
-def rollout(cluster: ClusterRef) -> dict[str, Any]:
-    """A restart: waits for the cluster as long as it moves, beside a hundred others."""
+def attended(cluster: ClusterRef) -> dict[str, Any]:
+    """Waits for the cluster as long as it moves, perhaps beside a hundred others, and an upgrade waits for it."""
     return {
         **waiting(cluster),
         "schedule_to_start_timeout": _UNSERVED,

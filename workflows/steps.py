@@ -99,7 +99,7 @@ class Steps:
             ControlPlaneActivities.await_control_plane,
             AwaitInput(self._cluster, target, self._policy.no_progress.control_plane),
             summary=f"wait for {target.words()}",
-            **options.waiting(self._cluster),
+            **options.attended(self._cluster),
         )
         if result.trouble is not None:
             raise ApplicationError(f"The control plane does not reach {target.words()}: {result.trouble}")

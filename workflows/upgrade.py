@@ -34,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from mesh.waves import WaveRule
 
     from workflows.attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT, TARGET
-    from workflows.failures import is_our_end, no_worker, told
+    from workflows.failures import NO_WORKER, is_our_end, no_worker, told
     from workflows.model import (
         AttachInput,
         Phase,
@@ -202,7 +202,6 @@ class UpgradeWorkflow(SteeredWorkflow):
             await self._checkpoint()
             self._mind_the_budget()
             await self._checkpoint()
-            # The module restarts its own at once; there is nothing to observe before the first wave of ours.
             if self._ask.policy.soak and rules is not steps[-1]:
                 await self._wait_for(self._ask.policy.soak, Phase.SOAKING, f"soak after {rules[0].name}")
         return True
@@ -464,6 +463,8 @@ class UpgradeWorkflow(SteeredWorkflow):
 
     def _next_step(self) -> str:
         cluster = self._ask.cluster.name
+        if self._steering.paused_by == NO_WORKER:
+            return "Start a worker beside the cluster: kyma-upgrade worker"
         if self._steering.paused_by is None:
             return f"Look at it, then: kyma-upgrade approve --cluster {cluster} --because 'why'"
         return f"Mend the cause, then: kyma-upgrade resume --cluster {cluster} --because 'what was mended'"

@@ -162,7 +162,7 @@ class WaveWorkflow:
                 RestartActivities.restart_workload,
                 RestartInput(ask.survey.cluster, workload, ask.mark, ask.survey.policy.no_progress.rollout),
                 summary=workload.words(),
-                **options.rollout(ask.survey.cluster),
+                **options.attended(ask.survey.cluster),
             )
         except ActivityError as error:
             if no_worker(error):
