@@ -16,7 +16,7 @@ from workflows import options
 Named = Callable[[ClusterRef], dict[str, Any]]
 
 CLUSTER = ClusterRef("prod", "uid")
-_ALL = (options.quick, options.survey, options.waiting)
+_ALL = (options.quick, options.unhurried, options.survey, options.waiting, options.attended)
 _WAITING = {"await_control_plane", "restart_workload", "watch_cluster"}
 
 
@@ -28,6 +28,19 @@ def test_a_dead_worker_is_noticed_within_half_a_minute(named: Named) -> None:
 @pytest.mark.parametrize("named", _ALL)
 def test_activities_run_on_the_queue_of_their_cluster(named: Named) -> None:
     assert named(CLUSTER)["task_queue"] == "kyma-upgrade.prod"
+
+
+@pytest.mark.parametrize("named", [options.quick, options.survey, options.attended])
+def test_what_an_upgrade_waits_for_is_taken_up_soon_or_somebody_is_told(named: Named) -> None:
+    # With the heartbeats of a worker that died before: within a minute.
+    unserved = named(CLUSTER)["schedule_to_start_timeout"] + named(CLUSTER)["heartbeat_timeout"]
+
+    assert unserved < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize("named", [options.unhurried, options.waiting])
+def test_items_and_their_watch_wait_for_a_worker_as_long_as_it_takes(named: Named) -> None:
+    assert "schedule_to_start_timeout" not in named(CLUSTER)
 
 
 @pytest.mark.parametrize("named", [options.quick, options.survey])
