@@ -13,6 +13,9 @@ from mesh.text import brief
 
 _PATIENCE = aiohttp.ClientTimeout(total=20, sock_connect=5)
 
+#: HTTP codes from here on are errors.
+_ERRORS = 400
+
 
 class _Sample(msgspec.Struct, frozen=True):
     """One element of a vector: time and value, the latter as text."""
@@ -40,7 +43,7 @@ async def above(gate: PrometheusGate) -> str | None:
             session.get(address, params={"query": gate.query}) as response,
         ):
             content = await response.read()
-        values = _values(msgspec.json.decode(content, type=_Answer))
+        values = _values(_answer(content, response.status))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         return f"Prometheus does not answer: {brief(str(error)) or type(error).__name__}"
     except (msgspec.DecodeError, ValueError) as error:
@@ -50,6 +53,19 @@ async def above(gate: PrometheusGate) -> str | None:
     # A value that is no number is not below anything.
     worst = max(values, key=lambda value: (not value < gate.below, value))
     return None if worst < gate.below else f"{brief(gate.query)} is {worst:g}, not below {gate.below:g}"
+
+
+def _answer(content: bytes, code: int) -> _Answer:
+    """An error has the same form, unless it comes from something on the way."""
+    try:
+        answer = msgspec.json.decode(content, type=_Answer)
+    except msgspec.DecodeError:
+        if code < _ERRORS:
+            raise
+        answer = _Answer()
+    if code >= _ERRORS:
+        raise ValueError(answer.error or f"HTTP {code}")
+    return answer
 
 
 def _values(answer: _Answer) -> list[float]:
