@@ -48,7 +48,7 @@ WATCH_LIST: Params = {
 _WATCH: Params = {"watch": True, "allowWatchBookmarks": True, "timeoutSeconds": _STREAM_SECONDS}
 #: Bookmarks come every minute.
 _WATCH_SILENCE_SECONDS = 180.0
-#: Seconds before a stream that was cut is taken up again.
+#: Seconds before a stream that ended is taken up again.
 _AGAIN_SECONDS = 1.0
 #: A stream that is too old starts anew this often before it is an error.
 _STARTS = 5
@@ -135,10 +135,12 @@ async def follow(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[C
     known = True
     while True:
         stream = _onward(cluster, path, kind, version) if version else _afresh(cluster, path, kind)
+        pause = _AGAIN_SECONDS
         try:
             async with contextlib.aclosing(stream) as changes:
                 async for change in changes:
-                    known = True
+                    # That it begins says nothing: the server was not asked yet.
+                    known = known or not isinstance(change, Begun)
                     if isinstance(change, Complete):
                         version = change.resource_version
                     elif version and isinstance(change, Change):
@@ -152,7 +154,9 @@ async def follow(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[C
                 raise
             known = False
         except UnreachableError as error:
-            await asyncio.sleep(max(_AGAIN_SECONDS, error.retry_after or 0))
+            pause = max(pause, error.retry_after or 0)
+        # Also after an end that looks like any other: something on the way may end every stream at once.
+        await asyncio.sleep(pause)
 
 
 async def _afresh(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[Change[T] | Begun | Complete]:
@@ -183,8 +187,9 @@ async def _changes(
         async for line in lines:
             try:
                 delta = decoder.decode(line)
-            except msgspec.ValidationError:
-                # Bookmarks and errors are not of the kind: the objects in them lack what it must have.
+            except msgspec.DecodeError:
+                # Bookmarks and errors are not of the kind: the objects in them lack what it must have. Below it is
+                # told what is no event at all.
                 delta = None
             if delta is not None and delta.type not in ("BOOKMARK", "ERROR"):
                 yield Change(delta.object, gone=delta.type == "DELETED")
