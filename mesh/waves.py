@@ -101,9 +101,9 @@ def plan_waves(
 
 
 def _canary_below(candidates: Sequence[Record], share: float) -> int:
-    labelled_canary = any(one.wave == "canary" and not one.gateway and not one.kyma for one in candidates)
+    labelled = any(group_of(one, 0)[0] is WaveGroup.CANARY for one in candidates)
     free = sorted(stable_hash(one) for one in candidates if group_of(one, 0)[0] is WaveGroup.REST)
-    if not free or share <= 0 or labelled_canary:
+    if not free or share <= 0 or labelled:
         return 0
     return free[max(1, math.floor(share * len(free))) - 1] + 1
 

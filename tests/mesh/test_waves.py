@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import groupby, pairwise
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,13 @@ STEPS = (0.1, 0.3, 1.0)
 
 
 def candidate(
-    name: str, wave: str | None = None, *, gateway: bool = False, kyma: bool = False, namespace: str = "shop"
+    name: str,
+    wave: str | None = None,
+    *,
+    gateway: bool = False,
+    kyma: bool = False,
+    foundation: bool = False,
+    namespace: str = "shop",
 ) -> Record:
     return Record(
         namespace=namespace,
@@ -39,12 +46,19 @@ def candidate(
         pod_names=(),
         gateway=gateway,
         kyma=kyma,
+        foundation=foundation,
         wave=wave,
     )
 
 
-def plan(records: Sequence[Record], share: float = 0.01, steps: Sequence[float] = STEPS, most: int = 200) -> WavePlan:
-    return plan_waves(records, canary_share=share, steps=steps, max_workloads=most)
+def plan(
+    records: Sequence[Record],
+    share: float = 0.01,
+    steps: Sequence[float] = STEPS,
+    most: int = 200,
+    canary_below: int | None = None,
+) -> WavePlan:
+    return plan_waves(records, canary_share=share, steps=steps, max_workloads=most, canary_below=canary_below)
 
 
 def members(found: WavePlan, rule: WaveRule, records: Sequence[Record]) -> list[str]:
@@ -59,6 +73,7 @@ CANDIDATES = st.lists(
         LABELS,
         gateway=st.booleans(),
         kyma=st.sampled_from([False, False, True]),
+        foundation=st.sampled_from([False, False, True]),
         namespace=st.sampled_from(["shop", "bank"]),
     ),
     max_size=40,
@@ -67,14 +82,16 @@ CANDIDATES = st.lists(
 SHARES = st.floats(0, 1)
 GROWING = st.lists(st.floats(0.01, 0.99), max_size=4, unique=True).map(lambda steps: (*sorted(steps), 1.0))
 MOST = st.integers(1, 12)
+#: The canary of an earlier plan, of none, of nobody, of everybody.
+BELOW = st.none() | st.integers(0, 2**32) | st.sampled_from([0, 1, 2**32 - 1, 2**32])
 
 
 @quick
-@given(CANDIDATES, SHARES, GROWING, MOST)
+@given(CANDIDATES, SHARES, GROWING, MOST, BELOW)
 def test_every_candidate_is_in_exactly_one_wave(
-    records: list[Record], share: float, steps: tuple[float, ...], most: int
+    records: list[Record], share: float, steps: tuple[float, ...], most: int, below: int | None
 ) -> None:
-    found = plan(records, share, steps, most)
+    found = plan(records, share, steps, most, below)
     rules = {one.key: [rule for rule in found.rules if belongs(one, rule, found.canary_below)] for one in records}
 
     assert all(len(one) == 1 for one in rules.values())
@@ -85,16 +102,60 @@ def test_every_candidate_is_in_exactly_one_wave(
 
 
 @quick
-@given(CANDIDATES, SHARES, GROWING, MOST)
-def test_groups_run_in_order_and_numbers_ascend(
-    records: list[Record], share: float, steps: tuple[float, ...], most: int
+@given(CANDIDATES, SHARES, GROWING, MOST, BELOW)
+def test_groups_run_in_order_and_numbers_and_hashes_ascend(
+    records: list[Record], share: float, steps: tuple[float, ...], most: int, below: int | None
 ) -> None:
-    rules = plan(records, share, steps, most).rules
+    rules = plan(records, share, steps, most, below).rules
     places = [ORDER.index(rule.group) for rule in rules]
     numbers = [int(rule.label or "") for rule in rules if rule.group is WaveGroup.NUMBERED]
+    rest = [bound for rule in rules if rule.group is WaveGroup.REST for bound in (rule.low, rule.high)]
 
     assert places == sorted(places)
     assert numbers == sorted(numbers)
+    assert rest == sorted(rest)
+
+
+@quick
+@given(CANDIDATES, SHARES, GROWING, MOST, BELOW)
+def test_waves_of_one_step_are_one_wave_that_was_cut(
+    records: list[Record], share: float, steps: tuple[float, ...], most: int, below: int | None
+) -> None:
+    rules = plan(records, share, steps, most, below).rules
+    together = [list(found) for _, found in groupby(rules, key=lambda rule: rule.step)]
+
+    assert len({rule.step for rule in rules}) == len(together)
+    assert all(len({(rule.name, rule.group, rule.label) for rule in one}) == 1 for one in together)
+    assert all(before.high == after.low for one in together for before, after in pairwise(one))
+    # Only what is too much for one wave is cut, and no more often than needed.
+    assert all(rule.workloads == most for one in together for rule in one[:-1])
+
+
+@quick
+@given(CANDIDATES, SHARES, MOST)
+def test_canary_that_is_fixed_is_the_same_in_every_later_plan(records: list[Record], share: float, most: int) -> None:
+    first = plan(records, share)
+    left = records[::2]
+    later = plan(left, share, most=most, canary_below=first.canary_below)
+
+    assert later.canary_below == first.canary_below
+    assert all(group_of(one, later.canary_below) == group_of(one, first.canary_below) for one in left)
+    canary = [rule for rule in later.rules if rule.group is WaveGroup.CANARY]
+    assert sorted(name for rule in canary for name in members(later, rule, left)) == sorted(
+        one.name for one in left if group_of(one, first.canary_below)[0] is WaveGroup.CANARY
+    )
+
+
+@quick
+@given(CANDIDATES)
+def test_what_the_upgrade_stands_on_comes_last_in_a_step_of_its_own(records: list[Record]) -> None:
+    found = plan(records)
+    stands_on = sorted(one.name for one in records if one.foundation and not one.kyma)
+    last = [rule for rule in found.rules if rule.group is WaveGroup.FOUNDATION]
+
+    assert list(found.rules[len(found.rules) - len(last) :]) == last
+    assert [members(found, rule, records) for rule in last] == ([stands_on] if stands_on else [])
+    assert not {rule.step for rule in last} & {rule.step for rule in found.rules if rule not in last}
 
 
 @quick
@@ -153,6 +214,10 @@ def test_same_number_in_two_spellings_is_one_wave() -> None:
         pytest.param(candidate("a", "canary", gateway=True), "gateways", id="gateway-beats-label"),
         pytest.param(candidate("a", "canary", kyma=True), "kyma", id="kymas-own-beats-label"),
         pytest.param(candidate("a", gateway=True, kyma=True), "kyma", id="kymas-own-gateway"),
+        pytest.param(candidate("a", foundation=True), "foundation", id="what-the-upgrade-stands-on"),
+        pytest.param(candidate("a", "canary", foundation=True), "foundation", id="foundation-beats-label"),
+        pytest.param(candidate("a", gateway=True, foundation=True), "foundation", id="foundation-beats-gateway"),
+        pytest.param(candidate("a", kyma=True, foundation=True), "kyma", id="kymas-own-beats-foundation"),
     ],
 )
 def test_group_is_told_by_owner_then_kind_then_label(one: Record, group: str) -> None:
