@@ -106,10 +106,11 @@ class Mirror:
         return taking_from(found, lender) if isinstance(lender, Workload) else found
 
     def pods_of(self, workload: Workload) -> list[Pod]:
-        """Every Pod that it or a ReplicaSet of its own made."""
-        uid = workload.metadata.uid
+        """Every Pod that it or a ReplicaSet of its own made. A reference into another namespace means nothing."""
+        uid, namespace = workload.metadata.uid, workload.metadata.namespace
         makers = [uid, *self._replica_sets.get(uid, ())]
-        return [pod for maker in makers for pod in self._pods.get(maker, {}).values()]
+        pods = (pod for maker in makers for pod in self._pods.get(maker, {}).values())
+        return [pod for pod in pods if pod.metadata.namespace == namespace]
 
     def may_be_of(self, pod: Pod, workload: Workload) -> bool:
         """Whether a Pod is the workload's: its selector may select another's as well. A maker unknown here may be."""
@@ -144,8 +145,10 @@ class Mirror:
                 del self._waiting[key]
 
     def _object(self, key: Key) -> _Object | None:
-        if self._running is None or self._running.done():
-            # Whoever waits begins anew, and learns there what is wrong.
+        known = self._known is not None and self._known.done()
+        if self._running is None or self._running.done() or not known:
+            # Whoever waits begins anew, and learns there what is wrong. Half of what is there would mislead those who
+            # have not noticed yet that another user began the watches anew.
             raise UnreachableError("The watches of the cluster have ended.")
         return self._objects[key[1]].get(self._uids.get(key, "")) if key[1] in self._objects else None
 
@@ -197,8 +200,11 @@ class Mirror:
 
     def _take(self, kind: str, one: _Object, *, gone: bool) -> None:
         about = one.metadata
+        before = self._objects[kind].get(about.uid)
         _put(self._objects[kind], about.uid, one, gone=gone)
         maker = about.controller()
+        if before is not None and before.metadata.controller() != maker:
+            self._release(kind, before)
         if isinstance(one, Pod):
             if maker is not None:
                 _put(self._pods[maker.uid], about.uid, one, gone=gone)
@@ -210,13 +216,24 @@ class Mirror:
                 _put(self._replica_sets[maker.uid], about.uid, one, gone=gone)
         self._wake(self._meant(kind, one))
 
+    def _release(self, kind: str, before: _Object) -> None:
+        """It was made by another, or by one that has let it go: a Pod does once its labels are not its maker's."""
+        maker = before.metadata.controller()
+        if maker is not None:
+            made = self._pods if isinstance(before, Pod) else self._replica_sets
+            made[maker.uid].pop(before.metadata.uid, None)
+        self._wake(self._meant(kind, before))
+
     def _meant(self, kind: str, one: _Object) -> Iterable[Key]:
         """The workloads that a change of an object means."""
         about, maker = one.metadata, one.metadata.controller()
         if isinstance(one, DisruptionBudget):
             return [key for key in self._waiting if key[0] == about.namespace]
         keys = [] if isinstance(one, Pod) else [(about.namespace, kind, about.name)]
-        while maker is not None:
+        seen: set[str] = set()
+        # Owners may own each other: anybody may write references.
+        while maker is not None and maker.uid not in seen:
+            seen.add(maker.uid)
             kind = kind_of(maker)
             keys.append((about.namespace, kind, maker.name))
             above = self._objects.get(kind, {}).get(maker.uid)
