@@ -132,7 +132,8 @@ class Budgets:
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
-        self._taking: dict[tuple[str, str], dict[str, int]] = {}
+        #: By budget: who takes how many. A workload may be there twice, while an earlier try of it is given up.
+        self._taking: dict[tuple[str, str], list[tuple[str, int]]] = {}
 
     @contextlib.contextmanager
     def taken(self, owner: Owner, pods: list[Pod]) -> Iterator[str | None]:
@@ -144,7 +145,7 @@ class Budgets:
         blocked = None
         for budget in self._mirror.budgets(owner.namespace):
             key = (budget.metadata.namespace, budget.metadata.name)
-            others = sum(count for one, count in self._taking.get(key, {}).items() if one != uid)
+            others = sum(count for one, count in self._taking.get(key, ()) if one != uid)
             if taken and budget.selects(pods):
                 if squeezed(budget, taken, others):
                     blocked = budget.metadata.name
@@ -154,12 +155,14 @@ class Budgets:
             yield blocked
             return
         for key in mine:
-            self._taking.setdefault(key, {})[uid] = taken
+            self._taking.setdefault(key, []).append((uid, taken))
         try:
             yield None
         finally:
             for key in mine:
-                self._taking[key].pop(uid, None)
+                self._taking[key].remove((uid, taken))
+                if not self._taking[key]:
+                    del self._taking[key]
 
 
 @dataclass(frozen=True, slots=True)

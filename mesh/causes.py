@@ -180,11 +180,10 @@ def cause_of_moment(owner: Owner, pods: Sequence[Pod], budgets: Iterable[Disrupt
 def squeezed(budget: DisruptionBudget, taken: int, others: int) -> bool:
     """Whether taking so many Pods now would hurt a budget, while others are about to take theirs from it.
 
-    Waiting may help: Pods that are not healthy now come back, and what others take does too.
+    Whether Pods that are not healthy now are those of the others, nobody tells: they are counted twice rather than not
+    at all. Waiting may help: they come back.
     """
-    status = budget.status
-    left = min(status.current_healthy, status.expected_pods - others)
-    return left - taken < status.desired_healthy
+    return budget.status.current_healthy - others - taken < budget.status.desired_healthy
 
 
 @lru_cache(maxsize=1024)
