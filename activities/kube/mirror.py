@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from activities.kube.client import Cluster
 from activities.kube.paths import NAMESPACES, path
@@ -63,8 +62,8 @@ class Mirror:
         self._objects: dict[str, dict[str, _Object]] = {kind: {} for kind in _FORMS}
         self._uids: dict[Key, str] = {}
         #: Pods and ReplicaSets by the UID of their controller.
-        self._pods: dict[str, dict[str, Pod]] = defaultdict(dict)
-        self._replica_sets: dict[str, dict[str, Workload]] = defaultdict(dict)
+        self._pods: dict[str, dict[str, Pod]] = {}
+        self._replica_sets: dict[str, dict[str, Workload]] = {}
 
     @asynccontextmanager
     async def used(self) -> AsyncIterator[None]:
@@ -123,7 +122,7 @@ class Mirror:
 
     def budgets(self, namespace: str) -> list[DisruptionBudget]:
         """The PodDisruptionBudgets of a namespace."""
-        every = self._objects["PodDisruptionBudget"].values()
+        every = self._there()["PodDisruptionBudget"].values()
         return [one for one in every if isinstance(one, DisruptionBudget) and one.metadata.namespace == namespace]
 
     def namespace(self, name: str) -> Namespace:
@@ -145,12 +144,15 @@ class Mirror:
                 del self._waiting[key]
 
     def _object(self, key: Key) -> _Object | None:
+        return self._there().get(key[1], {}).get(self._uids.get(key, ""))
+
+    def _there(self) -> dict[str, dict[str, _Object]]:
         known = self._known is not None and self._known.done()
         if self._running is None or self._running.done() or not known:
             # Whoever waits begins anew, and learns there what is wrong. Half of what is there would mislead those who
             # have not noticed yet that another user began the watches anew.
             raise UnreachableError("The watches of the cluster have ended.")
-        return self._objects[key[1]].get(self._uids.get(key, "")) if key[1] in self._objects else None
+        return self._objects
 
     async def _run(self, known: asyncio.Future[None]) -> None:
         try:
@@ -175,6 +177,8 @@ class Mirror:
         where = NAMESPACES if kind == "Namespace" else path(kind)
         async with contextlib.aclosing(follow(self._cluster, where, form)) as changes:
             async for change in changes:
+                if there is not self._objects[kind]:
+                    return  # Everything was forgotten, and this watch is about to end.
                 match change:
                     case Begun():
                         unseen = set(there)
@@ -207,21 +211,21 @@ class Mirror:
             self._release(kind, before)
         if isinstance(one, Pod):
             if maker is not None:
-                _put(self._pods[maker.uid], about.uid, one, gone=gone)
+                _put_below(self._pods, maker.uid, about.uid, one, gone=gone)
         else:
             key = (about.namespace, kind, about.name)
             if not gone or self._uids.get(key) == about.uid:
                 _put(self._uids, key, about.uid, gone=gone)
             if isinstance(one, Workload) and maker is not None:
-                _put(self._replica_sets[maker.uid], about.uid, one, gone=gone)
+                _put_below(self._replica_sets, maker.uid, about.uid, one, gone=gone)
         self._wake(self._meant(kind, one))
 
     def _release(self, kind: str, before: _Object) -> None:
         """It was made by another, or by one that has let it go: a Pod does once its labels are not its maker's."""
         maker = before.metadata.controller()
         if maker is not None:
-            made = self._pods if isinstance(before, Pod) else self._replica_sets
-            made[maker.uid].pop(before.metadata.uid, None)
+            made: dict[str, dict[str, Any]] = self._pods if isinstance(before, Pod) else self._replica_sets
+            _put_below(made, maker.uid, before.metadata.uid, before, gone=True)
         self._wake(self._meant(kind, before))
 
     def _meant(self, kind: str, one: _Object) -> Iterable[Key]:
@@ -251,3 +255,10 @@ def _put(into: dict[K, V], key: K, value: V, *, gone: bool) -> None:
         into.pop(key, None)
     else:
         into[key] = value
+
+
+def _put_below(into: dict[str, dict[K, V]], above: str, key: K, value: V, *, gone: bool) -> None:
+    below = into.setdefault(above, {})
+    _put(below, key, value, gone=gone)
+    if not below:
+        del into[above]

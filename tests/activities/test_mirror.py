@@ -310,6 +310,41 @@ async def test_who_missed_the_end_is_not_shown_half_of_the_new_beginning(server:
     mirror.stop()
 
 
+async def test_budgets_of_watches_that_have_ended_are_not_taken_for_none(server: Server, mirror: Mirror) -> None:
+    server.there = Server(budget(1, 2)).there
+    async with mirror.used():
+        assert mirror.budgets("shop") == [budget(1, 2)]
+        server.fail("Pod", PermissionDeniedError("A right is missing."))
+        await settled()
+
+        with pytest.raises(UnreachableError):
+            mirror.budgets("shop")
+    mirror.stop()
+
+
+async def test_news_that_comes_while_the_watches_end_is_not_kept(server: Server, mirror: Mirror) -> None:
+    async with mirror.used():
+        server.put(POD)
+    mirror.stop()
+    await settled()
+
+    assert not mirror._objects["Pod"]
+
+
+async def test_nothing_is_kept_of_what_is_gone(server: Server, mirror: Mirror) -> None:
+    server.there = Server(CART, SET, POD).there
+    async with mirror.used():
+        for one in (POD, SET, CART):
+            server.remove(one)
+        await settled()
+
+        assert not mirror._pods
+        assert not mirror._replica_sets
+        assert not mirror._uids
+        assert not any(mirror._objects.values())
+    mirror.stop()
+
+
 # Any changes at all.
 
 DEPLOYMENTS = [workload("Deployment", name) for name in ("a", "b")]
