@@ -34,7 +34,7 @@ test: $(STAMP) ## every test
 	@$(BIN)/pytest
 
 test-fast: $(STAMP) ## the tests that need no cluster
-	@$(BIN)/pytest -m "not mesh"
+	@$(BIN)/pytest -m "not mesh and not scale"
 
 bench: $(STAMP) ## what readings cost, as ratios in one run
 	@$(BIN)/python -m tests.bench

@@ -18,7 +18,7 @@ from mesh.errors import NotFoundError
 __all__ = ["Outcome", "RestartActivities", "RestartInput", "RestartResult", "WorkloadRef"]
 
 #: Restarts end at multiples of this: those that end together are one workflow task, not a hundred.
-_TOGETHER_SECONDS = 2.0
+_TOGETHER_SECONDS = 3.0
 
 
 class RestartActivities:

@@ -24,7 +24,7 @@ def upgrade_details(progress: Progress, decisions: Sequence[str]) -> str:
     if counts.planned:
         done = min(counts.restarted + counts.current, counts.planned)
         bar = "=" * round(_BAR * done / counts.planned)
-        lines.append(f"`[{bar:<{_BAR}}]` {done} of {counts.planned} workloads seen done")
+        lines.append(f"`[{bar:.<{_BAR}}]` {done} of {counts.planned} workloads seen done")
     if progress.wave is not None and progress.phase in (Phase.RESTARTING, Phase.SOAKING, Phase.PAUSED):
         lines.append(f"Wave {progress.wave.number + 1} of {progress.wave.of}: {fitting(progress.wave.name, 150)}")
     if progress.needs_attention:

@@ -7,6 +7,8 @@ import json
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.scale.world import LONGEST_NAME, Size, World, served
 
 _SIZE = Size(100, 5000, 10, stale=200, standalone=2000, names=LONGEST_NAME)
@@ -14,6 +16,7 @@ _SIZE = Size(100, 5000, 10, stale=200, standalone=2000, names=LONGEST_NAME)
 _MOST_MEGABYTES = 200
 
 
+@pytest.mark.scale
 async def test_survey_of_fifty_thousand_pods_fits_into_a_small_process(tmp_path: Path) -> None:
     async with served(World(_SIZE), tmp_path) as kubeconfig:
         process = await asyncio.create_subprocess_exec(

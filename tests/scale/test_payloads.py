@@ -9,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from temporalio import activity
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
@@ -63,6 +64,7 @@ class _HalfFake(FakeCluster):
         return RestartResult(one, Outcome.RESTARTED)
 
 
+@pytest.mark.scale
 async def test_no_event_of_any_history_is_above_the_limit(tmp_path: Path) -> None:
     ref = ClusterRef("large", "uid")
     async with (
