@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -23,6 +24,7 @@ from mesh.cluster import ClusterRef, item_id
 from mesh.errors import NotFoundError
 from mesh.items import ItemState, ItemView, Sighting, settled, sighting_for, sighting_of, view_of, wanted
 from mesh.objects import Pod
+from mesh.survey import NO_ATTEMPT, Attempt
 
 #: The annotation that Kyma's troubleshooting guide names.
 WARNING = "istio.reconciler.kyma-project.io/proxy-reset-warning"
@@ -192,7 +194,9 @@ class RemediationActivities:
     async def recheck_item(self, ask: RecheckInput) -> Recheck:
         """Looks at one workload again: settled when it is gone, or nothing of it needs a restart any more."""
         cluster, seen = self._served.of(ask.cluster), ask.seen
-        survey = await take_survey(cluster, [seen.namespace])
+        # Only an upgrade minds a gateway that its owner did not roll: this item is judged as by one that begins now.
+        upgrade = Attempt(mark=datetime.now(UTC)) if seen.reason is Reason.GATEWAY_NOT_UPGRADED else NO_ATTEMPT
+        survey = await take_survey(cluster, [seen.namespace], upgrade)
         record = next((one for one in survey.records if one.key == seen.key), None)
         if record is None:
             return Recheck("the workload has no Pods any more", seen)

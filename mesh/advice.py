@@ -172,6 +172,14 @@ _TABLE: dict[Reason, tuple[str, tuple[str, ...]]] = {
         ),
         ("kubectl -n {namespace} get {kind}/{name} -o yaml --show-managed-fields", _ROLL),
     ),
+    Reason.GATEWAY_NOT_UPGRADED: (
+        (
+            "No injector made this gateway, so its own owner brings its proxy: the chart or installation that it came "
+            "with, or istiod for a Gateway of the Gateway API. Upgrade it there; the item closes when its Pods run "
+            "the version of their revision."
+        ),
+        (_LOOK, "kubectl -n {namespace} get {kind}/{name} -o yaml --show-managed-fields"),
+    ),
 }
 
 _ELSE = (

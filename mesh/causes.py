@@ -44,6 +44,7 @@ class Reason(StrEnum):
     ROLLOUT_TIMED_OUT = "RolloutTimedOut"
     INJECTION_FAILED = "InjectionFailed"
     RESTART_REVERTED = "RestartReverted"
+    GATEWAY_NOT_UPGRADED = "GatewayNotUpgraded"
 
 
 #: Reasons that only trying finds: the workload was Ready before this service touched it, so it must be Ready again.

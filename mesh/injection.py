@@ -99,6 +99,10 @@ class Injector:
         """The revisions that some webhook or ConfigMap belongs to, sorted."""
         return tuple(sorted({*(hook.revision for hook in self.webhooks), *self.configs}))
 
+    def revision_of(self, name: str) -> str:
+        """The revision that a label `istio.io/rev` means, which may name a tag."""
+        return next((hook.revision for hook in self.webhooks if hook.tag == name), name)
+
     def common(self, revision: str | None) -> bool:
         """Whether that revision's templates are known to read nothing of a Pod but Istio's own annotations."""
         config = self.configs.get(revision or "")

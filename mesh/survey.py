@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
 from mesh.asking import NO_PROXY, Expected, Question, question_of
@@ -39,7 +39,7 @@ from mesh.classes import (
 from mesh.connected import NOBODY, ConnectedProxies
 from mesh.drift import Drift, drift_of
 from mesh.images import parse_image
-from mesh.injection import Decision, Injector, decide
+from mesh.injection import REVISION, Decision, Injector, decide
 from mesh.objects import DisruptionBudget, Namespace, Pod, PodTemplate, Workload
 from mesh.owners import ARGO_ROLLOUT, Owner, top_owner
 from mesh.rollout import EVICTABLE_KINDS, mark_of, rollout
@@ -353,7 +353,9 @@ def _judge(
     owner, pods = group.owner, group.pods
     match klass:
         case PodClass.STALE:
-            return judge_restart(owner, pods, world, attempt)
+            return judge_restart(owner, pods, world, attempt, _rewritten(owner, pods, by_class[klass], attempt))
+        case PodClass.GATEWAY:
+            return _judge_gateway(owner, by_class[klass], world, attempt)
         case PodClass.ORPHANED:
             why = "the injector answers without one" if refused(expected) else group.decision.reason
             reason, told = Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {why}"
@@ -372,8 +374,43 @@ def _judge(
     return Action.REMEDIATE, (cause[0], brief(f"{cause[1]}; {told}" if cause[1] else told))
 
 
-def judge_restart(owner: Owner, pods: Iterable[Pod], world: World, attempt: Attempt) -> tuple[Action, Cause | None]:
-    """One of `RESTARTS`, or remediate: for a workload that has Pods which ought to be made anew."""
+def _judge_gateway(owner: Owner, pods: Iterable[Pod], world: World, attempt: Attempt) -> tuple[Action, Cause | None]:
+    """A gateway that no injector made is rolled by its own owner: once an upgrade restarts, it ought to have been."""
+    namespace = world.namespaces.get(owner.namespace)
+    if attempt.mark is None or excluded(owner, namespace) or owner.namespace in attempt.exclude_namespaces:
+        return Action.NONE, None
+    revision = owner.template.metadata.label(REVISION) or (namespace.metadata.label(REVISION) if namespace else None)
+    config = world.injector.configs.get(world.injector.revision_of(revision or "default"))
+    wanted = parse_image(config.image).version if config and config.image else None
+    for pod in pods:
+        live = parse_image(live_proxy(pod) or "").version
+        if wanted is not None and live is not None and live != wanted:
+            told = f"Pod {pod.metadata.name} runs Istio {live}, its revision has {wanted}"
+            return Action.REMEDIATE, (Reason.GATEWAY_NOT_UPGRADED, brief(told))
+    return Action.NONE, None
+
+
+def _rewritten(owner: Owner, pods: Iterable[Pod], stale: Sequence[Pod], attempt: Attempt) -> str | None:
+    """Why another restart would be futile; None where it would not, as far as the Pods tell."""
+    if attempt.mark is None or owner.workload is None or not rollout(owner.workload).settled:
+        return None
+    newest = max(_living(owner, pods), key=lambda pod: (_made(pod), pod not in stale), default=None)
+    if newest is None or newest not in stale or _made(newest) < attempt.mark:
+        return None
+    return f"Pod {newest.metadata.name} was made during this upgrade and runs {live_proxy(newest)}"
+
+
+def _made(pod: Pod) -> datetime:
+    return pod.metadata.creation_timestamp or datetime.min.replace(tzinfo=UTC)
+
+
+def judge_restart(
+    owner: Owner, pods: Iterable[Pod], world: World, attempt: Attempt, rewritten: str | None = None
+) -> tuple[Action, Cause | None]:
+    """One of `RESTARTS`, or remediate: for a workload that has Pods which ought to be made anew.
+
+    `rewritten` tells of a Pod that shows what a restart would bring, and that it is not what is expected.
+    """
     now = world.taken_at
     awaited, living = _awaited(owner, pods), _living(owner, pods)
     cause = cause_of_owner(owner, awaited, now)
@@ -386,6 +423,8 @@ def judge_restart(owner: Owner, pods: Iterable[Pod], world: World, attempt: Atte
     if attempt.mark is not None and mark is not None and mark >= attempt.mark and rollout(owner.workload).complete:
         told = "restarted, and its new Pods are still not as expected"
         return Action.REMEDIATE, (Reason.IMAGE_REWRITTEN, told)
+    if rewritten is not None:
+        return Action.REMEDIATE, (Reason.IMAGE_REWRITTEN, brief(rewritten))
     strategy = owner.workload.spec.strategy
     # Both take Pods away before they bring new ones, and Argo Rollouts takes none while too few are available.
     recreate = owner.kind == ARGO_ROLLOUT or (strategy is not None and strategy.type == "Recreate")

@@ -9,12 +9,18 @@ import pytest
 from mesh.asking import Expected
 from mesh.causes import Reason, cause_of_pod, cause_of_pods
 from mesh.classes import PodClass
+from mesh.injection import injector_config
 from mesh.objects import (
     Condition,
+    ConfigMap,
+    Container,
     ContainerState,
     DisruptionBudget,
+    Metadata,
     PauseCondition,
     Pod,
+    PodSpec,
+    PodTemplate,
     Strategy,
     Workload,
     WorkloadReference,
@@ -23,14 +29,19 @@ from mesh.owners import ARGO_ROLLOUT
 from mesh.survey import NO_ATTEMPT, Action, Attempt, Record, fingerprint
 from mesh.windows import MAINTENANCE_WINDOW
 from tests.mesh.build import (
+    NEW,
     NOW,
+    OLD,
     budget,
+    config_map,
     custom,
+    injector,
     pod,
     record,
     space,
     strategy,
     waiting,
+    webhooks,
     workload,
 )
 
@@ -363,6 +374,109 @@ def test_image_that_is_wrong_after_our_restart_was_rewritten(mark: None, settled
     cart = workload(mark=mark, status={} if settled else {"updated_replicas": 1})
 
     assert record(cart, pod(owner=cart), attempt=Attempt(mark=NOW)).reason == reason
+
+
+AFTER, BEFORE = timedelta(minutes=30), timedelta(hours=2)
+MARKED = Attempt(mark=NOW - timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("pods", "attempt", "action", "reason"),
+    [
+        pytest.param([(OLD, AFTER)], MARKED, "remediate", "ImageRewritten", id="newest-is-stale"),
+        pytest.param([(OLD, AFTER), (OLD, BEFORE)], MARKED, "remediate", "ImageRewritten", id="others-are-older"),
+        pytest.param([(OLD, timedelta(hours=1))], MARKED, "remediate", "ImageRewritten", id="made-with-the-mark"),
+        pytest.param([(OLD, BEFORE)], MARKED, "rollout-restart", None, id="made-before-the-mark"),
+        pytest.param([(OLD, AFTER), (NEW, timedelta())], MARKED, "rollout-restart", None, id="newest-is-current"),
+        pytest.param([(OLD, AFTER), (NEW, AFTER)], MARKED, "rollout-restart", None, id="one-as-new-is-current"),
+        pytest.param([(OLD, AFTER)], NO_ATTEMPT, "rollout-restart", None, id="scan"),
+        pytest.param([(OLD, AFTER)], Attempt(began=MARKED.mark), "rollout-restart", None, id="no-mark-yet"),
+    ],
+)
+def test_pod_made_since_the_mark_and_still_stale_shows_that_a_restart_is_futile(
+    pods: list[tuple[str, timedelta]], attempt: Attempt, action: str, reason: str | None
+) -> None:
+    cart = workload()
+    made = [pod(f"p{number}", owner=cart, proxy=proxy, age=age) for number, (proxy, age) in enumerate(pods)]
+    found = record(cart, *made, attempt=attempt)
+
+    assert verdict(found) == (action, reason)
+    assert reason is None or found.detail == f"Pod p0 was made during this upgrade and runs {OLD}"
+
+
+def test_reason_of_the_owner_comes_before_a_rewritten_image() -> None:
+    cart = workload(paused=True)
+
+    assert record(cart, pod(owner=cart, age=AFTER), attempt=MARKED).reason is Reason.ROLLOUT_PAUSED
+
+
+def test_rollout_that_is_under_way_has_not_shown_what_a_restart_brings() -> None:
+    cart = workload(status={"updated_replicas": 1})
+
+    assert record(cart, pod(owner=cart, age=AFTER), attempt=MARKED).action is Action.ROLLOUT_RESTART
+
+
+def test_pod_on_its_way_out_shows_nothing_of_a_restart() -> None:
+    cart = workload()
+    leaving = pod("a", owner=cart, age=AFTER, deleted=timedelta(minutes=1))
+    found = record(cart, leaving, pod("b", owner=cart, age=BEFORE), attempt=MARKED)
+
+    assert found.action is Action.ROLLOUT_RESTART
+
+
+CANARY = config_map(values='{"global": {"hub": "hub", "tag": "1.31.0"}}', revision="canary")
+UPGRADED = config_map(values='{"global": {"hub": "hub", "tag": "1.30.2"}}')
+BLANK = config_map()
+
+
+@pytest.mark.parametrize(
+    ("rev", "of_namespace", "proxy", "configs", "detail"),
+    [
+        pytest.param(None, None, OLD, (UPGRADED,), "Istio 1.29.3, its revision has 1.30.2", id="older"),
+        pytest.param(None, None, "hub/proxyv2:1.31.0", (UPGRADED,), "has 1.30.2", id="newer"),
+        pytest.param(None, None, NEW, (UPGRADED,), None, id="as-its-revision"),
+        pytest.param(None, None, "other/proxyv2:1.30.2-distroless", (UPGRADED,), None, id="of-that-version"),
+        pytest.param("canary", None, NEW, (UPGRADED, CANARY), "has 1.31.0", id="its-own-revision"),
+        pytest.param(None, "canary", NEW, (UPGRADED, CANARY), "has 1.31.0", id="its-namespace's-revision"),
+        pytest.param("stable", None, NEW, (UPGRADED, CANARY), "has 1.31.0", id="by-a-tag"),
+        pytest.param("gone", None, OLD, (UPGRADED,), None, id="no-such-revision"),
+        pytest.param(None, None, OLD, (BLANK,), None, id="revision-does-not-tell"),
+        pytest.param(None, None, "hub/proxyv2:latest", (UPGRADED,), None, id="no-version"),
+    ],
+)
+def test_gateway_that_its_owner_did_not_roll_is_told_to_an_upgrade_and_not_to_a_scan(
+    rev: str | None, of_namespace: str | None, proxy: str, configs: tuple[ConfigMap, ...], detail: str | None
+) -> None:
+    by = injector(
+        webhooks(), webhooks("stable", revision="canary"), configs=tuple(injector_config(one) for one in configs)
+    )
+    edge = _gateway({} if rev is None else {"istio.io/rev": rev})
+    here = space(labels={} if of_namespace is None else {"istio.io/rev": of_namespace})
+    one = pod("edge-1", owner=edge, proxy=proxy, injected=False)
+    told = record(edge, one, here, by=by, attempt=MARKED)
+
+    assert verdict(told) == ((Action.REMEDIATE, Reason.GATEWAY_NOT_UPGRADED) if detail else (Action.NONE, None))
+    assert (detail or "") in (told.detail or "")
+    assert told.klass is PodClass.GATEWAY
+    assert verdict(record(edge, one, here, by=by)) == (Action.NONE, None)
+
+
+def test_excluded_gateway_is_no_item() -> None:
+    edge, off = _gateway({}), {"restarter.istio-operator.kyma-project.io/exclude": "true"}
+    one = pod("edge-1", owner=edge, injected=False)
+    by_policy = Attempt(mark=NOW, exclude_namespaces=("shop",))
+
+    assert record(edge, one, attempt=MARKED).action is Action.REMEDIATE
+    assert record(edge, one, space(annotations=off), attempt=MARKED).action is Action.NONE
+    assert record(edge, one, attempt=by_policy).action is Action.NONE
+
+
+def _gateway(labels: dict[str, str]) -> Workload:
+    made_from = PodTemplate(
+        metadata=Metadata(labels={"sidecar.istio.io/inject": "false"} | labels),
+        spec=PodSpec(containers=(Container(name="istio-proxy", image=NEW),)),
+    )
+    return workload(name="edge", made_from=made_from)
 
 
 def test_mark_means_nothing_to_a_scan() -> None:
