@@ -140,8 +140,9 @@ def test_every_pod_is_counted_once_whatever_the_cluster_holds(
 @quick
 @given(PODS, ATTEMPTS)
 def test_every_workload_is_there_once_with_the_first_class_of_its_pods(pods: list[Pod], attempt: Attempt) -> None:
-    # What is not read has no template but its first Pod, so only owners that are read can be judged Pod by Pod.
-    known = [one for one in pods if top_owner(one, seen(pods).owners).workload]
+    # Where no template is read the first Pod is it, so only owners with one can be judged Pod by Pod.
+    owners = [(one, top_owner(one, seen(pods).owners).workload) for one in pods]
+    known = [one for one, owner in owners if owner is not None and owner.template is not None]
     found = survey(seen(known), attempt)
     alone: defaultdict[tuple[str, str, str], list[PodClass]] = defaultdict(list)
     for one in known:
