@@ -353,8 +353,7 @@ class Restart:
             # Bad news of a mirror may only be old news: its Pods may be older than its workload.
             state = await self._read()
             if state.rollout.failed is not None:
-                cause = cause_of_pods(state.pods, datetime.now(UTC))
-                return self._failed(Reason.ROLLOUT_TIMED_OUT, (cause[1] if cause else None) or state.rollout.failed)
+                return self._gave_up(state, "", state.rollout.failed)
             if state.rollout.paused is not None:
                 return self._failed(Reason.ROLLOUT_PAUSED, state.rollout.paused)
             if state.futile:
@@ -418,12 +417,16 @@ class Restart:
 
     async def _timed_out(self) -> RestartResult:
         state = await self._read()
+        return self._gave_up(state, f"no progress for {self._ask.no_progress}: ", state.rollout.message)
+
+    def _gave_up(self, state: _State, before: str, otherwise: str) -> RestartResult:
+        """What the API server, or the Pods, say of a rollout that does not come to its end."""
+        refused = state.rollout.refused
+        if refused is not None:
+            quota = "exceeded quota" in refused
+            return self._failed(Reason.QUOTA_EXCEEDED if quota else Reason.ROLLOUT_TIMED_OUT, refused)
         cause = cause_of_pods(state.pods, datetime.now(UTC))
-        if state.rollout.refused is not None:
-            reason = Reason.QUOTA_EXCEEDED if "exceeded quota" in state.rollout.refused else Reason.ROLLOUT_TIMED_OUT
-            return self._failed(reason, state.rollout.refused)
-        told = (cause[1] if cause else None) or state.rollout.message
-        return self._failed(Reason.ROLLOUT_TIMED_OUT, f"no progress for {self._ask.no_progress}: {told}")
+        return self._failed(Reason.ROLLOUT_TIMED_OUT, before + ((cause[1] if cause else None) or otherwise))
 
     def _failed(self, reason: Reason, detail: str | None) -> RestartResult:
         return RestartResult(self._ask.workload, Outcome.FAILED, reason, brief(detail or ""))
