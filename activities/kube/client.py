@@ -309,7 +309,7 @@ async def _load(source: _Source) -> Configuration:
     configuration = Configuration()
     # A wave of restarts and the watches beside it share this pool; an encrypted connection has a quarter megabyte of
     # buffers, and the API server orders the writes of two hundred restarts anyway.
-    configuration.connection_pool_maxsize = 40
+    configuration.connection_pool_maxsize = 64
     try:
         await config.load_kube_config(
             config_file=source.kubeconfig, context=source.context, client_configuration=configuration

@@ -149,7 +149,11 @@ async def _restart(
     ref = ClusterRef("story", await read_uid(cluster))
     activities = RestartActivities(Served(cluster, ref))
     ask = RestartInput(ref, WorkloadRef(namespace, kind, name), mark or _MARK, patience)
-    return await ActivityEnvironment().run(activities.restart_workload, ask)
+    try:
+        return await ActivityEnvironment().run(activities.restart_workload, ask)
+    finally:
+        # Its watches would outlive it for a while, each on a connection of the one that all stories share.
+        activities._mirror.stop()
 
 
 #: One attempt for the whole module, as one upgrade has.
