@@ -24,6 +24,7 @@ from deploy.local.kubectl import program
 from deploy.local.mesh import Mesh
 from mesh.owners import READ_KINDS
 from tests.bench.crowd import fill
+from tests.bench.peak import peak_megabytes
 
 _NAME = "bench"
 _REPLICAS = 10
@@ -136,4 +137,4 @@ if __name__ == "__main__":
     elif sys.argv[1] == "kubectl":
         _say(f"{_kubectl(sys.argv[2])} {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024}")
     else:
-        _say(f"{asyncio.run(_read(*sys.argv[1:]))} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}")
+        _say(f"{asyncio.run(_read(*sys.argv[1:]))} {peak_megabytes()}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import sys
 import time
 
 from activities.kube.client import connect
 from activities.surveying import take_survey
+from tests.bench.peak import peak_megabytes
 
 
 async def main(kubeconfig: str) -> None:
@@ -18,8 +18,7 @@ async def main(kubeconfig: str) -> None:
         began = time.perf_counter()
         survey = await take_survey(cluster)
         seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    told = {"pods": survey.pods, "workloads": len(survey.records), "seconds": seconds, "megabytes": peak}
+    told = {"pods": survey.pods, "workloads": len(survey.records), "seconds": seconds, "megabytes": peak_megabytes()}
     print(json.dumps(told))  # noqa: T201
 
 
