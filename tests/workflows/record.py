@@ -149,6 +149,8 @@ async def record(name: str) -> None:
             history = await handle.fetch_history()
     text = json.dumps(json.loads(history.to_json()), indent=1)
     HISTORIES.mkdir(exist_ok=True)
+    # Failures carry stack traces, with where this checkout happens to lie.
+    text = text.replace(str(Path(__file__).parents[2]), "/src")
     (HISTORIES / f"{name}.json").write_text(text + "\n")
 
 
