@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 
 from activities.injector import ask_all
 from activities.kube.client import Cluster
@@ -26,20 +27,23 @@ class ExpectedProxies:
         self._read_at = -_FRESH_SECONDS
         self._injector = Injector()
         self._answers: dict[str, Expected] = {}
-        #: By UID, with the generation whose template it is about.
-        self._known: dict[str, tuple[int, Expected]] = {}
+        #: By UID, with the generation whose template it is about, and the labels of the namespace.
+        self._known: dict[str, tuple[tuple[int, Mapping[str, str] | None], Expected]] = {}
 
     async def of(self, workload: Workload, namespace: Namespace) -> Expected:
-        """The proxy that its template would get; no image, and the reason as problem, where it would get none."""
+        """The proxy that its template would get; no image where it would get none, or where that cannot be told."""
         about = workload.metadata
         async with self._lock:
             if time.monotonic() - self._read_at > _FRESH_SECONDS:
                 self._injector = await read_injector(self._cluster)
                 self._read_at = time.monotonic()
                 self._answers, self._known = {}, {}
-            known = self._known.get(about.uid)
-            if known is None or known[0] != about.generation:
-                known = self._known[about.uid] = (about.generation, await self._ask(workload, namespace))
+            known, meant = self._known.get(about.uid), (about.generation, namespace.metadata.labels)
+            if known is None or known[0] != meant:
+                began = time.monotonic()
+                known = self._known[about.uid] = (meant, await self._ask(workload, namespace))
+                # An injector that hangs costs its time-out once, and not everybody who waits for it one after another.
+                self._read_at += time.monotonic() - began
             return known[1]
 
     async def _ask(self, workload: Workload, namespace: Namespace) -> Expected:
@@ -52,7 +56,7 @@ class ExpectedProxies:
             return Expected(None, None, "it has no Pod template")
         decision = decide(self._injector, about.namespace, namespace.metadata.labels or {}, template)
         if not decision.injected:
-            return Expected(None, None, decision.problem or decision.reason)
+            return Expected(None, None, decision.problem, refusal=decision.reason or None)
         question = question_of(self._injector, about.namespace, decision, template)
         if question.key not in self._answers:
             self._answers |= await ask_all(self._cluster, self._injector, [question])

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -18,6 +19,7 @@ from enum import StrEnum
 import msgspec
 from temporalio import activity
 
+from activities.budgets import Budgets
 from activities.expected import ExpectedProxies
 from activities.gates import probe
 from activities.kube.client import Cluster
@@ -25,13 +27,13 @@ from activities.kube.mirror import Mirror
 from activities.kube.paths import path
 from activities.kube.reading import read_pods, read_template_manager, read_workload
 from mesh.asking import Expected
-from mesh.causes import Cause, Reason, cause_of_moment, cause_of_owner, cause_of_pods, squeezed
+from mesh.causes import Cause, Reason, cause_of_moment, cause_of_owner, cause_of_pods
 from mesh.classes import live_proxy
 from mesh.cluster import ClusterRef
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RejectedError, UnreachableError, UpgradeError
-from mesh.objects import Pod, Workload
+from mesh.objects import Pod, PodTemplate, Workload
 from mesh.owners import Owner
-from mesh.rollout import EVICTABLE_KINDS, Rollout, mark_of, may_take, restart_patch, rollout
+from mesh.rollout import EVICTABLE_KINDS, Rollout, mark_of, restart_patch, rollout
 from mesh.survey import pod_is_current, runs_expected
 from mesh.text import brief
 
@@ -47,6 +49,9 @@ _STALLED_SECONDS = 15.0
 _PROBED_SECONDS = 5.0
 _EVICT_AGAIN_SECONDS = 5.0
 _WRITE_TRIES = 5
+#: After so long a controller's last word counts.
+_SURE_SECONDS = 2.0
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 class Outcome(StrEnum):
@@ -93,6 +98,10 @@ class RestartResult:
     detail: str | None = None
 
 
+class _OvertakenError(Exception):
+    """Somebody changed the workload between its reading and its writing."""
+
+
 class _HeldError(Exception):
     """The injector does not answer; the message says how."""
 
@@ -103,15 +112,16 @@ class Injection:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._lock = asyncio.Lock()
-        self._until = 0.0
+        self._probed = -math.inf
         self._trouble: str | None = None
 
-    async def check(self) -> None:
-        """_HeldError when it does not work."""
+    async def check(self, *, max_age: float = _PROBED_SECONDS) -> None:
+        """_HeldError when it does not work, as far as was found out within so many seconds."""
+        asked = time.monotonic()
         async with self._lock:
-            if time.monotonic() > self._until:
+            if asked - self._probed > max_age:
                 self._trouble = await self._probe()
-                self._until = time.monotonic() + _PROBED_SECONDS
+                self._probed = time.monotonic()
         if self._trouble is not None:
             raise _HeldError(self._trouble)
 
@@ -121,48 +131,6 @@ class Injection:
         except UpgradeError as error:
             return f"a new Pod would be refused: {error.message}"
         return None if image is not None else "a new Pod would get no sidecar"
-
-
-class Budgets:
-    """PodDisruptionBudgets under restarts at the same time: rolling updates ignore them, so they are kept here.
-
-    What a restart in flight may take is counted against its budgets from before its write until it is done, since
-    the disruption controller only counts what is gone already.
-    """
-
-    def __init__(self, mirror: Mirror) -> None:
-        self._mirror = mirror
-        #: By budget: who takes how many. A workload may be there twice, while an earlier try of it is given up.
-        self._taking: dict[tuple[str, str], list[tuple[str, int]]] = {}
-
-    @contextlib.contextmanager
-    def taken(self, owner: Owner, pods: list[Pod]) -> Iterator[str | None]:
-        """Takes from all budgets of the Pods, or gives the name of one that has nothing left at the moment."""
-        workload = owner.workload
-        taken = may_take(workload) if workload is not None else 0
-        mine: list[tuple[str, str]] = []
-        uid = workload.metadata.uid if workload is not None else ""
-        blocked = None
-        for budget in self._mirror.budgets(owner.namespace):
-            key = (budget.metadata.namespace, budget.metadata.name)
-            others = sum(count for one, count in self._taking.get(key, ()) if one != uid)
-            if taken and budget.selects(pods):
-                if squeezed(budget, taken, others):
-                    blocked = budget.metadata.name
-                    break
-                mine.append(key)
-        if blocked is not None:
-            yield blocked
-            return
-        for key in mine:
-            self._taking.setdefault(key, []).append((uid, taken))
-        try:
-            yield None
-        finally:
-            for key in mine:
-                self._taking[key].remove((uid, taken))
-                if not self._taking[key]:
-                    del self._taking[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,28 +143,52 @@ class _State:
     rollout: Rollout
 
     @property
+    def known(self) -> bool:
+        """Whether somebody could say what its Pods ought to run; that may be no sidecar at all."""
+        return self.expected.problem is None
+
+    @property
     def stale(self) -> bool:
         """Whether some living Pod runs another proxy than it would get."""
+        if self.known and self.expected.image is None:
+            return any(live_proxy(pod) is not None for pod in self.pods)
         return any(not runs_expected(pod, self.expected) for pod in self.pods)
 
     @property
+    def whole(self) -> bool:
+        """Whether the rollout is complete and every Pod is there and Ready."""
+        enough = len(self.pods) >= self.rollout.wanted
+        return self.rollout.complete and enough and all(pod.ready for pod in self.pods)
+
+    @property
     def current(self) -> bool:
-        """Whether the rollout is complete and every Pod is there, current and Ready."""
-        return (
-            self.rollout.complete
-            and len(self.pods) >= self.rollout.wanted
-            and all(pod_is_current(pod, self.expected) for pod in self.pods)
-        )
+        """Whether it is whole, and every Pod is as expected."""
+        return self.whole and all(pod_is_current(pod, self.expected) for pod in self.pods)
+
+    @property
+    def empty(self) -> bool:
+        """Whether it wants no Pods and has none."""
+        return not self.rollout.wanted and not self.pods
+
+    @property
+    def over_quota(self) -> bool:
+        """Whether a quota leaves no room for its new Pods."""
+        return "exceeded quota" in (self.rollout.refused or "")
+
+    @property
+    def gave_up(self) -> bool:
+        """Its controller did. Where a webhook refuses new Pods it says so too, and goes on once they are let in."""
+        return self.rollout.failed is not None and (self.rollout.refused is None or self.over_quota)
 
     @property
     def stuck(self) -> bool:
         """It does not go on by itself: its controller gave up, or somebody paused it."""
-        return self.rollout.failed is not None or self.rollout.paused is not None
+        return self.gave_up or self.rollout.paused is not None
 
     @property
     def futile(self) -> bool:
-        """The rollout is complete, all its Pods are Ready, and they are still not as expected."""
-        return self.rollout.complete and all(pod.ready for pod in self.pods) and self.stale
+        """It is whole, and known not to be as expected."""
+        return self.whole and self.known and not self.current
 
 
 class Restart:
@@ -220,10 +212,12 @@ class Restart:
         self._key = (ask.workload.namespace, ask.workload.kind, ask.workload.name)
         self._patience = ask.no_progress.total_seconds()
         self._change = asyncio.Event()
-        self._seen: object = None
+        #: Where it has stood before: to come back there, as a Pod that flaps does, is no progress.
+        self._seen: set[object] = set()
         self._moved = time.monotonic()
-        #: What is older in the mirror says nothing about our own write.
-        self._written = 0
+        #: Of the workload as the API server told it last, its UID and generation: what is older in the mirror is old.
+        self._told = ("", 0)
+        self._evicted: set[str] = set()
 
     async def run(self) -> RestartResult:
         """The whole of it: wait for what is under way, judge, write once, wait, verify.
@@ -239,84 +233,108 @@ class Restart:
                 return RestartResult(self._ask.workload, Outcome.HELD, None, brief(str(error)))
 
     async def _run(self) -> RestartResult:
-        state = await self._wait(lambda one: one.rollout.settled or one.stuck)
-        if state is None:
-            return await self._timed_out()
-        if not self._marked(state.workload):
-            if not state.rollout.wanted and not state.pods:
-                return RestartResult(self._ask.workload, Outcome.SCALED_TO_ZERO)
-            if not state.stale:
-                return RestartResult(self._ask.workload, Outcome.ALREADY_CURRENT)
-        return await self._within_budget(state)
-
-    async def _within_budget(self, state: _State) -> RestartResult:
-        """Waits until no budget is hurt, and keeps them told of what this restart takes until it is done."""
         began = time.monotonic()
-        while True:
-            reference = self._ask.workload
-            template = state.workload.template
-            if template is None:
-                return self._failed(Reason.UNSUPPORTED_OWNER, "it has no Pod template")
-            owner = Owner(reference.kind, reference.namespace, reference.name, state.workload, template)
+        conflicts = 0
+        state = await self._wait(self._judgeable)
+        while state is not None:
             mine = self._marked(state.workload)
-            # Since the survey somebody may have paused it, or written a budget.
-            cause = None if mine else self._forbidden(owner, state)
-            if cause is not None:
-                return self._failed(*cause)
-            # What is under way already goes on, whatever it takes.
-            with self._budgets.taken(owner, list(state.pods)) as blocked:
-                if blocked is None or mine:
-                    return (None if mine else await self._write(state)) or await self._verify()
-            if time.monotonic() - began > self._patience:
+            if not mine and (end := self._needless(state)) is not None:
+                return end
+            # What is under way already goes on, whatever it takes; its budgets are told of it.
+            with self._budgets.taken(self._owner(state), list(state.pods)) as blocked:
+                if mine or blocked is None:
+                    try:
+                        return (None if mine else await self._write(state)) or await self._verify()
+                    except _OvertakenError:
+                        conflicts += 1
+            if blocked is None:
+                if conflicts == _WRITE_TRIES:
+                    raise ChangedMeanwhileError(
+                        f"{self._ask.workload.words()} changes faster than it can be restarted."
+                    )
+                # Whatever was written may be a rollout, a pause or our own write: the newest of it is judged.
+                await self._read()
+            elif time.monotonic() - began > self._patience:
                 told = f"PodDisruptionBudget {blocked} allowed no restart for {self._ask.no_progress}"
                 return self._failed(Reason.DISRUPTION_BUDGET, told)
-            await self._changed(f"waits for PodDisruptionBudget {blocked}")
-            state = await self._look()
-            if not self._marked(state.workload) and not state.stale:
-                return RestartResult(self._ask.workload, Outcome.ALREADY_CURRENT)
+            else:
+                await self._changed(f"waits for PodDisruptionBudget {blocked}")
+            state = await self._wait(self._judgeable)
+        return await self._timed_out()
+
+    def _judgeable(self, state: _State) -> bool:
+        """Whether waiting would not change what is to be done: no rollout of others is under way."""
+        return self._marked(state.workload) or state.stuck or (state.rollout.settled and state.known)
+
+    def _needless(self, state: _State) -> RestartResult | None:
+        """How it ends without a write; None where that is needed and nothing forbids it."""
+        if state.empty:
+            return RestartResult(self._ask.workload, Outcome.SCALED_TO_ZERO)
+        if state.known and not state.stale:
+            return RestartResult(self._ask.workload, Outcome.ALREADY_CURRENT)
+        # Since the survey somebody may have paused it, taken it out of the mesh, or written a budget.
+        cause = self._forbidden(self._owner(state), state)
+        return None if cause is None else self._failed(*cause)
+
+    def _owner(self, state: _State) -> Owner:
+        reference = self._ask.workload
+        template = state.workload.template or PodTemplate()
+        return Owner(reference.kind, reference.namespace, reference.name, state.workload, template)
 
     def _forbidden(self, owner: Owner, state: _State) -> Cause | None:
-        budgets = self._mirror.budgets(owner.namespace)
-        now = datetime.now(UTC)
-        return cause_of_owner(owner, state.pods, now) or cause_of_moment(owner, state.pods, budgets)
+        cause = cause_of_owner(owner, state.pods, datetime.now(UTC))
+        if cause is None and state.workload.template is None:
+            cause = (Reason.UNSUPPORTED_OWNER, "it has no Pod template")
+        if cause is None and state.known and state.expected.image is None:
+            cause = (Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {state.expected.words}")
+        return cause or cause_of_moment(owner, state.pods, self._mirror.budgets(owner.namespace))
 
     def _marked(self, workload: Workload) -> bool:
         mark = mark_of(workload)
         return mark is not None and mark >= self._ask.mark.replace(microsecond=0)
 
     async def _write(self, state: _State) -> RestartResult | None:
-        """The one write of this attempt; None when it is done, by us or by an earlier try of ours."""
+        """The one write of this attempt; None when it is done.
+
+        Raises:
+            _OvertakenError: it was changed since it was read.
+        """
         await self._injection.check()
         if self._ask.workload.kind in EVICTABLE_KINDS:
             return await self._evict(state)
-        for _ in range(_WRITE_TRIES):
-            stale = [pod for pod in state.pods if not runs_expected(pod, state.expected)]
-            body = restart_patch(state.workload, stale, self._ask.mark)
-            where = path(self._ask.workload.kind, self._ask.workload.namespace, self._ask.workload.name)
-            try:
-                written = await self._cluster.patch(where, body, Workload)
-            except ChangedMeanwhileError:
-                state = await self._read()
-                if self._marked(state.workload) or not state.stale:
-                    return None
-                continue
-            except RejectedError as error:
-                return self._failed(Reason.ROLLOUT_FAILING, f"the restart was refused: {error.message}")
-            self._written = written.metadata.generation
-            return None
-        raise ChangedMeanwhileError(f"{self._ask.workload.words()} changes faster than it can be restarted.")
+        stale = [pod for pod in state.pods if not runs_expected(pod, state.expected)]
+        body = restart_patch(state.workload, stale, self._ask.mark)
+        where = path(self._ask.workload.kind, self._ask.workload.namespace, self._ask.workload.name)
+        try:
+            written = await self._cluster.patch(where, body, Workload)
+        except ChangedMeanwhileError as error:
+            raise _OvertakenError from error
+        except RejectedError as error:
+            return self._failed(Reason.ROLLOUT_FAILING, f"the restart was refused: {error.message}")
+        self._told = (written.metadata.uid, written.metadata.generation)
+        self._begin()
+        return None
 
     async def _evict(self, state: _State) -> RestartResult | None:
-        """A workload without rollout: its stale Pods leave one at a time, by the API that honours budgets."""
-        for pod in state.pods:
-            if runs_expected(pod, state.expected):
-                continue
+        """A workload without rollout: its stale Pods leave one at a time, by the API that honours budgets.
+
+        A Ready one only while nothing else is amiss, which may be what an earlier try of this left.
+        """
+        stale = (pod for pod in state.pods if not runs_expected(pod, state.expected))
+        for pod in sorted(stale, key=lambda one: one.ready):
+            if pod.ready and await self._wait(self._replaced) is None:
+                return await self._timed_out()
+            await self._injection.check()
             blocked = await self._evict_one(pod)
             if blocked is not None:
                 return blocked
-            if await self._wait(_gone(pod)) is None:
-                return await self._timed_out()
+            self._evicted.add(pod.metadata.uid)
+            self._begin()
         return None
+
+    def _replaced(self, state: _State) -> bool:
+        """Whether all that was evicted is gone, and others are there and Ready for it."""
+        return state.whole and not any(pod.metadata.uid in self._evicted for pod in state.pods)
 
     async def _evict_one(self, pod: Pod) -> RestartResult | None:
         name, namespace = pod.metadata.name, pod.metadata.namespace
@@ -335,8 +353,12 @@ class Restart:
                 return None  # gone already: what was wanted
             except UnreachableError as error:
                 # A budget that allows nothing at the moment answers 429.
+                limits = (one for one in self._mirror.budgets(namespace) if one.selects([pod]))
+                budget = next((one.metadata.name for one in limits), None)
+                if budget is None:
+                    raise
                 if time.monotonic() - began > self._patience:
-                    return self._failed(Reason.DISRUPTION_BUDGET, error.message)
+                    return self._failed(Reason.DISRUPTION_BUDGET, f"PodDisruptionBudget {budget}: {error.message}")
                 activity.heartbeat("waits for the disruption budget")
                 await asyncio.sleep(_EVICT_AGAIN_SECONDS)
             else:
@@ -348,38 +370,60 @@ class Restart:
             state = await self._wait(lambda one: one.current or one.stuck or one.futile)
             if state is None:
                 return await self._timed_out()
+            if state.rollout.complete and state.empty:
+                return RestartResult(self._ask.workload, Outcome.SCALED_TO_ZERO)
             if state.current:
                 return RestartResult(self._ask.workload, Outcome.RESTARTED)
-            # Bad news of a mirror may only be old news: its Pods may be older than its workload.
+            # Bad news of a mirror may only be old news: its Pods may be older than its workload. And a controller's
+            # word that it gave up stands until it counts the Pods that it made after all.
+            await asyncio.sleep(_SURE_SECONDS if state.gave_up else 0)
             state = await self._read()
-            if state.rollout.failed is not None:
-                return self._gave_up(state, "", state.rollout.failed)
-            if state.rollout.paused is not None:
+            if state.rollout.paused is not None and not state.current:
                 return self._failed(Reason.ROLLOUT_PAUSED, state.rollout.paused)
-            if state.futile:
-                return await self._futile(state)
+            if state.gave_up or state.futile:
+                # No workload is to blame for an injector that does not answer.
+                await self._injection.check(max_age=0)
+                if state.futile:
+                    return await self._futile(state)
+                return self._gave_up(state, Reason.ROLLOUT_TIMED_OUT, "", state.rollout.failed or "")
             await self._changed(state.rollout.message)
+
+    def _gave_up(self, state: _State, reason: Reason, before: str, otherwise: str) -> RestartResult:
+        """What the API server, or the Pods, say of a rollout that does not come to its end."""
+        if state.over_quota:
+            return self._failed(Reason.QUOTA_EXCEEDED, state.rollout.refused)
+        cause = cause_of_pods(state.pods, datetime.now(UTC))
+        return self._failed(reason, before + (state.rollout.refused or (cause[1] if cause else None) or otherwise))
 
     async def _futile(self, state: _State) -> RestartResult:
         reference = self._ask.workload
         if not self._marked(state.workload) and reference.kind not in EVICTABLE_KINDS:
             where = path(reference.kind, reference.namespace, reference.name)
-            by = await read_template_manager(self._cluster, where)
+            by = await read_template_manager(self._cluster, where, self._ask.mark)
             return self._failed(Reason.RESTART_REVERTED, f"the restart's mark was taken off the template by {by}")
-        found = next((live_proxy(pod) for pod in state.pods if not runs_expected(pod, state.expected)), None)
+        wrong = (pod for pod in state.pods if not runs_expected(pod, state.expected))
+        newest = max(wrong, key=lambda pod: pod.metadata.creation_timestamp or _LONG_AGO, default=None)
+        found = live_proxy(newest) if newest is not None else None
         told = f"new Pods have {found or 'no sidecar'}, expected: {state.expected.words}"
         return self._failed(Reason.INJECTION_FAILED, told)
+
+    def _begin(self) -> None:
+        """Something was done, from which on there may be progress, or none."""
+        self._seen.clear()
+        self._moved = time.monotonic()
 
     async def _wait(self, done: Callable[[_State], bool]) -> _State | None:
         """Looks at every change until `done`; None after a time in which nothing moved."""
         while True:
             state = await self._look()
-            if state.workload.metadata.generation >= self._written and done(state):
+            about = state.workload.metadata
+            if (about.uid != self._told[0] or about.generation >= self._told[1]) and done(state):
                 return state
-            seen = (state.rollout.progress, sum(pod.ready for pod in state.pods), len(state.pods))
+            stands = (state.rollout.progress, sum(pod.ready for pod in state.pods), len(state.pods))
             now = time.monotonic()
-            if seen != self._seen:
-                self._seen, self._moved = seen, now
+            if stands not in self._seen:
+                self._seen.add(stands)
+                self._moved = now
             if now - self._moved > min(_STALLED_SECONDS, self._patience):
                 await self._injection.check()
             if now - self._moved > self._patience:
@@ -396,10 +440,14 @@ class Restart:
 
     async def _look(self) -> _State:
         """As the mirror shows it."""
+        began = time.monotonic()
         workload = self._mirror.workload(self._key)
         while workload is None:
             # Gone is what the API server calls gone: NotFoundError.
             await read_workload(self._cluster, self._ask.workload.kind, *self._key[::2])
+            if time.monotonic() - began > self._patience:
+                raise UnreachableError(f"The watches of the cluster do not show {self._ask.workload.words()}.")
+            activity.heartbeat("waits for the watches to show it")
             await asyncio.sleep(_BEHIND_SECONDS)
             workload = self._mirror.workload(self._key)
         return await self._state(workload, self._mirror.pods_of(workload))
@@ -407,6 +455,7 @@ class Restart:
     async def _read(self) -> _State:
         """As the API server has it this very moment."""
         workload = await read_workload(self._cluster, self._ask.workload.kind, *self._key[::2])
+        self._told = (workload.metadata.uid, workload.metadata.generation)
         pods = [pod for pod in await read_pods(self._cluster, workload) if self._mirror.may_be_of(pod, workload)]
         return await self._state(workload, pods)
 
@@ -416,22 +465,15 @@ class Restart:
         return _State(workload, living, expected, rollout(workload))
 
     async def _timed_out(self) -> RestartResult:
+        # No workload is to blame for an injector that does not answer.
+        await self._injection.check(max_age=0)
         state = await self._read()
-        return self._gave_up(state, f"no progress for {self._ask.no_progress}: ", state.rollout.message)
-
-    def _gave_up(self, state: _State, before: str, otherwise: str) -> RestartResult:
-        """What the API server, or the Pods, say of a rollout that does not come to its end."""
-        refused = state.rollout.refused
-        if refused is not None:
-            quota = "exceeded quota" in refused
-            return self._failed(Reason.QUOTA_EXCEEDED if quota else Reason.ROLLOUT_TIMED_OUT, refused)
-        cause = cause_of_pods(state.pods, datetime.now(UTC))
-        return self._failed(Reason.ROLLOUT_TIMED_OUT, before + ((cause[1] if cause else None) or otherwise))
+        if not state.known:
+            return self._failed(Reason.UNKNOWN_PROXY, state.expected.problem)
+        # Of a bare controller nothing tells what was tried before, and only evictions are waited for.
+        tried = self._marked(state.workload) or self._ask.workload.kind in EVICTABLE_KINDS
+        reason = Reason.ROLLOUT_TIMED_OUT if tried else Reason.ROLLOUT_FAILING
+        return self._gave_up(state, reason, f"no progress for {self._ask.no_progress}: ", state.rollout.message)
 
     def _failed(self, reason: Reason, detail: str | None) -> RestartResult:
         return RestartResult(self._ask.workload, Outcome.FAILED, reason, brief(detail or ""))
-
-
-def _gone(pod: Pod) -> Callable[[_State], bool]:
-    uid = pod.metadata.uid
-    return lambda state: state.rollout.complete and all(one.metadata.uid != uid for one in state.pods)

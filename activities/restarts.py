@@ -7,12 +7,13 @@ import time
 
 from temporalio import activity
 
+from activities.budgets import Budgets
 from activities.edge import Served, translated
 from activities.expected import ExpectedProxies
 from activities.kube.client import Cluster
 from activities.kube.events import emit
 from activities.kube.mirror import Mirror
-from activities.restarting import Budgets, Injection, Outcome, Restart, RestartInput, RestartResult, WorkloadRef
+from activities.restarting import Injection, Outcome, Restart, RestartInput, RestartResult, WorkloadRef
 from mesh.errors import NotFoundError
 
 __all__ = ["Outcome", "RestartActivities", "RestartInput", "RestartResult", "WorkloadRef"]

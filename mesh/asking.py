@@ -47,18 +47,20 @@ class Shape:
 class Expected:
     """What a template would get now: the image, who said so, and what else is known of the sidecar.
 
-    Without an image: `problem` tells why nobody could say; without a problem it would get no sidecar.
+    Without an image: `problem` tells why nobody could say; without a problem it would get no sidecar, and `refusal`
+    may tell why.
     """
 
     image: str | None
     source: str | None
     problem: str | None = None
     shape: Shape | None = None
+    refusal: str | None = None
 
     @property
     def words(self) -> str:
         """The image, or why there is none."""
-        return self.image or self.problem or "no sidecar"
+        return self.image or self.problem or self.refusal or "no sidecar"
 
 
 NO_PROXY = Expected(None, None)

@@ -121,12 +121,19 @@ class _Managed(msgspec.Struct, frozen=True):
     metadata: Metadata = Metadata()
 
 
-async def read_template_manager(cluster: Cluster, where: str) -> str:
-    """Who wrote an object's spec last, besides this service."""
+async def read_template_manager(cluster: Cluster, where: str, since: datetime) -> str:
+    """Who wrote an object's spec last since then, besides this service.
+
+    Taking a field away leaves no trace of itself (structured-merge-diff, merge/update.go): then only who else manages
+    the object can be told.
+    """
     entries = (await cluster.get(where, _Managed)).metadata.managed_fields
-    others = [one for one in entries if not one.subresource and one.manager != FIELD_MANAGER and one.time is not None]
-    newest = max(others, key=lambda one: (one.time is not None, one.time), default=None)
-    return newest.manager if newest is not None else "somebody"
+    others = [one for one in entries if not one.subresource and one.manager != FIELD_MANAGER]
+    written = [(one.time, one.manager) for one in others if one.time is not None and one.time >= since]
+    if written:
+        return max(written)[1]
+    names = ", ".join(sorted({one.manager for one in others}))
+    return f"somebody who left no trace; it is managed by {names}" if names else "somebody"
 
 
 async def _workloads(cluster: Cluster, kind: str, namespace: str) -> list[Workload]:

@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from activities.budgets import Budgets
 from activities.kube.mirror import Mirror
-from activities.restarting import Budgets
 from mesh.causes import squeezed
 from mesh.objects import DisruptionBudget, DisruptionBudgetStatus, Pod, Workload
 from mesh.owners import Owner

@@ -29,6 +29,8 @@ class FakeWorld:
         self.injector = injector()
         self.now = 100.0
         self.readings = 0
+        #: Seconds until it answers.
+        self.takes = 0.0
         self.asked: list[Question] = []
         self.whole: dict[str, Workload] = {}
 
@@ -41,6 +43,7 @@ class FakeWorld:
         found = list(questions)
         self.asked += found
         await asyncio.sleep(0)
+        self.now += self.takes
         return {one.key: Expected(NEW, "injector") for one in found}
 
     async def read_workload(self, _: Cluster, kind: str, namespace: str, name: str) -> Workload:
@@ -115,11 +118,26 @@ async def test_injector_is_read_anew_after_a_while(
     assert (found.image is None) is (readings == 2)
 
 
+async def test_namespace_that_leaves_the_mesh_is_noticed_at_once(fake: FakeWorld, proxies: ExpectedProxies) -> None:
+    assert (await proxies.of(CART, space())).image == NEW
+    assert (await proxies.of(CART, space(labels={}))).image is None
+    assert fake.readings == 1
+
+
+async def test_injector_that_hangs_is_waited_for_once(fake: FakeWorld, proxies: ExpectedProxies) -> None:
+    fake.takes = 10.0
+
+    await asyncio.gather(*(proxies.of(workload(name=f"w{one}", made_from=CART.template), space()) for one in range(9)))
+
+    assert (fake.readings, len(fake.asked)) == (1, 1)
+
+
 async def test_one_that_gets_no_proxy_is_told_why(proxies: ExpectedProxies) -> None:
     found = await proxies.of(CART, space(labels={}))
 
     assert found.image is None
-    assert found.problem
+    assert found.problem is None
+    assert found.words == "no injection webhook selects it"
 
 
 async def test_one_without_a_template_is_told(proxies: ExpectedProxies) -> None:

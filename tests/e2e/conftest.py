@@ -11,11 +11,14 @@ import pytest
 import pytest_asyncio
 
 from activities.kube.client import Cluster, connect
+from activities.kube.reading import read_uid
 from deploy.local import lifecycle
 from deploy.local.demo.stage import open_shop, raise_stage, wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.mesh import Mesh
 from deploy.local.service import Service
+from mesh.cluster import ClusterRef
+from tests.e2e.restarts import Restarts
 
 _INJECTOR = ("configmap", "istio-sidecar-injector", "-n", "istio-system")
 
@@ -59,6 +62,14 @@ def namespace(platform: Service) -> Iterator[str]:
     apply(platform.mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     yield name
     kubectl(platform.mesh, "delete", "namespace", name, "--wait=false")
+
+
+@pytest_asyncio.fixture
+async def restarts(cluster: Cluster, namespace: str) -> AsyncIterator[Restarts]:
+    """A worker's restarts in the story's namespace."""
+    worker = Restarts(cluster, ClusterRef("story", await read_uid(cluster)), namespace)
+    yield worker
+    worker.stop()
 
 
 @pytest.fixture

@@ -5,20 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from deploy.local.demo.stage import wait_for
-from deploy.local.kubectl import apply, read
+from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.mesh import Mesh
 
 _GROUPS = {"ReplicationController": "v1", "Rollout": "argoproj.io/v1alpha1"}
 
 
-def make(mesh: Mesh, namespace: str, name: str, kind: str = "Deployment", **spec: Any) -> None:  # noqa: ANN401
-    """A workload of two Pods, waited for until they are available; `spec` goes over its spec."""
-    labels = {"app": name}
+def make(
+    mesh: Mesh,
+    namespace: str,
+    name: str,
+    kind: str = "Deployment",
+    *,
+    labels: dict[str, str] | None = None,
+    annotations: dict[str, str] | None = None,
+    pod: dict[str, Any] | None = None,
+    **spec: Any,  # noqa: ANN401
+) -> None:
+    """A workload of two Pods, waited for until they are available.
+
+    `labels`, `annotations` and `pod` (its spec) go over its Pod template, `spec` goes over its spec.
+    """
+    own = {"app": name}
     template = {
-        "metadata": {"labels": labels},
-        "spec": {"containers": [{"name": "app", "image": "docker.io/library/nginx:1.29"}]},
+        "metadata": {"labels": own | (labels or {}), "annotations": annotations or {}},
+        "spec": {"containers": [{"name": "app", "image": "docker.io/library/nginx:1.29"}]} | (pod or {}),
     }
-    body: dict[str, Any] = {"selector": {"matchLabels": labels}, "template": template}
+    body: dict[str, Any] = {"selector": {"matchLabels": own}, "template": template}
     if kind != "DaemonSet":
         body["replicas"] = 2
     if kind == "StatefulSet":
@@ -26,11 +39,20 @@ def make(mesh: Mesh, namespace: str, name: str, kind: str = "Deployment", **spec
     if kind == "Rollout":
         body["strategy"] = {"canary": {}}
     if kind == "ReplicationController":
-        body["selector"] = labels
+        body["selector"] = own
     metadata = {"name": name, "namespace": namespace}
     api = _GROUPS.get(kind, "apps/v1")
     apply(mesh, {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": body | spec})
     wait_for(f"{kind} {name}", lambda: _available(mesh, namespace, name, kind))
+
+
+def limit(mesh: Mesh, namespace: str, labels: dict[str, str], pods: int, **spec: int) -> None:
+    """A PodDisruptionBudget called `budget`, waited for until its controller has counted so many healthy Pods."""
+    metadata = {"name": "budget", "namespace": namespace}
+    body = {"selector": {"matchLabels": labels}, **spec}
+    apply(mesh, {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": body})
+    counted = f"--for=jsonpath={{.status.currentHealthy}}={pods}"
+    kubectl(mesh, "-n", namespace, "wait", "poddisruptionbudget/budget", counted, "--timeout=20s")
 
 
 def generation(mesh: Mesh, namespace: str, name: str, kind: str = "Deployment") -> int:

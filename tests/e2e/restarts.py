@@ -1,0 +1,80 @@
+"""Restarts as a worker makes them, told apart from Temporal: the activity alone, on a real cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from temporalio.testing import ActivityEnvironment
+
+from activities.edge import Served
+from activities.kube.client import Cluster
+from activities.kube.paths import path
+from activities.restarts import RestartActivities, RestartInput, RestartResult, WorkloadRef
+from deploy.local.demo.stage import wait_for
+from mesh.cluster import ClusterRef
+from mesh.objects import Pod
+
+#: One attempt for a whole run of the stories, as one upgrade has.
+MARK = datetime.now(UTC).replace(microsecond=0)
+
+_SAMPLE_SECONDS = 0.1
+
+
+class Restarts:
+    """The restarts of one worker in one namespace: they share watches, budgets and probes."""
+
+    def __init__(self, cluster: Cluster, ref: ClusterRef, namespace: str) -> None:
+        self._cluster = cluster
+        self._ref = ref
+        self._namespace = namespace
+        self._others: list[Restarts] = []
+        self._activities = RestartActivities(Served(cluster, ref))
+
+    async def of(
+        self, name: str, kind: str = "Deployment", *, mark: datetime = MARK, patience: float = 60.0
+    ) -> RestartResult:
+        """One restart to its end; `patience` is in seconds."""
+        workload = WorkloadRef(self._namespace, kind, name)
+        ask = RestartInput(self._ref, workload, mark, timedelta(seconds=patience))
+        return await ActivityEnvironment().run(self._activities.restart_workload, ask)
+
+    def begun(
+        self, name: str, kind: str = "Deployment", *, mark: datetime = MARK, patience: float = 60.0
+    ) -> asyncio.Task[RestartResult]:
+        """One restart on its way."""
+        return asyncio.create_task(self.of(name, kind, mark=mark, patience=patience))
+
+    def another(self, cluster: Cluster | None = None) -> Restarts:
+        """A second worker, with a connection of its own if one is given."""
+        self._others.append(Restarts(cluster or self._cluster, self._ref, self._namespace))
+        return self._others[-1]
+
+    def stop(self) -> None:
+        """Ends the watches, those of other workers too."""
+        for other in self._others:
+            other.stop()
+        self._activities._mirror.stop()
+
+
+class ReadyPods:
+    """How many living Pods of a namespace were Ready, looked at ten times a second from outside."""
+
+    def __init__(self, cluster: Cluster, namespace: str, selector: str) -> None:
+        self._cluster = cluster
+        self._where = path("Pod", namespace)
+        self._query = {"labelSelector": selector}
+        self.counts: list[int] = []
+
+    async def watch(self) -> None:
+        """Looks until it is cancelled."""
+        while True:
+            pods, _ = await self._cluster.list_all(self._where, Pod, self._query)
+            self.counts.append(sum(pod.ready for pod in pods if pod.metadata.deletion_timestamp is None))
+            await asyncio.sleep(_SAMPLE_SECONDS)
+
+
+async def until(what: str, done: Callable[[], bool]) -> None:
+    """`wait_for`, while restarts go on."""
+    await asyncio.to_thread(wait_for, what, done)
