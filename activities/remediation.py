@@ -22,8 +22,9 @@ from activities.surveying import take_survey
 from mesh.causes import Reason
 from mesh.cluster import ClusterRef, item_id
 from mesh.errors import NotFoundError
-from mesh.items import ItemState, ItemView, Sighting, settled, sighting_for, sighting_of, view_of, wanted
+from mesh.items import ItemState, ItemView, settled, sighting_for, sighting_of, view_of, wanted
 from mesh.objects import Pod
+from mesh.sighting import Sighting
 from mesh.survey import NO_ATTEMPT, Attempt
 
 #: The annotation that Kyma's troubleshooting guide names.

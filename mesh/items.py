@@ -11,6 +11,7 @@ from enum import StrEnum
 from mesh.advice import advise
 from mesh.causes import FOUND_BY_TRYING, Reason
 from mesh.cluster import item_id, item_key
+from mesh.sighting import Sighting
 from mesh.survey import Action, Attempt, Record
 
 #: Names of Pods that an item carries; the count is always whole.
@@ -27,24 +28,6 @@ class ItemState(StrEnum):
     SNOOZED = "snoozed"
     RESOLVED = "resolved"
     SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Sighting:
-    """A workload that cannot be restarted, as it was seen once."""
-
-    namespace: str
-    kind: str
-    name: str
-    reason: Reason
-    detail: str | None
-    pods: tuple[str, ...]
-    pod_count: int
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Identity within a cluster: namespace, kind, name."""
-        return (self.namespace, self.kind, self.name)
 
 
 @dataclass(frozen=True, slots=True)

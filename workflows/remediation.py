@@ -17,7 +17,8 @@ with workflow.unsafe.imports_passed_through():
         RemediationActivities,
         WarnInput,
     )
-    from mesh.items import ItemState, ItemView, Sighting, view_of
+    from mesh.items import ItemState, ItemView, view_of
+    from mesh.sighting import Sighting
     from mesh.text import markdown
 
     from workflows import options

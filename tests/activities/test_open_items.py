@@ -18,8 +18,9 @@ from activities.restarts import Outcome, RestartResult, WorkloadRef
 from activities.survey import SurveyInput
 from mesh.causes import Reason
 from mesh.cluster import ClusterRef, item_id
-from mesh.items import ItemState, Sighting, view_of
+from mesh.items import ItemState, view_of
 from mesh.policy import Policy
+from mesh.sighting import Sighting
 from mesh.survey import fingerprint
 from tests.activities.temporal import FakeTemporal
 from tests.mesh.build import NOW

@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from activities.remediation import ItemInput
-from mesh.items import Sighting
+from mesh.sighting import Sighting
 from workflows.attributes import NEEDS_ATTENTION, PHASE, TARGET
 from workflows.model import (
     AttachInput,

@@ -18,8 +18,9 @@ from mesh.causes import Reason
 from mesh.classes import PodClass
 from mesh.drift import Drift
 from mesh.injection import Injector, InjectorConfig, injection_webhooks
-from mesh.items import ItemState, Sighting, view_of
+from mesh.items import ItemState, view_of
 from mesh.objects import Container, Metadata, PodSpec, PodTemplate, Workload, WorkloadSpec
+from mesh.sighting import Sighting
 from mesh.survey import Action, Record, Survey
 from mesh.versions import Version
 from tests.mesh.build import webhooks

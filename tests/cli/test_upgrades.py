@@ -28,9 +28,10 @@ from cli.waiting import Patience
 from mesh.causes import Reason
 from mesh.cluster import TASK_QUEUE, ClusterRef, item_id, upgrade_id
 from mesh.errors import ConflictError, RefusedError, UnreachableError
-from mesh.items import ItemState, Sighting, view_of
+from mesh.items import ItemState, view_of
 from mesh.kyma import Target
 from mesh.policy import Policy
+from mesh.sighting import Sighting
 from tests.cli.fakes import START
 from worker.settings import Settings
 from workflows.model import OperatorInput, UpgradeInput

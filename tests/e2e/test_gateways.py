@@ -20,7 +20,8 @@ from deploy.local.service import Service
 from mesh.causes import Reason
 from mesh.classes import PodClass
 from mesh.cluster import ClusterRef
-from mesh.items import Sighting, sighting_of
+from mesh.items import sighting_of
+from mesh.sighting import Sighting
 from mesh.survey import Action, Attempt
 from tests.activities.temporal import FakeTemporal
 from tests.e2e.conftest import NewProxy

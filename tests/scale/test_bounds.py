@@ -38,9 +38,10 @@ from mesh.causes import Reason
 from mesh.classes import PodClass
 from mesh.cluster import ClusterRef
 from mesh.errors import LONGEST, RejectedError
-from mesh.items import PODS_SHOWN, ItemState, ItemView, Sighting, view_of
+from mesh.items import PODS_SHOWN, ItemState, ItemView, view_of
 from mesh.kyma import Target
 from mesh.policy import Budget, Exclude, Gates, Policy, PrometheusGate, Waves
+from mesh.sighting import Sighting
 from mesh.survey import fingerprint
 from mesh.text import DETAIL_LIMIT
 from mesh.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule

@@ -23,8 +23,8 @@ from activities.remediation import ItemInput, Recheck
 from mesh.causes import Reason
 from mesh.cluster import TASK_QUEUE, ClusterRef, item_id
 from mesh.errors import PermissionDeniedError, UnreachableError
-from mesh.items import Sighting
 from mesh.policy import InFlight, Policy
+from mesh.sighting import Sighting
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import Clock, RunningUpgrade, compose_temporal, poke, serve, start_upgrade, until
 from workflows.model import Phase

@@ -14,7 +14,8 @@ from activities.remediation import ItemInput, Recheck
 from mesh.causes import Reason
 from mesh.cluster import TASK_QUEUE, item_id
 from mesh.errors import ClusterError, PermissionDeniedError, UnreachableError
-from mesh.items import ItemState, ItemView, Sighting
+from mesh.items import ItemState, ItemView
+from mesh.sighting import Sighting
 from tests.workflows.fakes import FakeCluster
 from tests.workflows.stage import Clock, attribute, current_details, until
 from workflows.attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD
