@@ -220,16 +220,29 @@ class Assembly:
     def _group(self) -> dict[tuple[str, str, str], _Group]:
         world = self._world
         groups: dict[tuple[str, str, str], _Group] = {}
+        #: By namespace and UID of what made a Pod: the way up from there is the same for all it made.
+        by_maker: dict[tuple[str, str], _Group] = {}
         for pod in world.pods:
-            owner = top_owner(pod, world.owners, world.unread)
-            group = groups.get(owner.key)
+            maker = pod.metadata.controller()
+            known = (pod.metadata.namespace, maker.uid) if maker is not None else None
+            group = by_maker.get(known) if known is not None else None
             if group is None:
-                namespace = world.namespaces.get(owner.namespace)
-                labels = (namespace.metadata.labels or {}) if namespace else {}
-                decision = decide(world.injector, owner.namespace, labels, owner.template)
-                group = groups[owner.key] = _Group(owner, decision, self._ask(owner, decision))
+                group = self._group_of(pod, groups)
+                if known is not None:
+                    by_maker[known] = group
             group.pods.append(explained(pod, world.told.get(pod.metadata.uid)))
         return groups
+
+    def _group_of(self, pod: Pod, groups: dict[tuple[str, str, str], _Group]) -> _Group:
+        world = self._world
+        owner = top_owner(pod, world.owners, world.unread)
+        group = groups.get(owner.key)
+        if group is None:
+            namespace = world.namespaces.get(owner.namespace)
+            labels = (namespace.metadata.labels or {}) if namespace else {}
+            decision = decide(world.injector, owner.namespace, labels, owner.template)
+            group = groups[owner.key] = _Group(owner, decision, self._ask(owner, decision))
+        return group
 
     def _ask(self, owner: Owner, decision: Decision) -> str | None:
         if not decision.injected:

@@ -42,6 +42,8 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 #: Pods a page: each costs the API server about 25 kB.
 _PAGE = 500
+#: Bytes of a stream that are taken at once.
+_PIECE = 128 * 1024
 #: Seconds before each further try of a reading.
 _READ_PAUSES = (0.2, 0.8, 3.2)
 _LONGEST_PAUSE = 30.0
@@ -173,8 +175,9 @@ class Cluster:
             if response.status >= 400:
                 raise _error(response, await response.read(), "GET", path)
             rest = b""
-            # Not aiohttp's own lines: those end at 128 kB, and an object may have a megabyte.
-            async for chunk in response.content.iter_any():
+            # Not aiohttp's own lines: those end at 128 kB, and an object may have a megabyte. Nor all that has come by
+            # now: that may be some megabytes, three times over while they are split.
+            async for chunk in response.content.iter_chunked(_PIECE):
                 *whole, rest = (rest + chunk).split(b"\n")
                 for line in whole:
                     yield line
