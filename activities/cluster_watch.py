@@ -1,8 +1,8 @@
-"""The cluster's watch: tells each open remediation item when something of its workload changed.
+"""The cluster's watch: tells each open remediation item what became of its workload.
 
 Which items are open it learns from Temporal's own list, so that no list of them travels through any history. The list
-lags, and is read again at intervals. An item that it shows for the first time is told to look, whatever happened
-between its sighting and that moment.
+lags, and is read again at intervals. What changed is looked at in one survey for all items that it may be about, and
+only those are told for which something else is true now than they knew: a Pod that flaps writes no history.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.edge import Served, translated
 from activities.kube.watching import Change, follow
-from mesh.cluster import ClusterRef, items_prefix, watch_id
-from mesh.items import ItemIndex
+from activities.listed import PAGE, item_of, items_query
+from activities.shared_survey import SharedSurveys
+from mesh.cluster import ClusterRef, item_key, watch_id
+from mesh.errors import UpgradeError
+from mesh.items import Item, ItemIndex, Look, look_at
 
 #: Temporal is asked this often how many items are open. Their list is read when that has changed, and in any case
 #: after a longer time: one may have opened in place of another, with a poke to another worker.
@@ -28,11 +31,12 @@ _REFRESH_SECONDS = 60.0
 _REREAD_SECONDS = 600.0
 #: Items are opened in bursts, and the list shows them a moment later.
 _GATHER_SECONDS = 2.0
-#: Changes of one item within this time are one signal.
+#: What changes within this time is looked at once; and between two looks passes this much of what a look takes.
 _SETTLE_SECONDS = 1.0
+_REST = 4
+#: After a look that failed.
+_AGAIN_SECONDS = 30.0
 _BEAT_SECONDS = 5.0
-#: The list brings the items' memos along, up to 8 kB each, and an answer of Temporal has at most 4 MB.
-_PAGE = 200
 _TOLD_AT_ONCE = 20
 
 
@@ -46,10 +50,11 @@ class WatchInput:
 class WatchActivities:
     """The watch, and the word that there is something to watch."""
 
-    def __init__(self, served: Served, client: Client, task_queue: str) -> None:
+    def __init__(self, served: Served, client: Client, task_queue: str, surveys: SharedSurveys) -> None:
         self._served = served
         self._client = client
         self._task_queue = task_queue
+        self._surveys = surveys
         #: Of the watches in this process, which is one but for a moment of handing over.
         self._wakers: set[asyncio.Event] = set()
 
@@ -75,7 +80,7 @@ class WatchActivities:
         cluster = self._served.of(ask.cluster)
         begun = asyncio.Event()
         with self._waker() as waker:
-            watch = _Watch(self._client, ask.cluster, waker)
+            watch = _Watch(self._client, ask.cluster, self._surveys, waker)
             async with asyncio.TaskGroup() as group:
                 endless = [
                     group.create_task(follow(cluster, watch.collect, begun.set)),
@@ -99,13 +104,16 @@ class WatchActivities:
 
 
 class _Watch:
-    """One watch: the items it knows, and those that are to be told."""
+    """One watch: the items it knows, and those whose workload is to be looked at."""
 
-    def __init__(self, client: Client, ref: ClusterRef, waker: asyncio.Event) -> None:
+    def __init__(self, client: Client, ref: ClusterRef, surveys: SharedSurveys, waker: asyncio.Event) -> None:
         self._client = client
-        self._query = f'WorkflowId STARTS_WITH "{items_prefix(ref.name)}" AND ExecutionStatus = "Running"'
+        self._query = items_query(ref.name)
+        self._surveys = surveys
         self._waker = waker
-        self._items = ItemIndex()
+        #: What each item knows, as the list shows it or as it was told since.
+        self._items: dict[str, Item] = {}
+        self._index = ItemIndex()
         self._read_at = -_REREAD_SECONDS
         self._changed: set[str] = set()
         self._wake = asyncio.Event()
@@ -118,7 +126,7 @@ class _Watch:
             poked = self._waker.is_set()
             self._waker.clear()
             listed = await self._refresh(poked=poked)
-            empty = empty + 1 if listed and not self._items.ids and not self._waker.is_set() else 0
+            empty = empty + 1 if listed and not self._items and not self._waker.is_set() else 0
             if empty == 2:
                 return
             with contextlib.suppress(TimeoutError):
@@ -131,21 +139,29 @@ class _Watch:
         try:
             if not poked and now - self._read_at < _REREAD_SECONDS:
                 count = (await self._client.count_workflows(self._query)).count
-                if count == len(self._items.ids):
+                if count == len(self._items):
                     return True
-            ids = {one.id async for one in self._client.list_workflows(self._query, page_size=_PAGE)}
+            listed = [one async for one in self._client.list_workflows(self._query, page_size=PAGE)]
         except RPCError as error:
             activity.logger.warning("items_not_listed", extra={"fields": {"reason": error.message}})
             return False
         self._read_at = now
-        self._changed |= ids - self._items.ids
-        self._items = ItemIndex(ids)
+        items = {one.id: item for one in listed if (item := await item_of(one)) is not None}
+        # What an item was told since may not be listed yet.
+        self._changed |= items.keys() - self._items.keys()
+        self._items = {
+            key: max((item, self._items.get(key, item)), key=lambda one: one.looked_at) for key, item in items.items()
+        }
+        self._index = ItemIndex(self._items)
         self._wake.set()
         return True
 
     def collect(self, change: Change) -> None:
         """Takes in a change of the cluster."""
-        touched = self._items.touched(change.namespace, change.name)
+        if change.kind in ("Namespace", "PodDisruptionBudget"):
+            touched = self._index.within(change.namespace or change.name)
+        else:
+            touched = self._index.touched(change.namespace, change.name)
         if touched:
             self._changed.update(touched)
             self._wake.set()
@@ -153,23 +169,52 @@ class _Watch:
     async def beat(self) -> None:
         """Shows how many items are watched, in the Temporal UI too, for ever."""
         while True:
-            activity.heartbeat(len(self._items.ids))
+            activity.heartbeat(len(self._items))
             await asyncio.sleep(_BEAT_SECONDS)
 
     async def tell(self) -> None:
-        """Tells the items that something touched, for ever."""
-        limit = asyncio.Semaphore(_TOLD_AT_ONCE)
+        """Looks at what something touched, and tells the items of which something else is true now; for ever."""
         while True:
             await self._wake.wait()
             await asyncio.sleep(_SETTLE_SECONDS)
             self._wake.clear()
             batch, self._changed = sorted(self._changed), set()
-            await asyncio.gather(*(self._tell(one, limit) for one in batch))
+            began = time.monotonic()
+            try:
+                await self._look(batch)
+            except UpgradeError as error:
+                # The items look by themselves too, by their timers, and tell what is wrong.
+                activity.logger.warning("items_not_looked_at", extra={"fields": {"reason": error.message}})
+                self._changed.update(batch)
+                self._wake.set()
+                await asyncio.sleep(_AGAIN_SECONDS)
+            else:
+                await asyncio.sleep(_REST * (time.monotonic() - began))
 
-    async def _tell(self, item: str, limit: asyncio.Semaphore) -> None:
+    async def _look(self, batch: list[str]) -> None:
+        by_namespace: dict[str, list[str]] = {}
+        for identity in batch:
+            by_namespace.setdefault(item_key(identity)[0], []).append(identity)
+        # Asked together, they are read together.
+        found = await asyncio.gather(*(self._surveys.of(namespace) for namespace in by_namespace))
+        news: list[tuple[str, Look]] = []
+        for records, identities in zip(found, by_namespace.values(), strict=True):
+            for identity in identities:
+                item = self._items.get(identity)
+                if item is None:
+                    continue
+                look = look_at(records.of(item.seen.key), item.seen.reason, records.at)
+                if item.knows(look):
+                    continue
+                self._items[identity] = item.looked(look)
+                news.append((identity, look))
+        limit = asyncio.Semaphore(_TOLD_AT_ONCE)
+        await asyncio.gather(*(self._tell(*one, limit) for one in news))
+
+    async def _tell(self, item: str, look: Look, limit: asyncio.Semaphore) -> None:
         async with limit:
             try:
-                await self._client.get_workflow_handle(item).signal("changed")
+                await self._client.get_workflow_handle(item).signal("seen", look)
             except RPCError as error:
                 # An item that closed meanwhile needs no telling.
                 if error.status is not RPCStatusCode.NOT_FOUND:

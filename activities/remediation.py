@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import TypeVar
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -16,20 +17,24 @@ from activities.edge import Served, brief
 from activities.kube.client import Cluster
 from activities.kube.events import emit
 from activities.kube.paths import path
+from activities.listed import PAGE, item_of, items_query
 from activities.restarts import RestartResult
+from activities.shared_survey import SharedSurveys
 from activities.survey import SurveyInput
 from activities.surveying import take_survey
 from mesh.causes import Reason
 from mesh.cluster import ClusterRef, item_id
-from mesh.errors import NotFoundError
-from mesh.items import ItemState, ItemView, settled, sighting_for, sighting_of, view_of, wanted
+from mesh.errors import NotFoundError, PermissionDeniedError
+from mesh.items import Item, Look, look_at, settled, sighting_for, wanted, warning_text
 from mesh.objects import Pod
+from mesh.pod_warnings import Patch, unwarned, warning_patches
 from mesh.sighting import Sighting
-from mesh.survey import NO_ATTEMPT, Attempt
+from mesh.survey import Attempt, Record, Survey
 
-#: The annotation that Kyma's troubleshooting guide names.
-WARNING = "istio.reconciler.kyma-project.io/proxy-reset-warning"
-_OPEN_AT_ONCE = 20
+T = TypeVar("T")
+R = TypeVar("R")
+
+_AT_ONCE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,77 +54,71 @@ class OpenFailedInput:
 
 @dataclass(frozen=True, slots=True)
 class OpenedItems:
-    """How many items stand for this cluster after opening, by reason."""
+    """How many items are open for this cluster, by reason, and how many were skipped by an operator."""
 
     count: int
     by_reason: dict[str, int]
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class ItemInput:
-    """Starts an item's workflow."""
+    """Starts an item's workflow; `item` is there when it goes on in a new run."""
 
     cluster: ClusterRef
     namespace: str
     kind: str
     name: str
+    item: Item | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WarnInput:
-    """Some Pods of one item, and the cause in brief."""
+    """One item's workload, and the cause in brief; None takes the warning off."""
 
     cluster: ClusterRef
     seen: Sighting
-    pods: tuple[str, ...]
+    text: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class RecheckInput:
-    """What to look at again."""
+    """What to look at again; a survey that began at most so many seconds ago serves as well."""
 
     cluster: ClusterRef
     seen: Sighting
-
-
-@dataclass(frozen=True, slots=True)
-class Recheck:
-    """`closed` is why the item is settled, None while it stands; `seen` is the newest sighting."""
-
-    closed: str | None
-    seen: Sighting
+    max_age: float = 0.0
 
 
 class RemediationActivities:
     """Activities of the queue. The Temporal client starts items, so that they outlive the upgrade."""
 
-    def __init__(self, served: Served, client: Client, task_queue: str, watch: WatchActivities) -> None:
+    def __init__(
+        self, served: Served, client: Client, task_queue: str, watch: WatchActivities, surveys: SharedSurveys
+    ) -> None:
         self._served = served
         self._client = client
         self._task_queue = task_queue
         self._watch = watch
+        self._surveys = surveys
 
     @activity.defn
     @brief
     async def open_items(self, ask: OpenItemsInput) -> OpenedItems:
         """One item per workload that cannot be restarted; a second sighting updates the same item."""
         ref, attempt = ask.survey.cluster, ask.survey.attempt
-        survey = await take_survey(self._served.of(ref), attempt=attempt)
-        found = [seen for record in survey.records if (seen := wanted(record, attempt)) is not None]
-        limit = asyncio.Semaphore(_OPEN_AT_ONCE)
-
-        async def open_one(seen: Sighting) -> str:
-            async with limit:
-                # The item of a failed restart was opened then, by what knew best what had happened.
-                standing = await self._standing(ref, seen) if attempt.has_failed(seen.key) else None
-                if standing is None:
-                    await self._open(ref, seen)
-                return standing or seen.reason
-
-        reasons = await asyncio.gather(*(open_one(seen) for seen in found))
+        cluster = self._served.of(ref)
+        survey = await take_survey(cluster, attempt=attempt)
+        found = [(record, seen) for record in survey.records if (seen := wanted(record, attempt)) is not None]
+        stand = await _all(found, lambda one: self._stand(ref, *one, survey, attempt))
+        keys = {seen.key for _, seen in found}
+        stand += await self._others(ref, keys)
+        await self._clear_leftovers(cluster, survey, keys)
         if found:
             await self._watch.poke(ref)
-        return OpenedItems(len(found), dict(Counter(reasons)))
+        reasons = Counter(str(item.seen.reason) for item in stand if item is not None and item.is_open)
+        skipped = sum(1 for item in stand if item is not None and not item.is_open)
+        return OpenedItems(reasons.total(), dict(reasons), skipped)
 
     @activity.defn
     @brief
@@ -132,85 +131,135 @@ class RemediationActivities:
         reason = result.reason or Reason.ROLLOUT_TIMED_OUT
         if record is None or settled(record, reason):
             return False
-        await self._open(ref, sighting_for(record, reason, result.detail))
+        await self._open(ref, record, Look(survey.taken_at, sighting_for(record, reason, result.detail)))
         await self._watch.poke(ref)
         return True
 
-    async def _standing(self, ref: ClusterRef, seen: Sighting) -> str | None:
-        """The reason of the workload's item, None where none is open."""
+    async def _stand(
+        self, ref: ClusterRef, record: Record, seen: Sighting, survey: Survey, attempt: Attempt
+    ) -> Item | None:
+        """The item of a workload, opened where there is none; None where an operator closed it as it is.
+
+        Asked from the workflow itself: Temporal's list lags.
+        """
+        running, item = await self._described(item_id(ref.name, *seen.key))
+        if item is not None and not running and item.forced and attempt.mark and item.looked_at >= attempt.mark:
+            return None
+        look = Look(survey.taken_at, seen)
+        if running and item is not None:
+            # The item of a failed restart was opened then, by what knew best what had happened.
+            if item.seen == seen or attempt.has_failed(seen.key):
+                return item
+            await self._open(ref, record, look)
+            return item.looked(look)
+        await self._open(ref, record, look)
+        return Item(ref.name, seen, survey.taken_at, survey.taken_at)
+
+    async def _others(self, ref: ClusterRef, keys: set[tuple[str, str, str]]) -> list[Item | None]:
+        """Items that stand though the survey did not see their cause: only a restart is missing, or a look."""
+        listed = [one.id async for one in self._client.list_workflows(items_query(ref.name), page_size=PAGE)]
+        known = {item_id(ref.name, *key) for key in keys}
+        described = await _all([one for one in listed if one not in known], self._described)
+        return [item for running, item in described if running]
+
+    async def _described(self, identity: str) -> tuple[bool, Item | None]:
+        """Whether it runs, and its newest state."""
         try:
-            found = await self._client.get_workflow_handle(item_id(ref.name, *seen.key)).describe()
+            found = await self._client.get_workflow_handle(identity).describe()
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
-            return None
-        view: ItemView | None = await found.memo_value("item", None, type_hint=ItemView)
-        return view.reason if view is not None and found.status is WorkflowExecutionStatus.RUNNING else None
+            return False, None
+        return found.status is WorkflowExecutionStatus.RUNNING, await item_of(found)
 
-    async def _open(self, ref: ClusterRef, seen: Sighting) -> None:
-        since = activity.info().current_attempt_scheduled_time
+    async def _open(self, ref: ClusterRef, record: Record, look: Look) -> None:
+        """Opens the item, or tells it, once its Pods are warned and the workload has its Event."""
+        seen = look.seen
+        if seen is None:
+            raise ValueError("an item begins with what was seen")
+        cluster = self._served.of(ref)
+        text = warning_text(seen)
+        patches = warning_patches(record.pod_names, record.warnings, text)
+        await _annotate(cluster, seen.namespace, patches)
+        if patches:
+            await _event(cluster, seen, text)
         await self._client.start_workflow(
             "RemediationItem",
             ItemInput(ref, *seen.key),
             id=item_id(ref.name, *seen.key),
             task_queue=self._task_queue,
             start_signal="seen",
-            start_signal_args=[seen],
+            start_signal_args=[Look(look.at, seen, warned=True)],
             static_summary=f"{seen.reason}: {seen.namespace}/{seen.kind}/{seen.name}",
-            memo={"item": view_of(ref.name, seen, ItemState.OPEN, since)},
+            memo={"item": Item(ref.name, seen, look.at, look.at)},
         )
+
+    async def _clear_leftovers(self, cluster: Cluster, survey: Survey, keys: set[tuple[str, str, str]]) -> None:
+        """Warnings of earlier tools, or of items that were ended by force, on Pods that need none."""
+        for record in survey.records:
+            if record.warnings and record.key not in keys:
+                item = await self._described(item_id(self._served.ref.name, *record.key))
+                if item[1] is None or not item[0]:
+                    patches = {name: patch for name, there in record.warnings.items() if (patch := unwarned(there))}
+                    await _annotate(cluster, record.namespace, patches)
 
     @activity.defn
     @brief
-    async def show_warning(self, ask: WarnInput) -> int:
-        """Puts the warning on the item's Pods and an Event on the workload; the number of Pods that carry it."""
+    async def keep_warnings(self, ask: WarnInput) -> int:
+        """Has all Pods of an item carry the warning, or none; the number of Pods that were changed."""
         cluster, seen = self._served.of(ask.cluster), ask.seen
-        told = f"{seen.reason}: {seen.detail or 'see the remediation queue'}"
-        shown = 0
-        for name in ask.pods:
-            shown += await _annotate(cluster, seen.namespace, name, told)
+        record = (await self._surveys.of(seen.namespace)).of(seen.key)
+        if record is None:
+            return 0
+        patches = warning_patches(record.pod_names, record.warnings, ask.text)
+        changed = await _annotate(cluster, seen.namespace, patches)
+        if ask.text is not None and changed:
+            await _event(cluster, seen, ask.text)
+        return changed
+
+    @activity.defn
+    @brief
+    async def recheck_item(self, ask: RecheckInput) -> Look:
+        """Looks at one workload again."""
+        self._served.of(ask.cluster)
+        records = await self._surveys.of(ask.seen.namespace, ask.max_age)
+        return look_at(records.of(ask.seen.key), ask.seen.reason, records.at)
+
+
+async def _all(ones: Iterable[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
+    """In the order of the ones, some at a time."""
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def limited(one: T) -> R:
+        async with limit:
+            return await work(one)
+
+    return await asyncio.gather(*(limited(one) for one in ones))
+
+
+async def _annotate(cluster: Cluster, namespace: str, patches: dict[str, Patch]) -> int:
+    """Of so many Pods that are still there."""
+    changed = 0
+    for name, patch in patches.items():
+        try:
+            await cluster.patch(path("Pod", namespace, name), {"metadata": {"annotations": patch}}, Pod)
+        except NotFoundError:
+            continue
+        changed += 1
+    return changed
+
+
+async def _event(cluster: Cluster, seen: Sighting, text: str) -> None:
+    try:
         await emit(
             cluster,
             namespace=seen.namespace,
             kind=seen.kind,
             name=seen.name,
             reason="RestartRequired",
-            message=told,
+            message=text,
             warning=True,
         )
-        return shown
-
-    @activity.defn
-    @brief
-    async def clear_warning(self, ask: WarnInput) -> int:
-        """Takes the warning off the item's Pods; those that are gone are fine."""
-        cluster = self._served.of(ask.cluster)
-        cleared = 0
-        for name in ask.pods:
-            cleared += await _annotate(cluster, ask.seen.namespace, name, None)
-        return cleared
-
-    @activity.defn
-    @brief
-    async def recheck_item(self, ask: RecheckInput) -> Recheck:
-        """Looks at one workload again: settled when it is gone, or nothing of it needs a restart any more."""
-        cluster, seen = self._served.of(ask.cluster), ask.seen
-        # Only an upgrade minds a gateway that its owner did not roll: this item is judged as by one that begins now.
-        upgrade = Attempt(mark=datetime.now(UTC)) if seen.reason is Reason.GATEWAY_NOT_UPGRADED else NO_ATTEMPT
-        survey = await take_survey(cluster, [seen.namespace], upgrade)
-        record = next((one for one in survey.records if one.key == seen.key), None)
-        if record is None:
-            return Recheck("the workload has no Pods any more", seen)
-        if settled(record, seen.reason):
-            return Recheck(f"its Pods are {record.klass}", seen)
-        # With the cause gone and the proxy still stale the item stands: it is told as it was first seen.
-        return Recheck(None, sighting_of(record) or seen)
-
-
-async def _annotate(cluster: Cluster, namespace: str, name: str, text: str | None) -> int:
-    try:
-        body = {"metadata": {"annotations": {WARNING: text}}}
-        await cluster.patch(path("Pod", namespace, name), body, Pod)
-    except NotFoundError:
-        return 0
-    return 1
+    except (NotFoundError, PermissionDeniedError):
+        # A namespace that is being deleted takes nothing new, and says so as if a right were missing.
+        activity.logger.warning("event_not_written", extra={"fields": {"workload": seen.key}})

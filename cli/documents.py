@@ -165,8 +165,20 @@ def item_document(item: ItemView) -> dict[str, Any]:
         "state": str(item.state),
         "since": rfc3339(item.since),
         "pods": list(item.pods),
+        "podCount": item.pod_count,
         "nextStep": item.next_step,
         "commands": list(item.commands),
         "attempts": item.attempts,
         "until": rfc3339(item.until) if item.until else None,
+        "closed": item.closed,
+        "history": [
+            {
+                "at": rfc3339(one.at),
+                "what": one.what,
+                "who": one.who,
+                "because": one.because or None,
+                "result": one.result,
+            }
+            for one in item.deeds
+        ],
     }

@@ -1,11 +1,14 @@
-"""`kyma-upgrade queue`: the remediation items, read from what Temporal keeps of them; no worker is needed."""
+"""`kyma-upgrade queue list` and `show`: the remediation items, read from what Temporal keeps of them.
+
+No worker is needed for it. What is done with them is in `cli.settle`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -14,51 +17,64 @@ from cli.options import Option, cluster_options, output_option, settings_from, t
 from cli.output import clipped, emit, fitted, width
 
 if TYPE_CHECKING:
-    from temporalio.client import Client, WorkflowExecution
+    from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 
-    from mesh.items import ItemView
+    from mesh.items import Item, ItemView
     from worker.settings import Settings
 
 #: As mesh.items.ItemState, spelled out so that --help needs no import (a test compares them).
 STATES = ("open", "retrying", "snoozed", "resolved", "skipped")
 _CLOSED = ("resolved", "skipped")
-#: Each item brings a memo of up to 8 kB, and an answer of Temporal has at most 4 MB.
-_PAGE = 200
+_QUERY_WITHIN = timedelta(seconds=3)
+
+C = TypeVar("C", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """Which items; None and empty mean all."""
+    """Which items; None and empty mean all. `closed` takes those too that were resolved or skipped."""
 
     state: str | None = None
     reason: str | None = None
     namespaces: tuple[str, ...] = ()
+    closed: bool = False
 
-    def takes(self, item: ItemView, *, running: bool) -> bool:
+    def takes(self, item: Item, *, running: bool) -> bool:
         """Without a state the open ones count. An item whose workflow was ended from outside is not open any more."""
         state = str(item.state)
-        if running is (state in _CLOSED):
+        if running is (state == "resolved"):
             return False
-        if self.state is None and state in _CLOSED:
+        if self.state is None and state in _CLOSED and not self.closed:
             return False
         return (
             self.state in (None, state)
-            and self.reason in (None, item.reason)
-            and (not self.namespaces or item.namespace in self.namespaces)
+            and self.reason in (None, str(item.seen.reason))
+            and (not self.namespaces or item.seen.namespace in self.namespaces)
         )
+
+
+def filter_options(command: C) -> C:
+    """Which items."""
+    for option in (
+        click.option("-n", "--in-namespace", "namespaces", multiple=True, metavar="NS", help="Only this namespace."),
+        click.option("--reason", metavar="REASON", help="Only items with this reason, as PodPending."),
+        click.option(
+            "--state", type=click.Choice(STATES), help="Only items in this state; default: all that are open."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @click.group()
 def queue() -> None:
-    """Show the remediation queue: what a person must settle."""
+    """Show and settle the remediation queue: what no machine may restart."""
 
 
 @queue.command("list")
 @cluster_options
 @temporal_options
-@click.option("--state", type=click.Choice(STATES), help="Only items in this state; default: all that are open.")
-@click.option("--reason", metavar="REASON", help="Only items with this reason, as PodPending.")
-@click.option("-n", "--in-namespace", "namespaces", multiple=True, metavar="NS", help="Only this namespace.")
+@filter_options
 @output_option()
 def list_(
     state: str | None, reason: str | None, namespaces: tuple[str, ...], output: str | None, **options: Option
@@ -81,25 +97,19 @@ async def _list(settings: Settings, wanted: ItemFilter, output: str | None) -> i
 
 
 async def find_items(client: Client, cluster: str, wanted: ItemFilter) -> list[ItemView]:
-    """The newest run of each item, oldest item first."""
-    from mesh.cluster import items_prefix
+    """The newest run of each item, oldest item first. Closed ones are there for as long as Temporal keeps them."""
+    from activities.listed import PAGE, item_of, items_query
+    from mesh.items import view_of
 
-    newest: dict[str, tuple[WorkflowExecution, ItemView]] = {}
-    query = f'WorkflowId STARTS_WITH "{items_prefix(cluster)}"'
-    async for one in client.list_workflows(query, page_size=_PAGE):
-        view = await _view(one)
+    newest: dict[str, tuple[datetime, bool, Item]] = {}
+    query = items_query(cluster, running=not wanted.closed and wanted.state != "resolved")
+    async for one in client.list_workflows(query, page_size=PAGE):
+        item = await item_of(one)
         before = newest.get(one.id)
-        if view is not None and (before is None or one.start_time > before[0].start_time):
-            newest[one.id] = (one, view)
-    items = [view for one, view in newest.values() if wanted.takes(view, running=_running(one))]
-    return sorted(items, key=lambda item: (item.since, item.id))
-
-
-async def _view(one: WorkflowExecution) -> ItemView | None:
-    from mesh.items import ItemView
-
-    view: ItemView | None = await one.memo_value("item", None, type_hint=ItemView)
-    return view
+        if item is not None and (before is None or one.start_time > before[0]):
+            newest[one.id] = (one.start_time, _running(one), item)
+    items = [item for _, running, item in newest.values() if wanted.takes(item, running=running)]
+    return [view_of(item) for item in sorted(items, key=lambda item: (item.since, item.id))]
 
 
 def _running(one: WorkflowExecution) -> bool:
@@ -112,7 +122,7 @@ def _running(one: WorkflowExecution) -> bool:
 @click.argument("item")
 @output_option()
 def show(item: str, output: str | None, **options: Option) -> int:
-    """Show one item: cause, next step, commands. ITEM is its id, or NAMESPACE/KIND/NAME."""
+    """Show one item: cause, next step, what was done. ITEM is its id, or NAMESPACE/KIND/NAME."""
     from cli.session import run
 
     return run(_show(settings_from(options), item, output))
@@ -121,29 +131,47 @@ def show(item: str, output: str | None, **options: Option) -> int:
 async def _show(settings: Settings, text: str, output: str | None) -> int:
     from temporalio.service import RPCError
 
+    from activities.listed import item_of
     from cli.documents import item_document
     from cli.session import is_absent, named_cluster, temporal
     from cli.upgrade import deep_link
     from mesh.errors import RefusedError
+    from mesh.items import view_of
 
     client = await temporal(settings)
-    identity = _item_id(text, lambda: named_cluster(settings.cluster))
+    identity = item_identity(text, lambda: named_cluster(settings.cluster))
+    handle = client.get_workflow_handle(identity)
     try:
-        found = await client.get_workflow_handle(identity).describe()
+        found = await handle.describe()
     except RPCError as error:
         if not is_absent(error):
             raise
         found = None
-    view = await _view(found) if found is not None else None
-    if found is None or view is None:
+    item = await item_of(found) if found is not None else None
+    if found is None or item is None:
         raise RefusedError(f"There is no item {identity}.", "See kyma-upgrade queue list.")
     link = deep_link(settings.temporal.ui, client.namespace, found.id, found.run_id)
-    document = item_document(view)
+    # A worker knows everything that was done, Temporal's list the newest of it.
+    document = item_document(await _ask_worker(handle) or view_of(item))
     emit(document, output, lambda: item_text(document, link))
     return DONE
 
 
-def _item_id(text: str, cluster: Callable[[], str]) -> str:
+async def _ask_worker(handle: WorkflowHandle[Any, Any]) -> ItemView | None:
+    from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
+    from temporalio.service import RPCError
+
+    from mesh.items import ItemView
+
+    try:
+        view: ItemView | None = await handle.query("item", result_type=ItemView, rpc_timeout=_QUERY_WITHIN)
+    except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+        return None
+    return view
+
+
+def item_identity(text: str, cluster: Callable[[], str]) -> str:
+    """An item's workflow id: as it is, or made of NAMESPACE/KIND/NAME."""
     from mesh.cluster import item_id
     from mesh.errors import RefusedError
 
@@ -185,14 +213,27 @@ def _age(since: str, now: datetime) -> str:
 
 def item_text(item: Mapping[str, Any], link: str | None = None) -> str:
     """One item for people."""
-    rows = [
-        ("Item", item["id"]),
-        ("State", f"{item['state']} since {item['since']}"),
-        ("Reason", item["reason"]),
-        ("Detail", item["detail"] or "-"),
-        ("Pods", ", ".join(item["pods"]) or "-"),
-    ]
+    state = f"{item['state']} since {item['since']}"
+    if item["until"]:
+        state = f"{item['state']} until {item['until']}, first seen {item['since']}"
+    shown = ", ".join(item["pods"]) or "-"
+    if item["podCount"] > len(item["pods"]):
+        shown += f" and {item['podCount'] - len(item['pods'])} more"
+    rows = [("Item", item["id"]), ("State", state), ("Reason", item["reason"]), ("Detail", item["detail"] or "-")]
+    rows += [("Pods", shown)]
+    if item["closed"]:
+        rows.append(("Closed", item["closed"]))
     if link:
         rows.append(("UI", link))
     lines = [f"{label + ':':<8}{value}" for label, value in rows]
-    return "\n".join([*lines, "", item["nextStep"], "", *(f"  {command}" for command in item["commands"])])
+    if not item["closed"]:
+        lines += ["", item["nextStep"], "", *(f"  {command}" for command in item["commands"])]
+    if item["history"]:
+        lines += ["", f"What was done ({item['attempts']} restarts tried):"]
+        lines += [_deed_line(one) for one in item["history"]]
+    return "\n".join(lines)
+
+
+def _deed_line(deed: Mapping[str, Any]) -> str:
+    because = f" ({deed['because']})" if deed["because"] else ""
+    return f"  {deed['at']} {deed['what']} by {deed['who']}{because}: {deed['result']}"

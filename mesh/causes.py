@@ -52,6 +52,18 @@ FOUND_BY_TRYING = frozenset(
     {Reason.ROLLOUT_TIMED_OUT, Reason.INJECTION_FAILED, Reason.RESTART_REVERTED, Reason.QUOTA_EXCEEDED}
 )
 
+#: Reasons for which an operator may have a restart tried: of the others nothing is gained before somebody else acted.
+RETRIABLE = FOUND_BY_TRYING | {
+    Reason.SIDECAR_MISSING,
+    Reason.IMAGE_REWRITTEN,
+    Reason.POD_PENDING,
+    Reason.CRASH_LOOPING,
+    Reason.POD_FAILED,
+    Reason.NOT_READY,
+    Reason.ROLLOUT_FAILING,
+    Reason.DISRUPTION_BUDGET,
+}
+
 Cause = tuple[Reason, str | None]
 
 #: A restart at a time further ahead than this is somebody's schedule, and no difference of clocks.

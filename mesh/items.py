@@ -1,11 +1,11 @@
-"""Remediation items: what was seen, and what the queue shows."""
+"""Remediation items: what was seen, what was done, and what the queue shows."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
 from mesh.advice import advise
@@ -13,11 +13,15 @@ from mesh.causes import FOUND_BY_TRYING, Reason
 from mesh.cluster import item_id, item_key
 from mesh.sighting import Sighting
 from mesh.survey import Action, Attempt, Record
+from mesh.windows import parse_windows
 
 #: Names of Pods that an item carries; the count is always whole.
 PODS_SHOWN = 20
 #: Names of Pods keep at least this much of their owner's, however long it is.
 _KEPT_IN_NAMES = 40
+#: Deeds that an item remembers, and those of them that Temporal's list carries along.
+DEEDS_KEPT = 20
+_DEEDS_LISTED = 3
 
 
 class ItemState(StrEnum):
@@ -28,6 +32,94 @@ class ItemState(StrEnum):
     SNOOZED = "snoozed"
     RESOLVED = "resolved"
     SKIPPED = "skipped"
+
+
+#: A restart was tried, and what it found does not show in a survey.
+_TRIED = FOUND_BY_TRYING | {Reason.IMAGE_REWRITTEN}
+#: Nobody is asked for anything: for good, or until a date.
+CLOSED_STATES = frozenset({ItemState.RESOLVED, ItemState.SKIPPED})
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a workload with an item: what is to be settled, or why nothing is.
+
+    Neither: its cause is gone, and only a restart is missing, which its maintenance window allows from `opens_at` on.
+    `warned` tells that its Pods carry the warning already.
+    """
+
+    at: datetime
+    seen: Sighting | None = None
+    closed: str | None = None
+    warned: bool = False
+    opens_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What somebody, or the item itself, did: `result` is what came of it."""
+
+    at: datetime
+    what: str
+    who: str
+    because: str
+    result: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """All that an item knows: its memo in Temporal's list, and what goes on to its next run.
+
+    `since` is when it was opened, `looked_at` the time of the newest look. `until` ends a snooze or a skip.
+    `restartable`: its cause is gone, and only a restart is missing. `closed` tells why it is settled; `forced` that an
+    operator closed it as it is.
+    """
+
+    cluster: str
+    seen: Sighting
+    since: datetime
+    looked_at: datetime
+    state: ItemState = ItemState.OPEN
+    until: datetime | None = None
+    attempts: int = 0
+    restartable: bool = False
+    closed: str | None = None
+    forced: bool = False
+    deeds: tuple[Deed, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """Its workflow id."""
+        return item_id(self.cluster, *self.seen.key)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether somebody is still to settle it."""
+        return self.state not in CLOSED_STATES
+
+    def looked(self, look: Look) -> Item:
+        """After a look; an older one than the newest changes nothing."""
+        if look.at < self.looked_at:
+            return self
+        return replace(
+            self,
+            seen=look.seen or self.seen,
+            looked_at=look.at,
+            restartable=look.seen is None and look.closed is None and self.seen.reason not in _TRIED,
+            closed=look.closed,
+        )
+
+    def knows(self, look: Look) -> bool:
+        """Whether a look tells nothing new."""
+        return replace(self.looked(look), looked_at=self.looked_at) == self
+
+    def did(self, deed: Deed) -> Item:
+        """With one more deed, of which the newest are kept."""
+        return replace(self, deeds=(*self.deeds, deed)[-DEEDS_KEPT:])
+
+    def listed(self) -> Item:
+        """As Temporal's list carries it along."""
+        return replace(self, deeds=self.deeds[-_DEEDS_LISTED:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +140,9 @@ class ItemView:
     commands: tuple[str, ...]
     attempts: int = 0
     until: datetime | None = None
+    pod_count: int = 0
+    closed: str | None = None
+    deeds: tuple[Deed, ...] = ()
 
 
 def sighting_of(record: Record) -> Sighting | None:
@@ -73,27 +168,67 @@ def settled(record: Record, reason: Reason) -> bool:
     return record.action is Action.NONE and not (reason in FOUND_BY_TRYING and record.unready)
 
 
+def look_at(record: Record | None, reason: Reason, at: datetime) -> Look:
+    """What a survey tells of a workload with an item for this reason; None: it has no Pods any more."""
+    if record is None:
+        return Look(at, closed="the workload has no Pods any more")
+    if settled(record, reason):
+        return Look(at, closed=f"its Pods are {record.klass}")
+    seen = sighting_of(record)
+    if seen is None and record.windows:
+        windows = parse_windows(*record.windows)
+        return Look(at, opens_at=None if windows.is_open(at) else windows.next_open(at))
+    return Look(at, seen)
+
+
 def sighting_for(record: Record, reason: Reason, detail: str | None) -> Sighting:
     """The sighting of a workload for this reason."""
     return Sighting(*record.key, reason, detail, record.pod_names[:PODS_SHOWN], len(record.pod_names))
 
 
-def view_of(cluster: str, seen: Sighting, state: ItemState, since: datetime) -> ItemView:
-    """What the queue shows of a sighting."""
+def warning_text(seen: Sighting) -> str:
+    """The cause in brief, as the Pods carry it."""
+    return f"{seen.reason}: {seen.detail or 'see the remediation queue'}"
+
+
+def end_of(text: str) -> datetime | None:
+    """When `2027-01-31` is over in UTC, or the moment that an RFC 3339 time names; None for anything else."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if len(text) == len("2027-01-31"):
+        return datetime.combine(moment.date() + timedelta(days=1), time(), UTC)
+    return moment.astimezone(UTC) if moment.tzinfo else None
+
+
+def view_of(item: Item) -> ItemView:
+    """What the queue shows of an item."""
+    seen = item.seen
     advice = advise(seen.reason, seen.namespace, seen.kind, seen.name, seen.pods)
+    next_step, commands = advice.next_step, advice.commands
+    if item.restartable:
+        who = f"{seen.namespace}/{seen.kind}/{seen.name}"
+        next_step = "Its cause is gone, and its Pods still run the old proxy: only a restart is missing."
+        commands = (f"kyma-upgrade queue retry {who} --cluster {item.cluster}",)
     return ItemView(
-        id=item_id(cluster, *seen.key),
-        cluster=cluster,
+        id=item.id,
+        cluster=item.cluster,
         namespace=seen.namespace,
         kind=seen.kind,
         name=seen.name,
         reason=seen.reason,
         detail=seen.detail,
-        state=state,
-        since=since,
+        state=item.state,
+        since=item.since,
         pods=seen.pods,
-        next_step=advice.next_step,
-        commands=advice.commands,
+        next_step=next_step,
+        commands=commands,
+        attempts=item.attempts,
+        until=item.until,
+        pod_count=seen.pod_count,
+        closed=item.closed,
+        deeds=item.deeds,
     )
 
 
@@ -103,11 +238,17 @@ class ItemIndex:
     def __init__(self, ids: Iterable[str] = ()) -> None:
         self.ids = frozenset(ids)
         self._begun: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._of_namespace: dict[str, list[str]] = defaultdict(list)
         for identity in self.ids:
             namespace, _, name = item_key(identity)
             self._begun[namespace, name[:_KEPT_IN_NAMES]].append(identity)
+            self._of_namespace[namespace].append(identity)
 
     def touched(self, namespace: str, name: str) -> list[str]:
         """The items that a change of this object may be about: a Pod's name begins with its top owner's."""
         lengths = range(1, min(len(name), _KEPT_IN_NAMES) + 1)
         return [one for length in lengths for one in self._begun.get((namespace, name[:length]), ())]
+
+    def within(self, namespace: str) -> list[str]:
+        """The items of a namespace."""
+        return self._of_namespace.get(namespace, [])

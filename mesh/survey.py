@@ -42,6 +42,7 @@ from mesh.images import parse_image
 from mesh.injection import REVISION, Decision, Injector, decide
 from mesh.objects import DisruptionBudget, Namespace, Pod, PodTemplate, Workload
 from mesh.owners import ARGO_ROLLOUT, Owner, top_owner
+from mesh.pod_warnings import NONE, Annotations, warnings_in
 from mesh.rollout import EVICTABLE_KINDS, mark_of, rollout
 from mesh.text import brief
 from mesh.windows import declared_windows
@@ -122,7 +123,8 @@ class Record:
 
     `pod_names` are those whose class is the workload's; `unready` counts living Pods that are not Ready. `drift` is
     what differs beyond the image, each with the words of the first Pod that has it. `windows` are the maintenance
-    windows of the namespace and the workload, as written: judged only where there is something to restart.
+    windows of the namespace and the workload, as written: judged only where there is something to restart. `warnings`
+    are those on its Pods, of whatever class, by name (see mesh.pod_warnings).
     """
 
     namespace: str
@@ -146,6 +148,7 @@ class Record:
     wave: str | None = None
     drift: Mapping[Drift, str] = field(default_factory=dict)
     windows: tuple[str, ...] = ()
+    warnings: Mapping[str, Annotations] = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -319,7 +322,12 @@ def _record(
         wave=metadata.label(WAVE_LABEL) or (namespace.metadata.label(WAVE_LABEL) if namespace else None),
         drift=drift,
         windows=declared_windows(owner, namespace),
+        warnings=_warnings(group.pods),
     )
+
+
+def _warnings(pods: Iterable[Pod]) -> Mapping[str, Annotations]:
+    return {one.metadata.name: found for one in pods if (found := warnings_in(one.metadata.annotations)) is not NONE}
 
 
 #: Classes of Pods that have a sidecar and would get one.

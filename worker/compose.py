@@ -18,6 +18,7 @@ from activities.gates import GateActivities
 from activities.hold import HoldActivities
 from activities.remediation import RemediationActivities
 from activities.restarts import RestartActivities
+from activities.shared_survey import SharedSurveys
 from activities.survey import SurveyActivities
 from mesh.cluster import HOME, TASK_QUEUE, ClusterRef
 from worker.cluster import connect, first_uid, name_of
@@ -43,8 +44,9 @@ def compose_activities(served: Served, client: Client, stands_on: tuple[str, ...
     gates = GateActivities(served)
     survey = SurveyActivities(served, stands_on)
     restarts = RestartActivities(served)
-    watch = WatchActivities(served, client, TASK_QUEUE)
-    remediation = RemediationActivities(served, client, TASK_QUEUE, watch)
+    surveys = SharedSurveys(served.cluster)
+    watch = WatchActivities(served, client, TASK_QUEUE, surveys)
+    remediation = RemediationActivities(served, client, TASK_QUEUE, watch, surveys)
     return (
         control_plane.resolve_target,
         control_plane.apply_target,
@@ -60,8 +62,7 @@ def compose_activities(served: Served, client: Client, stands_on: tuple[str, ...
         restarts.restart_workload,
         remediation.open_items,
         remediation.open_failed,
-        remediation.show_warning,
-        remediation.clear_warning,
+        remediation.keep_warnings,
         remediation.recheck_item,
         watch.watch_cluster,
     )

@@ -111,10 +111,11 @@ class WaveProgress:
 
 @dataclass(frozen=True, slots=True)
 class ItemCounts:
-    """Open items by reason."""
+    """Open items by reason, and those that an operator has skipped."""
 
     open: int = 0
     by_reason: dict[str, int] = field(default_factory=dict)
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,32 +1,46 @@
-"""One remediation item: open until its cause is gone, seen again by itself, closed with what was seen."""
+"""One remediation item: open until its cause is gone or somebody settles it; everything that was done is kept.
+
+open → (retrying | snoozed) → resolved | skipped. What is closed for good ends the workflow; a skipped item lives on
+until its end date, and then is open again. Surveys and the cluster's watch tell it what became of its workload.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.remediation import (
-        ItemInput,
-        Recheck,
-        RecheckInput,
-        RemediationActivities,
-        WarnInput,
-    )
-    from mesh.items import ItemState, ItemView, view_of
+    from activities.remediation import ItemInput, RecheckInput, RemediationActivities, WarnInput
+    from activities.restarts import Outcome, RestartActivities, RestartInput, RestartResult, WorkloadRef
+    from mesh.causes import RETRIABLE
+    from mesh.items import Deed, Item, ItemState, ItemView, Look, end_of, view_of, warning_text
     from mesh.sighting import Sighting
-    from mesh.text import markdown
+    from mesh.text import brief, rfc3339
 
     from workflows import options
     from workflows.attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD
-    from workflows.show import fitting
+    from workflows.failures import told
+    from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord, check_word, duration_of, refused
+    from workflows.show import item_details
 
-#: Without any event from the cluster an item looks again this often.
-_RECHECK_EVERY = timedelta(minutes=30)
+W = TypeVar("W", bound=ItemWord)
+
+#: Without any event from the cluster an item looks again after this, and every time twice as late.
+_RECHECK_FIRST = timedelta(minutes=30)
+_RECHECK_LAST = timedelta(hours=24)
+#: Looks by timers share surveys with those of other items that are this old, in seconds.
+_RECHECK_AGE = 60.0
+#: A restart that an operator asks for may stand still for so long.
+_NO_PROGRESS = timedelta(minutes=15)
+#: What an item tells of itself.
+_SELF = "item"
 
 
 @workflow.defn(name="RemediationItem")
@@ -36,123 +50,353 @@ class RemediationItemWorkflow:
     @workflow.init
     def __init__(self, ask: ItemInput) -> None:
         self._ask = ask
-        self._seen: Sighting | None = None
-        self._new: Sighting | None = None
-        self._told: Sighting | None = None
-        self._changed = False
-        self._state = ItemState.OPEN
-        self._since = workflow.now()
+        self._item = ask.item
+        self._stirred = False
+        #: The newest word of a survey or of the watch that was not taken in yet.
+        self._look: Look | None = None
+        self._look_now = False
+        #: Which operator's word is being carried out.
+        self._busy: str | None = None
+        self._retry: asyncio.Task[None] | None = None
+        #: The sighting that the Pods are warned of.
+        self._warned: Sighting | None = ask.item.seen if ask.item and ask.item.is_open else None
+        self._recheck_after = _RECHECK_FIRST
+        self._shown: tuple[object, ...] = ()
+        self._listed: Item | None = None
 
     @workflow.run
     async def run(self, ask: ItemInput) -> str:
-        """Lives until nothing of the workload needs a restart any more; returns why it closed."""
-        closed: str | None = None
-        # A sighting that arrives while the item closes opens it again.
-        while closed is None or self._new is not None:
-            await workflow.wait_condition(lambda: self._new is not None)
-            self._state = ItemState.OPEN
-            closed = None
-            while closed is None:
-                if self._new is not None:
-                    new, self._new = self._new, None
-                    await self._take(new)
-                closed = await self._settled()
-            await self._close(closed)
-        return closed
+        """Lives until nothing of the workload needs a restart any more, or an operator closes it; returns why."""
+        await workflow.wait_condition(lambda: self._item is not None or self._look is not None)
+        # From here on there is an item: a first word without a sighting is not taken.
+        while True:
+            self._stirred = False
+            self._take_in()
+            await self._keep_warnings()
+            self._show()
+            if self._look is None and self._idle():
+                if self._state is ItemState.RESOLVED:
+                    await workflow.wait_condition(workflow.all_handlers_finished)
+                    # A sighting that arrives while the item closes opens it again.
+                    if self._look is None:
+                        return self._known.closed or "resolved"
+                elif workflow.info().is_continue_as_new_suggested():
+                    await workflow.wait_condition(workflow.all_handlers_finished)
+                    if self._look is None and self._idle():
+                        workflow.continue_as_new(replace(ask, item=self._known))
+            if not self._stirred and self._look is None:
+                await self._something_happens()
 
-    @workflow.signal(description="The workload was seen again. Sent by surveys.")
-    def seen(self, sighting: Sighting) -> None:
-        """A sighting, the first or another: the item takes the newest."""
-        self._new = sighting
+    # What surveys and the watch say.
 
-    @workflow.signal(description="Something of the workload changed: look again. No input.")
+    @workflow.signal(description="What a look at the workload found. Sent by surveys and by the cluster's watch.")
+    def seen(self, look: Look) -> None:
+        """The newest counts. The first one tells what is to be settled."""
+        if (self._look is None or look.at >= self._look.at) and (self._item is not None or look.seen is not None):
+            self._look = look
+
+    @workflow.signal(description="Look again. No input.")
     def changed(self) -> None:
-        """Sent by the cluster's watch."""
-        self._changed = True
+        """For people: the watch tells what it saw itself."""
+        self._look_now = self._stirred = True
 
-    @workflow.query(description="The item as the queue shows it.")
+    @workflow.query(description="The item as the queue shows it, with everything that was done.")
     def item(self) -> ItemView | None:
         """None before the first sighting."""
-        return self._view() if self._seen else None
+        return view_of(self._item) if self._item else None
 
-    async def _take(self, seen: Sighting) -> None:
-        """Makes a sighting the item's own: attributes, memo, details, and the warning on its Pods."""
-        before, self._seen, self._told = self._told, seen, seen
-        if before == seen:
-            return
-        self._show()
-        if before is not None and before.pods != seen.pods:
-            gone = tuple(pod for pod in before.pods if pod not in seen.pods)
-            await self._warn(before, pods=gone, on=False)
-        await self._warn(seen, pods=seen.pods, on=True)
+    # What operators say: as updates, and as signals for Temporal's batch operations, which know no updates. A refusal
+    # is the update's answer; of a signal it is kept as what came of it.
 
-    async def _settled(self) -> str | None:
-        """Waits for a change or the next look, then looks; why the item is settled, None while it stands."""
-        with contextlib.suppress(asyncio.TimeoutError):
-            await workflow.wait_condition(
-                lambda: self._changed or self._new is not None,
-                timeout=_RECHECK_EVERY,
-                timeout_summary="look again without any event",
-            )
-        self._changed = False
-        if self._new is not None or self._seen is None:
-            return None
+    @workflow.update(description='Restart it now and verify. Input: {"who": "you", "because": "why"}')
+    async def retry(self, word: ItemWord) -> ItemView:
+        """Returns once the restart has begun; how it ended is told by the item."""
+        return await self._carry_out("retry", word, self._begin_retry)
+
+    @retry.validator
+    def _check_retry(self, word: ItemWord) -> None:
+        self._check("retry", word)
+
+    @workflow.signal(name="retry", description='As the update, for batches. Input: {"who": "you", "because": "why"}')
+    async def retry_by_signal(self, word: ItemWord) -> None:
+        """What came of it is told by the item."""
+        await self._as_signal("retry", word, self._begin_retry)
+
+    @workflow.update(
+        description='Close it: looks whether it is settled. Input: {"who": "you", "because": "why", "force": false}'
+    )
+    async def resolve(self, word: ResolveWord) -> ItemView:
+        """Refused while its proxies are stale, unless it is forced with a reason."""
+        return await self._carry_out("resolve", word, self._resolve)
+
+    @resolve.validator
+    def _check_resolve(self, word: ResolveWord) -> None:
+        self._check("resolve", word)
+
+    @workflow.signal(name="resolve", description='As the update, for batches. Input: {"who": "you", "because": "why"}')
+    async def resolve_by_signal(self, word: ResolveWord) -> None:
+        """What came of it is told by the item."""
+        await self._as_signal("resolve", word, self._resolve)
+
+    @workflow.update(
+        description='Close it until the end of a day. Input: {"until": "2027-01-31", "who": "you", "because": "why"}'
+    )
+    async def skip(self, word: SkipWord) -> ItemView:
+        """Open again after its end date, if it is not settled by then."""
+        return await self._carry_out("skip", word, self._skip)
+
+    @skip.validator
+    def _check_skip(self, word: SkipWord) -> None:
+        self._check("skip", word)
+
+    @workflow.signal(
+        name="skip", description='As the update, for batches. Input: {"until": "2027-01-31", "because": "why"}'
+    )
+    async def skip_by_signal(self, word: SkipWord) -> None:
+        """What came of it is told by the item."""
+        await self._as_signal("skip", word, self._skip)
+
+    @workflow.update(description='Ask again later. Input: {"duration": "2h", "who": "you", "because": "why"}')
+    async def snooze(self, word: SnoozeWord) -> ItemView:
+        """Counts as open meanwhile."""
+        return await self._carry_out("snooze", word, self._snooze)
+
+    @snooze.validator
+    def _check_snooze(self, word: SnoozeWord) -> None:
+        self._check("snooze", word)
+
+    @workflow.signal(name="snooze", description='As the update, for batches. Input: {"duration": "2h"}')
+    async def snooze_by_signal(self, word: SnoozeWord) -> None:
+        """What came of it is told by the item."""
+        await self._as_signal("snooze", word, self._snooze)
+
+    def _check(self, what: str, word: ItemWord) -> None:
+        """Refused with a sentence where it cannot be meant."""
+        if self._item is None:
+            raise refused("It was not seen yet; try again in a moment.")
+        if self._state is ItemState.RESOLVED:
+            raise refused(f"It is resolved: {self._item.closed}.")
+        if self._busy is not None:
+            raise refused(f"Somebody else is at it: {self._busy}. Look at it again before you do something.")
+        if what == "retry" and self._state is ItemState.RETRYING:
+            raise refused("It is being restarted already.")
+        check_word(word, workflow.now())
+
+    async def _as_signal(self, what: str, word: W, work: Callable[[W], Awaitable[str]]) -> None:
         try:
-            found: Recheck = await workflow.execute_activity_method(
-                RemediationActivities.recheck_item,
-                RecheckInput(self._ask.cluster, self._seen),
-                summary="look again",
-                **options.unhurried(self._ask.cluster),
+            self._check(what, word)
+        except ApplicationError as error:
+            if self._item is not None:
+                self._did(what, word, f"refused: {error.message}")
+            return
+        with contextlib.suppress(ApplicationError):
+            await self._carry_out(what, word, work)
+
+    async def _carry_out(self, what: str, word: W, work: Callable[[W], Awaitable[str]]) -> ItemView:
+        """One at a time; what came of it is kept, a refusal too."""
+        self._busy = f"{what} by {word.who or 'somebody'}"
+        try:
+            self._did(what, word, await work(word))
+        except ApplicationError as error:
+            self._did(what, word, f"refused: {error.message}")
+            raise
+        finally:
+            self._busy = None
+        self._show()
+        return view_of(self._known)
+
+    async def _begin_retry(self, word: ItemWord) -> str:
+        found = await self._recheck(0.0)
+        self._item = self._known.looked(found)
+        if found.closed is not None:
+            self._enter(ItemState.RESOLVED)
+            return f"nothing to restart: {found.closed}"
+        # Reasons of the owner: no restart of ours can help before somebody has done what the advice says.
+        if found.seen is not None and found.seen.reason not in RETRIABLE:
+            view = view_of(self._known)
+            raise refused(f"A restart does not help: {view.reason}. {view.next_step}")
+        if found.opens_at is not None:
+            raise refused(f"Its maintenance window is shut until {rfc3339(found.opens_at)}; retry it then.")
+        self._item = replace(self._known, attempts=self._known.attempts + 1)
+        self._enter(ItemState.RETRYING)
+        self._retry = asyncio.create_task(self._restart(word))
+        return f"attempt {self._known.attempts} began"
+
+    async def _restart(self, word: ItemWord) -> None:
+        seen = self._known.seen
+        # Marks are whole seconds: later than whatever was written in this one.
+        mark = workflow.now().replace(microsecond=0) + timedelta(seconds=1)
+        workload = WorkloadRef(*seen.key)
+        try:
+            result = await workflow.execute_activity_method(
+                RestartActivities.restart_workload,
+                RestartInput(self._ask.cluster, workload, mark, _NO_PROGRESS),
+                summary=f"attempt {self._known.attempts}: {workload.words()}",
+                **options.waiting(self._ask.cluster),
             )
-        except ActivityError:
-            # Not being able to look is no reason to close; the next event or timer looks again.
-            return None
-        if found.closed is None and self._new is None:
-            await self._take(found.seen)
+            came = _came(result)
+            if result.outcome is Outcome.FAILED and result.reason is not None:
+                self._item = replace(
+                    self._known, seen=replace(seen, reason=result.reason, detail=result.detail), restartable=False
+                )
+        except ActivityError as error:
+            came = f"failed: {told(error)}"
+        self._did(f"attempt {self._known.attempts}", word, came)
+        if self._state is ItemState.RETRYING:
+            self._enter(ItemState.OPEN)
+        self._retry = None
+        self._look_now = self._stirred = True
+
+    async def _resolve(self, word: ResolveWord) -> str:
+        if word.force:
+            self._item = replace(
+                self._known, closed=brief(f"closed as it is by {word.who or 'somebody'}: {word.because}"), forced=True
+            )
+            self._enter(ItemState.RESOLVED)
+            return "closed as it is"
+        found = await self._recheck(0.0)
+        self._item = self._known.looked(found)
+        if found.closed is None:
+            view = view_of(self._known)
+            why = "its Pods still run the old proxy" if self._known.restartable else f"{view.reason}: {view.detail}"
+            raise refused(f"It is not settled: {why}. To close it all the same, force it and say why.")
+        self._enter(ItemState.RESOLVED)
         return found.closed
 
-    async def _close(self, why: str) -> None:
-        if self._seen is not None:
-            await self._warn(self._seen, pods=self._seen.pods, on=False)
-        self._state, self._told = ItemState.RESOLVED, None
-        self._show(why)
+    async def _skip(self, word: SkipWord) -> str:
+        self._enter(ItemState.SKIPPED, end_of(word.until))
+        return f"skipped until {self._until}"
 
-    async def _warn(self, seen: Sighting, *, pods: tuple[str, ...], on: bool) -> None:
-        if not pods:
+    async def _snooze(self, word: SnoozeWord) -> str:
+        self._enter(ItemState.SNOOZED, workflow.now() + duration_of(word))
+        return f"snoozed until {self._until}"
+
+    # The item's own life.
+
+    @property
+    def _known(self) -> Item:
+        if self._item is None:
+            raise ValueError("no sighting yet")
+        return self._item
+
+    @property
+    def _state(self) -> ItemState:
+        return self._known.state
+
+    @property
+    def _until(self) -> str:
+        return rfc3339(self._known.until) if self._known.until else "-"
+
+    def _idle(self) -> bool:
+        return self._busy is None and self._retry is None
+
+    def _enter(self, state: ItemState, until: datetime | None = None) -> None:
+        self._item = replace(self._known, state=state, until=until)
+        self._stirred = True
+
+    def _did(self, what: str, word: ItemWord, result: str) -> None:
+        deed = Deed(workflow.now(), what, brief(word.who or "somebody"), brief(word.because), brief(result))
+        self._item = self._known.did(deed)
+        self._stirred = True
+
+    def _take_in(self) -> None:
+        """The newest look, and what time has done."""
+        look, self._look = self._look, None
+        if look is not None:
+            self._take_look(look)
+        if self._known.until is not None and workflow.now() >= self._known.until:
+            self._did("open again", ItemWord(_SELF), f"the {self._state} ended")
+            self._enter(ItemState.OPEN)
+            self._look_now = True
+
+    def _take_look(self, look: Look) -> None:
+        if self._item is None and look.seen is not None:
+            self._item = Item(self._ask.cluster.name, look.seen, look.at, look.at)
+        before, self._item = self._known, self._known.looked(look)
+        if look.warned and look.seen is not None:
+            self._warned = look.seen
+        if before.seen != self._known.seen:
+            self._recheck_after = _RECHECK_FIRST
+        if self._known.closed is not None and self._retry is None:
+            self._enter(ItemState.RESOLVED)
+        elif self._state is ItemState.RESOLVED:
+            self._item = replace(self._known, forced=False)
+            self._enter(ItemState.OPEN)
+
+    async def _something_happens(self) -> None:
+        """Waits for a word, for the end of a snooze or skip, or until it is time to look; then looks."""
+        until = self._known.until
+        after = self._recheck_after * workflow.random().uniform(0.9, 1.1)
+        within = min(after, until - workflow.now()) if until is not None else after
+        age = 0.0
+        if not self._look_now:
+            try:
+                await workflow.wait_condition(
+                    lambda: self._stirred or self._look_now or self._look is not None,
+                    timeout=max(within, timedelta()),
+                    timeout_summary="look again without any event" if within == after else f"{self._state} ends",
+                )
+            except TimeoutError:
+                self._recheck_after = min(self._recheck_after * 2, _RECHECK_LAST)
+                age = _RECHECK_AGE
+            else:
+                if not self._look_now:
+                    return
+        self._look_now = False
+        # Not being able to look is no reason to close; the next event or timer looks again.
+        with contextlib.suppress(ApplicationError):
+            self.seen(await self._recheck(age))
+
+    async def _recheck(self, max_age: float) -> Look:
+        ask = RecheckInput(self._ask.cluster, self._known.seen, max_age)
+        try:
+            return await workflow.execute_activity_method(
+                RemediationActivities.recheck_item, ask, summary="look again", **options.unhurried(ask.cluster)
+            )
+        except ActivityError as error:
+            raise refused(f"It cannot be looked at: {told(error)}") from error
+
+    async def _keep_warnings(self) -> None:
+        """The Pods carry the warning while the item is open, and not after."""
+        item = self._known
+        wanted = item.seen if item.is_open else None
+        if wanted == self._warned:
             return
-        method = RemediationActivities.show_warning if on else RemediationActivities.clear_warning
-        ask = WarnInput(self._ask.cluster, seen, pods)
+        self._warned, before = wanted, self._warned
+        ask = WarnInput(self._ask.cluster, wanted or item.seen, warning_text(wanted) if wanted else None)
         try:
             await workflow.execute_activity_method(
-                method, ask, summary="warn on the Pods" if on else "clear the warning", **options.unhurried(ask.cluster)
+                RemediationActivities.keep_warnings,
+                ask,
+                summary="warn on the Pods" if wanted else "clear the warning",
+                **options.unhurried(ask.cluster),
             )
         except ActivityError:
             # The warning is a courtesy: the item stands without it, and this is seen in its history.
-            workflow.logger.warning("warning_not_written", extra={"fields": {"pods": pods, "on": on}})
+            workflow.logger.warning("warning_not_written", extra={"fields": {"on": before is None}})
 
-    def _view(self) -> ItemView:
-        if self._seen is None:
-            raise ValueError("no sighting yet")
-        return view_of(self._ask.cluster.name, self._seen, self._state, self._since)
+    def _show(self) -> None:
+        """Attributes and memo for the list, details for the page. Each upsert is an event: only what changed."""
+        item = self._known
+        shown = (str(item.seen.reason), str(item.state))
+        if shown != self._shown:
+            self._shown = shown
+            workflow.upsert_search_attributes(
+                [
+                    CLUSTER.value_set(item.cluster),
+                    NAMESPACE.value_set(item.seen.namespace),
+                    WORKLOAD.value_set(f"{item.seen.kind}/{item.seen.name}"),
+                    REASON.value_set(shown[0]),
+                    ITEM_STATE.value_set(shown[1]),
+                ]
+            )
+        listed = item.listed()
+        if listed != self._listed:
+            self._listed = listed
+            workflow.upsert_memo({"item": listed})
+        workflow.set_current_details(item_details(view_of(item)))
 
-    def _show(self, closed: str | None = None) -> None:
-        view = self._view()
-        workflow.upsert_search_attributes(
-            [
-                CLUSTER.value_set(view.cluster),
-                NAMESPACE.value_set(view.namespace),
-                WORKLOAD.value_set(f"{view.kind}/{view.name}"),
-                REASON.value_set(view.reason),
-                ITEM_STATE.value_set(str(view.state)),
-            ]
-        )
-        workflow.upsert_memo({"item": view})
-        name = markdown(f"{view.namespace}/{view.kind}/{view.name}")
-        if closed is not None:
-            workflow.set_current_details(f"**resolved: {name}**\n\n{markdown(closed)}")
-            return
-        commands = "\n".join(view.commands)
-        workflow.set_current_details(
-            f"**{view.reason}: {name}**\n\n> {fitting(view.detail or '', 1000)}\n\n{view.next_step}\n\n"
-            f"```\n{commands}\n```\n\nIt closes by itself once nothing of it needs a restart."
-        )
+
+def _came(result: RestartResult) -> str:
+    why = f": {result.reason or ''} {result.detail or ''}".rstrip(": ")
+    return f"{result.outcome}{why}"

@@ -1,4 +1,4 @@
-"""The page of an upgrade in the Temporal UI: short markdown, everything from the cluster escaped."""
+"""The pages of upgrades and items in the Temporal UI: short markdown, everything from the cluster escaped."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from urllib.parse import quote
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from mesh.text import markdown
+    from mesh.items import ItemView
+    from mesh.text import markdown, rfc3339
 
     from workflows.model import Phase, Progress
 
 _BAR = 20
 _DECISIONS_SHOWN = 5
 _REASONS_SHOWN = 10
+_DEEDS_SHOWN = 3
 
 
 def upgrade_details(progress: Progress, decisions: Sequence[str]) -> str:
@@ -38,6 +40,27 @@ def upgrade_details(progress: Progress, decisions: Sequence[str]) -> str:
     if decisions:
         lines.append("**Decisions**")
         lines.append("\n".join(f"- {fitting(one, 180)}" for one in decisions[-_DECISIONS_SHOWN:]))
+    return "\n\n".join(lines)
+
+
+def item_details(item: ItemView) -> str:
+    """The page of a remediation item, as short as that of an upgrade."""
+    name = markdown(f"{item.namespace}/{item.kind}/{item.name}")
+    lines = [f"**{item.reason}: {name}**"]
+    if item.closed is not None:
+        lines.append(f"**resolved:** {fitting(item.closed, 600)}")
+    else:
+        until = f" until {rfc3339(item.until)}" if item.until else ""
+        pods = f"{item.pod_count} Pod{'' if item.pod_count == 1 else 's'}"
+        lines.append(f"{item.state}{until}, since {rfc3339(item.since)}, {pods}")
+        lines.append(f"> {fitting(item.detail or 'no detail', 600)}")
+        lines.append(item.next_step)
+        lines.append("```\n" + "\n".join(item.commands) + "\n```")
+        lines.append("It closes by itself once nothing of it needs a restart.")
+    if item.deeds:
+        lines.append("**What was done**")
+        told = (f"{one.at:%Y-%m-%d %H:%M} {one.what} by {one.who}: {one.result}" for one in item.deeds[-_DEEDS_SHOWN:])
+        lines.append("\n".join(f"- {fitting(one, 180)}" for one in told))
     return "\n\n".join(lines)
 
 

@@ -11,6 +11,7 @@ _GROUPS = {
     "Job": "apis/batch/v1",
     "CronJob": "apis/batch/v1",
     "Pod": "api/v1",
+    "Namespace": "api/v1",
     "Service": "api/v1",
     "ConfigMap": "api/v1",
     "Event": "api/v1",

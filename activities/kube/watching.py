@@ -15,7 +15,8 @@ from mesh.errors import ExpiredError, UnreachableError
 from mesh.objects import Metadata
 from mesh.owners import ARGO_ROLLOUT
 
-_KINDS = ("Pod", "Deployment", "StatefulSet", "DaemonSet", "Job")
+#: Workloads, and what decides about them: labels of namespaces, budgets.
+_KINDS = ("Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "Namespace", "PodDisruptionBudget")
 _AGAIN_SECONDS = 2.0
 
 

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from mesh.items import ItemView
+from mesh.causes import Reason
+from mesh.cluster import item_key
+from mesh.items import Item, Look
+from mesh.sighting import Sighting
+
+
+def opened(identity: str) -> Item:
+    """An item as its first sighting left it, long ago."""
+    before = datetime(2026, 1, 1, tzinfo=UTC)
+    return Item("one", Sighting(*item_key(identity), Reason.POD_PENDING, "why", (), 0), before, before)
 
 
 @dataclass(frozen=True)
@@ -28,12 +39,13 @@ class FakeTemporal:
     """Attributes say what its list shows, `told` and `started` what came."""
 
     open: set[str] = field(default_factory=set)
-    #: What the memos of open items say.
-    views: dict[str, ItemView] = field(default_factory=dict)
+    #: What the memos of items say.
+    items: dict[str, Item] = field(default_factory=dict)
     #: Its list cannot be read.
     unlisted: bool = False
     readings: int = 0
     told: list[str] = field(default_factory=list)
+    looks: list[Look] = field(default_factory=list)
     started: list[Start] = field(default_factory=list)
 
     @property
@@ -45,11 +57,11 @@ class FakeTemporal:
         self._check(query)
         return SimpleNamespace(count=len(self.open))
 
-    async def list_workflows(self, query: str, **_: int) -> AsyncIterator[SimpleNamespace]:
+    async def list_workflows(self, query: str, **_: int) -> AsyncIterator[_Description]:
         self._check(query)
         self.readings += 1
         for one in sorted(self.open):
-            yield SimpleNamespace(id=one)
+            yield _Description(one, self.items.get(one) or opened(one))
 
     def get_workflow_handle(self, identity: str) -> _Handle:
         return _Handle(self, identity)
@@ -69,14 +81,18 @@ class _Handle:
     temporal: FakeTemporal
     id: str
 
-    async def signal(self, name: str) -> None:
-        assert name == "changed"
+    async def signal(self, name: str, look: Look) -> None:
+        assert name == "seen"
         self._find()
         self.temporal.told.append(self.id)
+        self.temporal.looks.append(look)
 
     async def describe(self) -> _Description:
+        item = self.temporal.items.get(self.id)
+        if self.id not in self.temporal.open and item is not None:
+            return _Description(self.id, item, WorkflowExecutionStatus.COMPLETED)
         self._find()
-        return _Description(self.temporal.views.get(self.id))
+        return _Description(self.id, item)
 
     def _find(self) -> None:
         if self.id not in self.temporal.open:
@@ -85,9 +101,10 @@ class _Handle:
 
 @dataclass(frozen=True)
 class _Description:
-    view: ItemView | None
+    id: str
+    item: Item | None
     status: WorkflowExecutionStatus = WorkflowExecutionStatus.RUNNING
 
-    async def memo_value(self, key: str, _: None, *, type_hint: type) -> ItemView | None:
-        assert (key, type_hint) == ("item", ItemView)
-        return self.view
+    async def memo_value(self, key: str, _: None, *, type_hint: type) -> object:
+        assert (key, type_hint) == ("item", dict)
+        return msgspec.to_builtins(self.item) if self.item is not None else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,13 @@ from activities import cluster_watch
 from activities.cluster_watch import WatchActivities, WatchInput
 from activities.edge import Served
 from activities.kube.client import connect
+from activities.shared_survey import Records, SharedSurveys
+from mesh.causes import Reason
 from mesh.cluster import ClusterRef, item_id
+from mesh.errors import UnreachableError
+from mesh.items import Look, look_at
+from mesh.sighting import Sighting
+from mesh.survey import Record
 from tests.activities.talking import Answer, api_server, status
 from tests.activities.temporal import FakeTemporal, Start
 from tests.scale.world import Size, World, served
@@ -50,9 +58,17 @@ class Watch:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes its time in life."""
-    for name in ("_GATHER_SECONDS", "_SETTLE_SECONDS", "_BEAT_SECONDS"):
+    """It takes its time in life, and does not find something new at every look."""
+    for name in ("_GATHER_SECONDS", "_SETTLE_SECONDS", "_BEAT_SECONDS", "_AGAIN_SECONDS"):
         monkeypatch.setattr(cluster_watch, name, 0.01)
+    monkeypatch.setattr(cluster_watch, "_REST", 0)
+    looks = count()
+
+    def something_new(record: Record | None, reason: Reason, at: datetime) -> Look:
+        assert record is None
+        return Look(at, Sighting("shop", "Deployment", "any", reason, f"look {next(looks)}", (), 0))
+
+    monkeypatch.setattr(cluster_watch, "look_at", something_new)
 
 
 @pytest.fixture
@@ -66,7 +82,7 @@ async def watch(temporal: FakeTemporal, tmp_path: Path) -> AsyncIterator[Watch]:
     """A watch that has told the two items of the moment before it began."""
     world = World(Size(namespaces=1, deployments=1, pods_each=1, stale=1, standalone=0))
     async with served(world, tmp_path) as kubeconfig, await connect(str(kubeconfig)) as cluster:
-        activities = WatchActivities(Served(cluster, REF), temporal.client, "queue")
+        activities = WatchActivities(Served(cluster, REF), temporal.client, "queue", SharedSurveys(cluster))
         watch = Watch(activities, temporal, world)
         await watch.tells(CART, TILL)
         yield watch
@@ -90,6 +106,36 @@ async def test_changes_of_one_moment_are_one_signal(watch: Watch) -> None:
 
     # They come through a connection: one or two moments.
     assert 1 <= watch.temporal.told.count(CART) <= 5
+
+
+async def test_item_that_knows_it_already_is_not_told(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster_watch, "look_at", look_at)
+    watch.world.touch("shop", "cart-1")
+    await watch.tells(CART)
+    assert [one.closed for one in watch.temporal.looks[-1:]] == ["the workload has no Pods any more"]
+
+    # It flaps, and nothing of it is news.
+    for number in range(5):
+        watch.world.touch("shop", f"cart-{number}")
+        await asyncio.sleep(0.05)
+    watch.world.touch("shop", "till-1")
+    await watch.tells(TILL)
+
+
+async def test_look_that_fails_is_taken_up_again(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [UnreachableError("The API server does not answer.")] * 2
+    whole = SharedSurveys.of
+
+    async def failing(self: SharedSurveys, namespace: str, max_age: float = 0.0) -> Records:
+        if failures:
+            raise failures.pop()
+        return await whole(self, namespace, max_age)
+
+    monkeypatch.setattr(SharedSurveys, "of", failing)
+    watch.world.touch("shop", "cart-1")
+
+    await watch.tells(CART)
+    assert failures == []
 
 
 async def test_item_that_closed_meanwhile_needs_no_telling(watch: Watch) -> None:
@@ -188,7 +234,7 @@ async def test_right_that_is_missing_is_told_as_what_it_is(tmp_path: Path, tempo
     denied = Answer(status(403, 'pods is forbidden: User "u" cannot watch resource "pods"'), status=403)
     first = Answer(b'{"metadata":{"resourceVersion":"7"}}')
     async with api_server(lambda query: denied if "watch" in query else first, tmp_path) as cluster:
-        activities = WatchActivities(Served(cluster, REF), temporal.client, "queue")
+        activities = WatchActivities(Served(cluster, REF), temporal.client, "queue", SharedSurveys(cluster))
         with pytest.raises(ApplicationError, match="A right is missing") as raised:
             await ActivityEnvironment().run(activities.watch_cluster, WatchInput(REF))
 

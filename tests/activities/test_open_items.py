@@ -15,10 +15,11 @@ from activities.edge import Served
 from activities.kube.client import connect
 from activities.remediation import OpenedItems, OpenFailedInput, OpenItemsInput, RemediationActivities
 from activities.restarts import Outcome, RestartResult, WorkloadRef
+from activities.shared_survey import SharedSurveys
 from activities.survey import SurveyInput
 from mesh.causes import Reason
 from mesh.cluster import ClusterRef, item_id
-from mesh.items import ItemState, view_of
+from mesh.items import Item
 from mesh.policy import Policy
 from mesh.sighting import Sighting
 from mesh.survey import fingerprint
@@ -38,9 +39,9 @@ class Queue:
         self.world = world
         self.temporal = FakeTemporal()
         client = self.temporal.client
-        self._activities = RemediationActivities(
-            served_by, client, "queue", WatchActivities(served_by, client, "queue")
-        )
+        surveys = SharedSurveys(served_by.cluster)
+        watch = WatchActivities(served_by, client, "queue", surveys)
+        self._activities = RemediationActivities(served_by, client, "queue", watch, surveys)
 
     async def open_items(self, *failed: WorkloadRef) -> OpenedItems:
         known = tuple(fingerprint((one.namespace, one.kind, one.name)) for one in failed)
@@ -56,7 +57,7 @@ class Queue:
     @property
     def sightings(self) -> list[Sighting]:
         """What items were opened for."""
-        return [one.said[0] for one in self.temporal.started if one.workflow == "RemediationItem"]
+        return [one.said[0].seen for one in self.temporal.started if one.workflow == "RemediationItem"]
 
     @property
     def pokes(self) -> int:
@@ -124,7 +125,7 @@ async def test_item_of_a_failed_restart_stays_as_it_is(queue: Queue, reason: Rea
     identity = item_id("one", WORK.namespace, WORK.kind, WORK.name)
     seen = Sighting(WORK.namespace, WORK.kind, WORK.name, reason, None, (), 0)
     queue.temporal.open.add(identity)
-    queue.temporal.views[identity] = view_of("one", seen, ItemState.OPEN, NOW)
+    queue.temporal.items[identity] = Item("one", seen, NOW, NOW)
     opened = await queue.open_items(WORK)
 
     assert opened == OpenedItems(3, {"StandalonePod": 2, str(reason): 1})

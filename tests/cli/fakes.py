@@ -10,7 +10,7 @@ from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
 from activities.remediation import ItemInput
-from mesh.sighting import Sighting
+from mesh.items import Look
 from workflows.attributes import NEEDS_ATTENTION, PHASE, TARGET
 from workflows.model import (
     AttachInput,
@@ -121,8 +121,8 @@ class FakeItemWorkflow:
         return "closed"
 
     @workflow.signal
-    def seen(self, sighting: Sighting) -> None:
+    def seen(self, look: Look) -> None:
         view = workflow.memo_value("item", type_hint=dict)
-        if sighting.detail == "settled":
+        if look.closed is not None:
             workflow.upsert_memo({"item": {**view, "state": "resolved"}})
             self._closed = True

@@ -18,7 +18,7 @@ from mesh.causes import Reason
 from mesh.classes import PodClass
 from mesh.drift import Drift
 from mesh.injection import Injector, InjectorConfig, injection_webhooks
-from mesh.items import ItemState, view_of
+from mesh.items import Deed, Item, view_of
 from mesh.objects import Container, Metadata, PodSpec, PodTemplate, Workload, WorkloadSpec
 from mesh.sighting import Sighting
 from mesh.survey import Action, Record, Survey
@@ -233,7 +233,9 @@ def test_item_has_the_contracts_fields() -> None:
     seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
     advice = advise(Reason.POD_PENDING, "shop", "Deployment", "cart", ("cart-1",))
 
-    assert item_document(view_of("one", seen, ItemState.OPEN, NOW)) == {
+    assert item_document(
+        view_of(Item("one", seen, NOW, NOW, deeds=(Deed(NOW, "retry", "me", "", "refused: no"),)))
+    ) == {
         "id": "remediation:one:shop:Deployment:cart",
         "cluster": "one",
         "namespace": "shop",
@@ -246,8 +248,13 @@ def test_item_has_the_contracts_fields() -> None:
         "pods": ["cart-1"],
         "nextStep": advice.next_step,
         "commands": list(advice.commands),
+        "podCount": 1,
         "attempts": 0,
         "until": None,
+        "closed": None,
+        "history": [
+            {"at": "2026-03-01T12:00:00Z", "what": "retry", "who": "me", "because": None, "result": "refused: no"}
+        ],
     }
 
 

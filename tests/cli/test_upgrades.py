@@ -28,7 +28,7 @@ from cli.waiting import Patience
 from mesh.causes import Reason
 from mesh.cluster import TASK_QUEUE, ClusterRef, item_id, upgrade_id
 from mesh.errors import ConflictError, RefusedError, UnreachableError
-from mesh.items import ItemState, view_of
+from mesh.items import Item, Look
 from mesh.kyma import Target
 from mesh.policy import Policy
 from mesh.sighting import Sighting
@@ -237,8 +237,8 @@ async def _open_item(client: Client, ref: ClusterRef, namespace: str, name: str,
         id=item_id(ref.name, *seen.key),
         task_queue=TASK_QUEUE,
         start_signal="seen",
-        start_signal_args=[seen],
-        memo={"item": view_of(ref.name, seen, ItemState.OPEN, START)},
+        start_signal_args=[Look(START, seen)],
+        memo={"item": Item(ref.name, seen, START, START)},
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
     )
 
@@ -260,7 +260,7 @@ async def test_queue_is_read_without_a_worker_and_filtered(client: Client, ref: 
 async def test_closed_item_leaves_the_list_and_is_found_by_its_state(client: Client, ref: ClusterRef) -> None:
     await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
     handle = client.get_workflow_handle(item_id(ref.name, "shop", "Deployment", "cart"))
-    await handle.signal("seen", Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "settled", (), 0))
+    await handle.signal("seen", Look(START, closed="settled"))
     await handle.result()
 
     assert await _names(client, ref, ItemFilter(state="resolved"), of=1) == {"cart"}

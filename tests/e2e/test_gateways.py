@@ -11,7 +11,8 @@ from activities.cluster_watch import WatchActivities
 from activities.edge import Served
 from activities.kube.client import Cluster
 from activities.kube.reading import read_uid
-from activities.remediation import Recheck, RecheckInput, RemediationActivities
+from activities.remediation import RecheckInput, RemediationActivities
+from activities.shared_survey import SharedSurveys
 from activities.surveying import take_survey
 from deploy.local.demo.stage import wait_for
 from deploy.local.gateway_api import install_gateway_api
@@ -20,7 +21,7 @@ from deploy.local.service import Service
 from mesh.causes import Reason
 from mesh.classes import PodClass
 from mesh.cluster import ClusterRef
-from mesh.items import sighting_of
+from mesh.items import Look, sighting_of
 from mesh.sighting import Sighting
 from mesh.survey import Action, Attempt
 from tests.activities.temporal import FakeTemporal
@@ -77,10 +78,11 @@ async def test_gateway_that_its_owner_did_not_roll_is_an_item_until_it_did(
     assert settled.closed == "its Pods are gateway"
 
 
-async def _recheck(cluster: Cluster, seen: Sighting) -> Recheck:
+async def _recheck(cluster: Cluster, seen: Sighting) -> Look:
     ref = ClusterRef("story", await read_uid(cluster))
-    served, client = Served(cluster, ref), FakeTemporal().client
-    activities = RemediationActivities(served, client, "queue", WatchActivities(served, client, "queue"))
+    served, client, surveys = Served(cluster, ref), FakeTemporal().client, SharedSurveys(cluster)
+    watch = WatchActivities(served, client, "queue", surveys)
+    activities = RemediationActivities(served, client, "queue", watch, surveys)
     return await ActivityEnvironment().run(activities.recheck_item, RecheckInput(ref, seen))
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from mesh.causes import Reason
 from mesh.cluster import item_id
-from mesh.items import PODS_SHOWN, ItemIndex, ItemState, settled, sighting_of, view_of, wanted
+from mesh.items import PODS_SHOWN, Item, ItemIndex, settled, sighting_of, view_of, wanted
 from mesh.survey import NO_ATTEMPT, Attempt, fingerprint
 from tests.mesh.build import NEW, NOW, OLD, pod, quick, record, workload
 
@@ -45,7 +45,7 @@ def test_view_shows_the_sighting_with_advice() -> None:
     seen = sighting_of(record(PAUSED, pod(owner=PAUSED)))
 
     assert seen
-    view = view_of("prod", seen, ItemState.OPEN, NOW)
+    view = view_of(Item("prod", seen, NOW, NOW))
 
     assert view.id == "remediation:prod:shop:Deployment:cart"
     assert (view.cluster, view.namespace, view.kind, view.name) == ("prod", "shop", "Deployment", "cart")

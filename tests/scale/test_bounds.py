@@ -28,7 +28,6 @@ from activities.remediation import (
     OpenedItems,
     OpenFailedInput,
     OpenItemsInput,
-    Recheck,
     RecheckInput,
     WarnInput,
 )
@@ -38,7 +37,7 @@ from mesh.causes import Reason
 from mesh.classes import PodClass
 from mesh.cluster import ClusterRef
 from mesh.errors import LONGEST, RejectedError
-from mesh.items import PODS_SHOWN, ItemState, ItemView, view_of
+from mesh.items import DEEDS_KEPT, PODS_SHOWN, Deed, Item, ItemState, ItemView, Look, view_of
 from mesh.kyma import Target
 from mesh.policy import Budget, Exclude, Gates, Policy, PrometheusGate, Waves
 from mesh.sighting import Sighting
@@ -47,6 +46,7 @@ from mesh.text import DETAIL_LIMIT
 from mesh.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule
 from tests.scale.world import LONGEST_NAME, LONGEST_NAMESPACE
 from worker.compose import compose_activities
+from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord
 from workflows.model import (
     NAMED,
     ApproveInput,
@@ -94,6 +94,17 @@ RULE = WaveRule(MANY, "w" * 70, WaveGroup.NUMBERED, 2**32, 2**32, "9" * 63, MANY
 RESULT = RestartResult(LONG, Outcome.ALREADY_CURRENT, Reason.ON_DELETE, DETAIL)
 STEER = Steer(paused=True, stopped=True, in_flight=200, taken={f"{one:03}{'s' * 60}": 200 for one in range(200)})
 SIGHTING = Sighting(*KEY, Reason.ON_DELETE, DETAIL, ("p" * LONGEST_NAME,) * PODS_SHOWN, MANY)
+ITEM = Item(
+    REF.name,
+    SIGHTING,
+    NOW,
+    NOW,
+    ItemState.RETRYING,
+    NOW,
+    MANY,
+    closed=DETAIL,
+    deeds=(Deed(NOW, DETAIL, DETAIL, DETAIL, DETAIL),) * DEEDS_KEPT,
+)
 WAVE_OF = POLICY.waves.max_workloads
 BY_REASON = {str(reason): MANY for reason in Reason}
 COUNTS = WorkloadCounts(MANY, MANY, MANY, MANY, MANY)
@@ -156,12 +167,17 @@ WORST: tuple[object, ...] = (
     OpenItemsInput(SURVEY),
     OpenFailedInput(REF, RESULT),
     OpenedItems(MANY, BY_REASON),
-    ItemInput(REF, *KEY),
     SIGHTING,
-    WarnInput(REF, SIGHTING, SIGHTING.pods),
+    WarnInput(REF, SIGHTING, DETAIL),
     RecheckInput(REF, SIGHTING),
-    Recheck(DETAIL, SIGHTING),
-    *(view_of(REF.name, replace(SIGHTING, reason=reason), ItemState.RESOLVED, NOW) for reason in Reason),
+    Look(NOW, SIGHTING, DETAIL, True, NOW),
+    *(view_of(replace(ITEM, seen=replace(SIGHTING, reason=reason))) for reason in Reason),
+    ITEM.listed(),
+    ItemInput(REF, *KEY, ITEM),
+    ItemWord(TYPED, TYPED),
+    ResolveWord(TYPED, TYPED, force=True),
+    SkipWord(TYPED, TYPED, TYPED),
+    SnoozeWord(TYPED, TYPED, TYPED),
     WatchInput(REF),
     # The upgrade.
     UpgradeInput(REF, TYPED, POLICY, TYPED, STATE),
@@ -193,7 +209,7 @@ def test_everything_that_travels_is_weighed() -> None:
 
     assert {one.__name__ for one in travelling - weighed} == set()
     # Not by finding nothing.
-    assert {SurveySummary, WaveResult, Progress, Sighting, WatchInput, OperatorInput, ItemView} <= travelling
+    assert {SurveySummary, WaveResult, Progress, Look, WatchInput, OperatorInput, ItemView} <= travelling
 
 
 def test_pause_names_few_of_many_failed_restarts() -> None:

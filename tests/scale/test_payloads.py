@@ -39,7 +39,7 @@ _POLICY = Policy(
     budget=Budget(failed=1.0),
     soak=timedelta(0),
 )
-_REAL = ("survey_cluster", "wave_members", "open_items", "open_failed", "show_warning", "watch_cluster")
+_REAL = ("survey_cluster", "wave_members", "open_items", "open_failed", "keep_warnings", "watch_cluster")
 
 
 class _HalfFake(FakeCluster):

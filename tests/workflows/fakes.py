@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,6 @@ from activities.remediation import (
     OpenedItems,
     OpenFailedInput,
     OpenItemsInput,
-    Recheck,
     RecheckInput,
     WarnInput,
 )
@@ -29,6 +28,7 @@ from activities.survey import Member, MembersInput, SurveyInput, SurveySummary
 from mesh.causes import Reason
 from mesh.cluster import ClusterRef
 from mesh.errors import UpgradeError
+from mesh.items import Look
 from mesh.kyma import Target
 from mesh.waves import WaveGroup, WavePlan, WaveRule
 
@@ -95,7 +95,7 @@ class FakeCluster:
         self.classes: dict[str, int] = {}
 
         #: What the next looks at an item find; none left: the item stands as it was.
-        self.rechecks: deque[Recheck] = deque()
+        self.rechecks: deque[Look] = deque()
 
         self.in_flight: Counter[str] = Counter()
         self.most_in_flight = 0
@@ -268,20 +268,16 @@ class FakeCluster:
         await self._called("open_failed", ask)
         return True
 
-    @activity.defn(name="show_warning")
-    async def show_warning(self, ask: WarnInput) -> int:
-        await self._called("show_warning", ask)
-        return len(ask.pods)
-
-    @activity.defn(name="clear_warning")
-    async def clear_warning(self, ask: WarnInput) -> int:
-        await self._called("clear_warning", ask)
-        return len(ask.pods)
+    @activity.defn(name="keep_warnings")
+    async def keep_warnings(self, ask: WarnInput) -> int:
+        await self._called("keep_warnings", ask)
+        return ask.seen.pod_count
 
     @activity.defn(name="recheck_item")
-    async def recheck_item(self, ask: RecheckInput) -> Recheck:
+    async def recheck_item(self, ask: RecheckInput) -> Look:
         await self._called("recheck_item", ask)
-        return self.rechecks.popleft() if self.rechecks else Recheck(None, ask.seen)
+        now = activity.info().current_attempt_scheduled_time
+        return replace(self.rechecks.popleft(), at=now) if self.rechecks else Look(now, ask.seen)
 
     @activity.defn(name="watch_cluster")
     async def watch_cluster(self, ask: WatchInput) -> None:

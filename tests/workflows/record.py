@@ -10,6 +10,7 @@ the old file under another name (`wave-0.1.json`) as long as it can.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,16 +18,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 
-from activities.remediation import ItemInput, Recheck
+from activities.remediation import ItemInput
+from activities.restarts import WorkloadRef
 from mesh.causes import Reason
 from mesh.cluster import TASK_QUEUE, ClusterRef, item_id
 from mesh.errors import PermissionDeniedError, UnreachableError
+from mesh.items import Look
 from mesh.policy import InFlight, Policy
 from mesh.sighting import Sighting
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import Clock, RunningUpgrade, compose_temporal, poke, serve, start_upgrade, until
+from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord
 from workflows.model import Phase
 from workflows.remediation import RemediationItemWorkflow
 
@@ -68,7 +72,7 @@ async def wave(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHa
 
 
 async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHandle[Any, Any]:
-    """Seen twice, looked at by timer and by event, closed."""
+    """Seen twice, looked at by timer, refused, retried in vain, snoozed, skipped, open again, closed."""
     seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "0/3 nodes are available", ("cart-1",), 1)
     other = Sighting("shop", "Deployment", "cart", Reason.CRASH_LOOPING, "exit code 1", ("cart-2",), 1)
     handle: WorkflowHandle[Any, str] = await client.start_workflow(
@@ -77,15 +81,23 @@ async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHa
         id=item_id(cluster.ref.name, *seen.key),
         task_queue=TASK_QUEUE,
         start_signal="seen",
-        start_signal_args=[seen],
+        start_signal_args=[Look(await clock.now(), seen, warned=True)],
     )
-    await until("the warning is written", lambda: "show_warning" in cluster.finished)
     await handle.query(RemediationItemWorkflow.item)
-    await clock.passes(minutes=30)
+    await clock.passes(minutes=40)
     await until("it looks again", lambda: "recheck_item" in cluster.finished)
-    await handle.signal(RemediationItemWorkflow.seen, other)
-    await until("the new Pod is warned", lambda: cluster.finished.count("show_warning") == 2)
-    cluster.rechecks.append(Recheck("its Pods are current", other))
+    await handle.signal(RemediationItemWorkflow.seen, Look(await clock.now(), other))
+    await until("the new Pod is warned", lambda: cluster.finished.count("keep_warnings") == 1)
+    with contextlib.suppress(WorkflowUpdateFailedError):
+        await handle.execute_update("resolve", ResolveWord("me", "done"))
+    cluster.failing = {WorkloadRef(*seen.key): Reason.ROLLOUT_TIMED_OUT}
+    await handle.execute_update("retry", ItemWord("me", "once more"))
+    await until("it was restarted", lambda: "restart_workload" in cluster.finished)
+    await until("it looked", lambda: cluster.finished.count("recheck_item") == 4)
+    await handle.execute_update("snooze", SnoozeWord("me", "", duration="2h"))
+    await handle.execute_update("skip", SkipWord("me", "later", until="2099-01-31"))
+    await until("the warning is gone", lambda: cluster.finished.count("keep_warnings") == 3)
+    cluster.rechecks.append(Look(await clock.now(), closed="its Pods are current"))
     await handle.signal(RemediationItemWorkflow.changed)
     await handle.result()
     return handle

@@ -1,44 +1,72 @@
-"""One remediation item: warns, looks again, closes by itself, and opens again when it is seen again."""
+"""One remediation item: its life by itself, and what operators do with it."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
 import pytest
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import (
+    Client,
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateStage,
+)
+from temporalio.exceptions import ApplicationError
 
-from activities.remediation import ItemInput, Recheck
+from activities.remediation import ItemInput, WarnInput
+from activities.restarts import WorkloadRef
 from mesh.causes import Reason
 from mesh.cluster import TASK_QUEUE, item_id
 from mesh.errors import ClusterError, PermissionDeniedError, UnreachableError
-from mesh.items import ItemState, ItemView
+from mesh.items import Deed, Item, ItemState, ItemView, Look, view_of
 from mesh.sighting import Sighting
 from tests.workflows.fakes import FakeCluster
 from tests.workflows.stage import Clock, attribute, current_details, until
 from workflows.attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD
+from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord
 from workflows.remediation import RemediationItemWorkflow
 
 PENDING = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "0/3 nodes are available", ("cart-1", "cart-2"), 2)
 LOOPING = replace(PENDING, reason=Reason.CRASH_LOOPING, detail="container cart: CrashLoopBackOff")
+ALONE = replace(PENDING, kind="Pod", name="alone", reason=Reason.STANDALONE_POD)
+CART = WorkloadRef(*PENDING.key)
+CURRENT = "its Pods are current"
 
 
 @dataclass(frozen=True)
 class OpenItem:
-    """An item as surveys, the watch and the queue see it."""
+    """An item as surveys, the watch, operators and the queue see it."""
 
     handle: WorkflowHandle[Any, str]
     cluster: FakeCluster
+    clock: Clock
 
-    async def seen(self, sighting: Sighting) -> None:
-        """A survey sees the workload again."""
-        await self.handle.signal(RemediationItemWorkflow.seen, sighting)
+    async def seen(self, sighting: Sighting | None = None, closed: str | None = None) -> None:
+        """A survey, or the watch, has looked at the workload."""
+        await self.handle.signal(RemediationItemWorkflow.seen, Look(await self.clock.now(), sighting, closed))
 
-    async def changed(self) -> None:
-        """The watch tells that something changed."""
+    async def look(self, sighting: Sighting | None = None, closed: str | None = None) -> None:
+        """Has it look by itself, and find this."""
+        self.cluster.rechecks.append(Look(await self.clock.now(), sighting, closed))
         await self.handle.signal(RemediationItemWorkflow.changed)
+
+    async def says(self, name: str, word: ItemWord) -> ItemView:
+        """An operator's word."""
+        view: ItemView = await self.handle.execute_update(name, word, result_type=ItemView)
+        return view
+
+    async def refuses(self, name: str, word: ItemWord) -> str:
+        """The sentence that an operator's word is refused with."""
+        with pytest.raises(WorkflowUpdateFailedError) as raised:
+            await self.says(name, word)
+        assert isinstance(raised.value.cause, ApplicationError)
+        return raised.value.cause.message
 
     async def view(self) -> ItemView:
         """As the query tells it."""
@@ -48,57 +76,79 @@ class OpenItem:
 
     async def memo(self) -> ItemView:
         """As the list tells it, without any worker."""
-        view: ItemView = await (await self.handle.describe()).memo_value("item", type_hint=ItemView)
-        return view
+        memo: dict[str, Any] = await (await self.handle.describe()).memo_value("item", type_hint=dict)
+        return view_of(msgspec.convert(memo, Item))
 
     async def calls(self, name: str, times: int = 1) -> None:
         """Waits until the workflow has called an activity so many times."""
         await until(f"{times} calls of {name}", lambda: self.cluster.names.count(name) >= times)
 
-    async def shows(self, reason: Reason) -> None:
-        """Waits until the list tells this reason."""
+    async def shows(self, state: ItemState, reason: Reason = Reason.POD_PENDING) -> ItemView:
+        """Waits until the list tells this."""
 
         async def there() -> bool:
-            return (await self.memo()).reason == reason
+            seen = await self.memo()
+            return (seen.state, seen.reason) == (state, reason)
 
-        await until(f"reason {reason}", there)
+        await until(f"{state} {reason}", there)
+        return await self.view()
 
     async def is_open(self) -> bool:
         """Whether it still runs."""
         return (await self.handle.describe()).status is WorkflowExecutionStatus.RUNNING
+
+    @property
+    def warnings(self) -> list[str | None]:
+        """What the Pods were told, in order; None took it off."""
+        asked: list[WarnInput] = self.cluster.asked("keep_warnings")
+        return [one.text for one in asked]
+
+    async def deeds(self) -> list[tuple[str, str, str]]:
+        """What was done, by whom, and what came of it."""
+        return [(one.what, one.who, one.result) for one in (await self.view()).deeds]
 
 
 ItemStarter = Callable[..., Awaitable[OpenItem]]
 
 
 @pytest.fixture
-def item_of(client: Client, leftovers: list[WorkflowHandle[Any, Any]]) -> ItemStarter:
-    """Opens an item by its first sighting, as `open_items` does, and waits until its Pods are warned."""
+def item_of(client: Client, clock: Clock, leftovers: list[WorkflowHandle[Any, Any]]) -> ItemStarter:
+    """Opens an item by its first sighting, as `open_items` does: its Pods are warned."""
 
-    async def start(cluster: FakeCluster, sighting: Sighting = PENDING) -> OpenItem:
+    async def start(cluster: FakeCluster, sighting: Sighting = PENDING, *, warned: bool = True) -> OpenItem:
+        now = await clock.now()
         handle = await client.start_workflow(
             RemediationItemWorkflow.run,
             ItemInput(cluster.ref, *sighting.key),
             id=item_id(cluster.ref.name, *sighting.key),
             task_queue=TASK_QUEUE,
             start_signal="seen",
-            start_signal_args=[sighting],
+            start_signal_args=[Look(now, sighting, warned=warned)],
+            memo={"item": Item(cluster.ref.name, sighting, now, now)},
         )
         leftovers.append(handle)
-        item = OpenItem(handle, cluster)
-        if sighting.pods:
-            await item.calls("show_warning")
+        item = OpenItem(handle, cluster, clock)
+        await item.view()
         return item
 
     return start
 
 
-async def test_first_sighting_warns_the_pods(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    await item_of(cluster)
+# By itself.
 
-    assert cluster.names == ["show_warning"]
-    [warned] = cluster.asked("show_warning")
-    assert (warned.pods, warned.seen) == (PENDING.pods, PENDING)
+
+async def test_item_whose_pods_are_warned_costs_no_activity(cluster: FakeCluster, item_of: ItemStarter) -> None:
+    item = await item_of(cluster)
+    await item.shows(ItemState.OPEN)
+
+    assert cluster.names == []
+
+
+async def test_item_warns_pods_that_nobody_has(cluster: FakeCluster, item_of: ItemStarter) -> None:
+    item = await item_of(cluster, warned=False)
+    await item.calls("keep_warnings")
+
+    assert item.warnings == ["PodPending: 0/3 nodes are available"]
 
 
 async def test_list_tells_the_item_without_a_worker(cluster: FakeCluster, item_of: ItemStarter) -> None:
@@ -113,166 +163,340 @@ async def test_list_tells_the_item_without_a_worker(cluster: FakeCluster, item_o
     assert await attribute(item.handle, WORKLOAD) == "Deployment/cart"
     assert await attribute(item.handle, REASON) == "PodPending"
     assert await attribute(item.handle, ITEM_STATE) == "open"
+    assert await item.view() == memo
 
 
-async def test_query_tells_the_same(cluster: FakeCluster, item_of: ItemStarter) -> None:
+async def test_look_that_finds_it_settled_closes_it(cluster: FakeCluster, item_of: ItemStarter) -> None:
     item = await item_of(cluster)
+    await item.seen(closed=CURRENT)
 
-    assert await item.view() == await item.memo()
-
-
-async def test_change_of_the_workload_closes_a_settled_item(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
-    cluster.rechecks.append(Recheck("its Pods are current", PENDING))
-    await item.changed()
-
-    assert await item.handle.result() == "its Pods are current"
-    assert cluster.names == ["show_warning", "recheck_item", "clear_warning"]
-    assert cluster.asked("clear_warning")[0].pods == PENDING.pods
+    assert await item.handle.result() == CURRENT
+    assert item.warnings == [None]
     assert (await item.memo()).state is ItemState.RESOLVED
     assert await attribute(item.handle, ITEM_STATE) == "resolved"
-    assert "its Pods are current" in await current_details(item.handle)
-
-
-async def test_item_stands_while_it_is_not_settled(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
-    await item.changed()
-    await item.calls("recheck_item")
-    await item.changed()
-    await item.calls("recheck_item", times=2)
-
-    assert await item.is_open()
-    assert (await item.view()).state is ItemState.OPEN
-    assert "clear_warning" not in cluster.names
-    # Nothing new was seen, so nothing is written on the Pods again.
-    assert cluster.names.count("show_warning") == 1
-
-
-async def test_another_cause_found_by_looking_is_told(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
-    since = (await item.view()).since
-    cluster.rechecks.append(Recheck(None, LOOPING))
-    await item.changed()
-    await item.shows(Reason.CRASH_LOOPING)
-
-    assert await attribute(item.handle, REASON) == "CrashLooping"
-    assert (await item.memo()).detail == LOOPING.detail
-    assert (await item.view()).since == since
-    await item.calls("show_warning", times=2)
-    assert cluster.asked("show_warning")[1].seen == LOOPING
+    assert CURRENT in await current_details(item.handle)
 
 
 async def test_another_sighting_updates_the_same_item(cluster: FakeCluster, item_of: ItemStarter) -> None:
     item = await item_of(cluster)
-    await item.seen(replace(LOOPING, pods=("cart-2", "cart-3")))
-    await item.shows(Reason.CRASH_LOOPING)
-    await item.calls("show_warning", times=2)
+    since = (await item.view()).since
+    await item.seen(LOOPING)
+    view = await item.shows(ItemState.OPEN, Reason.CRASH_LOOPING)
 
-    # Of the Pods that are no longer the item's the warning goes.
-    assert [ask.pods for ask in cluster.asked("clear_warning")] == [("cart-1",)]
-    assert cluster.asked("show_warning")[1].pods == ("cart-2", "cart-3")
+    assert (view.detail, view.since) == (LOOPING.detail, since)
+    assert await attribute(item.handle, REASON) == "CrashLooping"
+    await item.calls("keep_warnings")
+    assert item.warnings == ["CrashLooping: container cart: CrashLoopBackOff"]
 
 
-async def test_item_looks_again_without_any_event(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
+async def test_old_look_changes_nothing(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
     item = await item_of(cluster)
-    await until("the warning is written", lambda: "show_warning" in cluster.finished)
-    await item.view()
-    await clock.passes(minutes=29)
-    assert "recheck_item" not in cluster.names
+    await item.handle.signal(
+        RemediationItemWorkflow.seen, Look(await clock.now() - timedelta(minutes=1), closed=CURRENT)
+    )
 
-    cluster.rechecks.append(Recheck("the workload has no Pods any more", PENDING))
-    await clock.passes(minutes=1)
-    assert await item.handle.result() == "the workload has no Pods any more"
+    assert (await item.view()).state is ItemState.OPEN
+    assert await item.is_open()
+
+
+async def test_cause_that_is_gone_leaves_a_restart(cluster: FakeCluster, item_of: ItemStarter) -> None:
+    item = await item_of(cluster)
+    await item.seen()
+
+    async def told() -> bool:
+        return "only a restart is missing" in (await item.memo()).next_step
+
+    await until("it tells", told)
+    assert (await item.view()).commands == (
+        f"kyma-upgrade queue retry shop/Deployment/cart --cluster {cluster.ref.name}",
+    )
+
+
+async def test_item_looks_again_later_and_later(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
+    item = await item_of(cluster)
+    await clock.passes(minutes=26)
+    assert cluster.names == []
+    await clock.passes(minutes=8)
+    await item.calls("recheck_item")
+    await item.view()
+    await clock.passes(minutes=53)
+    assert cluster.names == ["recheck_item"]
+    await clock.passes(minutes=14)
+    await item.calls("recheck_item", times=2)
+
+    assert [one.max_age for one in cluster.asked("recheck_item")] == [60.0, 60.0]
 
 
 async def test_sighting_while_it_closes_opens_it_again(cluster: FakeCluster, item_of: ItemStarter) -> None:
     item = await item_of(cluster)
-    cluster.block("clear_warning")
-    cluster.rechecks.append(Recheck("its Pods are current", PENDING))
-    await item.changed()
-    await item.calls("clear_warning")
-    # The very same sighting: its warning was just taken off.
+    cluster.block("keep_warnings")
+    await item.seen(closed=CURRENT)
+    await item.calls("keep_warnings")
+    # The very same sighting: its warning is being taken off.
     await item.seen(PENDING)
-    cluster.let_go_on("clear_warning")
-    await item.calls("show_warning", times=2)
+    cluster.let_go_on("keep_warnings")
+    await item.calls("keep_warnings", times=2)
+    await item.shows(ItemState.OPEN)
 
     assert await item.is_open()
-    assert (await item.view()).state is ItemState.OPEN
-    assert (await item.memo()).state is ItemState.OPEN
     assert await attribute(item.handle, ITEM_STATE) == "open"
+    assert item.warnings == [None, "PodPending: 0/3 nodes are available"]
+    await item.seen(closed=CURRENT)
+    assert await item.handle.result() == CURRENT
 
-    cluster.rechecks.append(Recheck("its Pods are current", PENDING))
-    await item.changed()
-    assert await item.handle.result() == "its Pods are current"
 
-
-async def test_sighting_while_it_looks_is_not_lost(cluster: FakeCluster, item_of: ItemStarter) -> None:
+@pytest.mark.parametrize("error", [PermissionDeniedError("No list of Pods."), UnreachableError("Does not answer.")])
+async def test_look_that_fails_does_not_close_it(
+    cluster: FakeCluster, item_of: ItemStarter, clock: Clock, error: ClusterError
+) -> None:
     item = await item_of(cluster)
-    cluster.block("recheck_item")
-    cluster.rechecks.append(Recheck(None, PENDING))
-    await item.changed()
+    cluster.fail("recheck_item", *[error] * 8)
+    await item.look()
     await item.calls("recheck_item")
-    await item.seen(LOOPING)
-    cluster.let_go_on("recheck_item")
-
-    await item.shows(Reason.CRASH_LOOPING)
-
-
-async def test_change_while_it_looks_has_it_look_again(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
-    cluster.block("recheck_item")
-    await item.changed()
-    await item.calls("recheck_item")
-    await item.changed()
-    cluster.let_go_on("recheck_item")
-
-    await item.calls("recheck_item", times=2)
-
-
-async def test_look_that_fails_does_not_close_it(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
-    cluster.fail("recheck_item", PermissionDeniedError("The worker may not list Pods."))
-    await item.changed()
-    await item.calls("recheck_item")
+    await clock.passes(minutes=5)
     assert await item.is_open()
 
-    cluster.rechecks.append(Recheck("its Pods are current", PENDING))
-    await item.changed()
-    assert await item.handle.result() == "its Pods are current"
+    await item.seen(closed=CURRENT)
+    assert await item.handle.result() == CURRENT
 
 
-async def test_look_that_fails_for_long_does_not_close_it(
+async def test_item_closes_without_its_courtesies(cluster: FakeCluster, item_of: ItemStarter) -> None:
+    cluster.fail("keep_warnings", ClusterError("something unusable"), ClusterError("something unusable"))
+    item = await item_of(cluster, warned=False)
+    await item.seen(closed=CURRENT)
+
+    assert await item.handle.result() == CURRENT
+
+
+# Operators.
+
+
+async def test_retry_restarts_and_verifies(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
+    item = await item_of(cluster)
+    cluster.block("restart_workload")
+    view = await item.says("retry", ItemWord("me", "mended"))
+    await item.calls("restart_workload")
+
+    assert (view.state, view.attempts) == (ItemState.RETRYING, 1)
+    [asked] = cluster.asked("restart_workload")
+    assert asked.workload == CART
+    assert asked.mark > await clock.now() - timedelta(seconds=1)
+    assert "already" in await item.refuses("retry", ItemWord("you"))
+
+    cluster.rechecks.append(Look(await clock.now(), closed=CURRENT))
+    cluster.let_go_on("restart_workload")
+    assert await item.handle.result() == CURRENT
+    assert await item.deeds() == [
+        ("retry", "me", "attempt 1 began"),
+        ("attempt 1", "me", "restarted"),
+    ]
+
+
+async def test_retry_in_vain_tells_what_it_found(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
+    item = await item_of(cluster)
+    cluster.failing = {CART: Reason.ROLLOUT_TIMED_OUT}
+    cluster.rechecks += [Look(await clock.now(), PENDING), Look(await clock.now())]
+    await item.says("retry", ItemWord("me"))
+    view = await item.shows(ItemState.OPEN, Reason.ROLLOUT_TIMED_OUT)
+
+    assert (view.detail, view.attempts) == ("0 of 1 Pods came up", 1)
+    assert view.deeds[-1].result == "failed: RolloutTimedOut 0 of 1 Pods came up"
+    # A survey does not see what trying found: the advice stays.
+    assert "only a restart" not in view.next_step
+
+
+async def test_retry_that_breaks_down_is_told(cluster: FakeCluster, item_of: ItemStarter) -> None:
+    item = await item_of(cluster)
+    cluster.fail("restart_workload", PermissionDeniedError("No patch of Deployments."))
+    await item.says("retry", ItemWord("me"))
+
+    async def told() -> bool:
+        return (await item.view()).deeds[-1].result.startswith("failed: No patch of Deployments.")
+
+    await until("it is told", told)
+    assert (await item.view()).state is ItemState.OPEN
+
+
+async def test_retry_where_no_restart_helps_is_refused(cluster: FakeCluster, item_of: ItemStarter) -> None:
+    item = await item_of(cluster, ALONE)
+    told = await item.refuses("retry", ItemWord("me"))
+
+    assert told.startswith("A restart does not help: StandalonePod. Nothing would make this Pod anew")
+    assert "restart_workload" not in cluster.names
+    assert (await item.deeds())[0][2].startswith("refused: A restart does not help")
+
+
+async def test_retry_outside_of_its_window_is_refused(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
+    item = await item_of(cluster)
+    now = await clock.now()
+    cluster.rechecks.append(Look(now, opens_at=now + timedelta(hours=1)))
+
+    assert "maintenance window is shut until" in await item.refuses("retry", ItemWord("me"))
+
+
+async def test_retry_of_what_is_settled_closes_it(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
+    item = await item_of(cluster)
+    cluster.rechecks.append(Look(await clock.now(), closed=CURRENT))
+    view = await item.says("retry", ItemWord("me"))
+
+    assert view.state is ItemState.RESOLVED
+    assert await item.handle.result() == CURRENT
+    assert "restart_workload" not in cluster.names
+
+
+async def test_resolve_looks_first(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
+    item = await item_of(cluster)
+    told = await item.refuses("resolve", ResolveWord("me", "I think so"))
+    assert told.startswith("It is not settled: PodPending: 0/3 nodes are available.")
+
+    cluster.rechecks.append(Look(await clock.now()))
+    assert "still run the old proxy" in await item.refuses("resolve", ResolveWord("me"))
+
+    cluster.rechecks.append(Look(await clock.now(), closed=CURRENT))
+    assert (await item.says("resolve", ResolveWord("me"))).closed == CURRENT
+    assert await item.handle.result() == CURRENT
+
+
+async def test_forced_resolve_needs_a_reason_and_no_look(cluster: FakeCluster, item_of: ItemStarter) -> None:
+    item = await item_of(cluster)
+    assert "say why" in await item.refuses("resolve", ResolveWord("me", force=True))
+    await item.says("resolve", ResolveWord("me", "leaves next week", force=True))
+
+    assert await item.handle.result() == "closed as it is by me: leaves next week"
+    assert cluster.names == ["keep_warnings"]
+    memo: dict[str, Any] = await (await item.handle.describe()).memo_value("item", type_hint=dict)
+    assert memo["forced"] is True
+
+
+async def test_skipped_item_lives_on_and_opens_after_its_last_day(
     cluster: FakeCluster, item_of: ItemStarter, clock: Clock
 ) -> None:
     item = await item_of(cluster)
-    cluster.fail("recheck_item", *(UnreachableError("The API server does not answer.") for _ in range(8)))
-    await item.changed()
-    await item.calls("recheck_item")
-    await clock.passes(minutes=29)
+    last = (await clock.now() + timedelta(days=3)).date()
+    view = await item.says("skip", SkipWord("me", "vendor", until=last.isoformat()))
+    await item.calls("keep_warnings")
 
-    assert await item.is_open()
-    assert cluster.names.count("recheck_item") == 8
+    assert (view.state, item.warnings) == (ItemState.SKIPPED, [None])
+    assert view.until is not None
+    assert view.until.date() == last + timedelta(days=1)
+    # Seen again, it stays skipped, and knows the newest.
+    await item.seen(LOOPING)
+    await item.shows(ItemState.SKIPPED, Reason.CRASH_LOOPING)
+
+    await clock.passes(days=4)
+    view = await item.shows(ItemState.OPEN, Reason.CRASH_LOOPING)
+    await item.calls("keep_warnings", times=2)
+    assert item.warnings[-1] == "CrashLooping: container cart: CrashLoopBackOff"
+    assert (view.deeds[-1].what, view.deeds[-1].who) == ("open again", "item")
 
 
-@pytest.mark.parametrize("step", ["show_warning", "clear_warning"])
-async def test_item_stands_and_closes_without_its_courtesies(
-    cluster: FakeCluster, item_of: ItemStarter, step: str
-) -> None:
-    cluster.fail(step, ClusterError("something unusable"))
+async def test_skipped_item_that_is_settled_closes(cluster: FakeCluster, item_of: ItemStarter) -> None:
     item = await item_of(cluster)
-    cluster.rechecks.append(Recheck("its Pods are current", PENDING))
-    await item.changed()
+    await item.says("skip", SkipWord("me", "vendor", until="2999-01-31"))
+    await item.seen(closed=CURRENT)
 
-    assert await item.handle.result() == "its Pods are current"
+    assert await item.handle.result() == CURRENT
 
 
-async def test_item_without_pods_warns_nobody(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster, replace(PENDING, pods=(), pod_count=0))
-    cluster.rechecks.append(Recheck("the workload has no Pods any more", PENDING))
-    await item.changed()
-    await item.handle.result()
+async def test_snoozed_item_keeps_its_warning_and_opens(
+    cluster: FakeCluster, item_of: ItemStarter, clock: Clock
+) -> None:
+    item = await item_of(cluster)
+    view = await item.says("snooze", SnoozeWord("me", duration="10m"))
+    await item.shows(ItemState.SNOOZED)
+    assert view.until is not None
 
-    assert cluster.names == ["recheck_item"]
+    await clock.passes(minutes=11)
+    await item.shows(ItemState.OPEN)
+    assert cluster.names.count("keep_warnings") == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "told"),
+    [
+        ("skip", SkipWord("me", "", until="2999-01-31"), "say why"),
+        ("skip", SkipWord("me", "why", until="soon"), "is no date"),
+        ("skip", SkipWord("me", "why", until="2026-02-30"), "is no date"),
+        ("skip", SkipWord("me", "why", until="2020-01-31"), "is over"),
+        ("snooze", SnoozeWord("me", duration="a while"), "is no duration"),
+        ("snooze", SnoozeWord("me", duration="0m"), "is no duration"),
+        ("snooze", SnoozeWord("me", duration="9999d"), "longer than a year"),
+    ],
+)
+async def test_word_that_cannot_be_meant_is_refused(
+    cluster: FakeCluster, item_of: ItemStarter, name: str, word: ItemWord, told: str
+) -> None:
+    item = await item_of(cluster)
+
+    assert told in await item.refuses(name, word)
+    assert (await item.view()).deeds == ()
+
+
+async def test_two_operators_at_once_do_not_cross(cluster: FakeCluster, item_of: ItemStarter) -> None:
+    item = await item_of(cluster)
+    cluster.block("recheck_item")
+    first = await item.handle.start_update(
+        "resolve", ResolveWord("ann"), wait_for_stage=WorkflowUpdateStage.ACCEPTED, result_type=ItemView
+    )
+    await item.calls("recheck_item")
+    told = await item.refuses("skip", SkipWord("bob", "why", until="2999-01-31"))
+    cluster.let_go_on("recheck_item")
+
+    assert told.startswith("Somebody else is at it: resolve by ann.")
+    with pytest.raises(WorkflowUpdateFailedError):
+        await first.result()
+    assert (await item.says("skip", SkipWord("bob", "why", until="2999-01-31"))).state is ItemState.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("name", "word", "state"),
+    [
+        ("skip", SkipWord("batch", "why", until="2999-01-31"), ItemState.SKIPPED),
+        ("snooze", SnoozeWord("batch", duration="2h"), ItemState.SNOOZED),
+    ],
+)
+async def test_batches_say_it_by_signals(
+    cluster: FakeCluster, item_of: ItemStarter, name: str, word: ItemWord, state: ItemState
+) -> None:
+    item = await item_of(cluster)
+    await item.handle.signal(name, word)
+
+    await item.shows(state)
+
+
+async def test_signal_that_is_refused_is_told_by_the_item(cluster: FakeCluster, item_of: ItemStarter) -> None:
+    item = await item_of(cluster)
+    await item.handle.signal("skip", SkipWord("batch", "", until="2999-01-31"))
+    await item.handle.signal("resolve", ResolveWord("batch"))
+    await item.calls("recheck_item")
+
+    async def both() -> bool:
+        return len(await item.deeds()) == 2
+
+    await until("both are told", both)
+    assert [(what, result.partition(":")[0]) for what, _, result in await item.deeds()] == [
+        ("skip", "refused"),
+        ("resolve", "refused"),
+    ]
+    assert (await item.view()).state is ItemState.OPEN
+
+
+async def test_item_goes_on_in_a_new_run(client: Client, cluster: FakeCluster, clock: Clock) -> None:
+    now = await clock.now()
+    deeds = (Deed(now, "retry", "me", "", "failed"),)
+    state = Item(cluster.ref.name, LOOPING, now, now, ItemState.SNOOZED, now + timedelta(hours=1), 1, deeds=deeds)
+    handle = await client.start_workflow(
+        RemediationItemWorkflow.run,
+        ItemInput(cluster.ref, *LOOPING.key, state),
+        id=item_id(cluster.ref.name, *LOOPING.key),
+        task_queue=TASK_QUEUE,
+    )
+    item = OpenItem(handle, cluster, clock)
+
+    assert await item.view() == view_of(state)
+    await item.seen(closed=CURRENT)
+    assert await handle.result() == CURRENT
+    assert item.warnings == [None]
 
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script> [x](javascript:alert(1)) " * 4, "⚠️ é" * 99])
@@ -281,6 +505,8 @@ async def test_page_tells_cause_and_next_step_and_fits_into_an_address(
 ) -> None:
     pods = tuple(f"cart-{'x' * 50}-{number:02}" for number in range(20))
     item = await item_of(cluster, replace(PENDING, detail=hostile[:200], pods=pods, pod_count=999))
+    for _ in range(3):
+        await item.refuses("resolve", ResolveWord(hostile, hostile))
     page = await current_details(item.handle)
 
     assert "PodPending: shop/Deployment/cart" in page

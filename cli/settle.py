@@ -1,0 +1,206 @@
+"""`kyma-upgrade queue retry`, `resolve`, `skip`, `snooze`: an operator's word to one item, or to many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.failures import DONE, FAILED
+from cli.options import (
+    Option,
+    cluster_options,
+    operator,
+    operator_options,
+    output_option,
+    settings_from,
+    temporal_options,
+)
+from cli.output import emit, fitted, say
+from cli.queue import ItemFilter, filter_options, find_items, item_identity, queue, queue_table, short_id
+
+if TYPE_CHECKING:
+    from temporalio.client import Client
+
+    from worker.settings import Settings
+    from workflows.item_words import ItemWord
+
+#: A word to so many items at the same time.
+_AT_ONCE = 20
+_ANSWER_WITHIN = timedelta(seconds=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Items by name, or all that a filter takes; `yes` asks nobody whether these are meant."""
+
+    items: tuple[str, ...]
+    all: bool
+    wanted: ItemFilter
+    yes: bool
+
+
+def _settling(name: str, help_text: str, *more: Callable[[Any], Any]) -> None:
+    """Adds a command whose further options are fields of what the item is told."""
+
+    @queue.command(name, help=help_text)
+    @cluster_options
+    @temporal_options
+    @click.argument("items", nargs=-1, metavar="ITEM...")
+    @click.option("--all", "all_", is_flag=True, help="All that the filters take, instead of naming them.")
+    @filter_options
+    @click.option("--yes", is_flag=True, help="Do not ask whether the listed items are meant.")
+    @operator_options
+    @output_option()
+    def command(
+        items: tuple[str, ...],
+        all_: bool,
+        state: str | None,
+        reason: str | None,
+        namespaces: tuple[str, ...],
+        yes: bool,
+        who: str | None,
+        because: str,
+        output: str | None,
+        **options: Any,  # noqa: ANN401  # click's
+    ) -> int:
+        from cli.session import run
+
+        fields: dict[str, Any] = {key: options.pop(key) for key in ("force", "until", "duration") if key in options}
+        word = _word(name, operator(who), because, fields)
+        chosen = Chosen(items, all_, ItemFilter(state, reason, namespaces), yes)
+        return run(_settle(_settings(options), name, word, chosen, output))
+
+    for option in more:
+        option(command)
+
+
+def _settings(options: dict[str, Option]) -> Settings:
+    return settings_from(options)
+
+
+_settling("retry", "Restart the workload of each item now, and verify it.")
+_settling(
+    "resolve",
+    "Close items that are settled; refused while proxies are stale.",
+    click.option("--force", is_flag=True, help="Close it though it is stale; --because says why."),
+)
+_settling(
+    "skip",
+    "Close items until the end of a day; then they are open again.",
+    click.option("--until", required=True, metavar="DATE", help="Last day of the skip (UTC), as 2027-01-31."),
+)
+_settling(
+    "snooze",
+    "Leave items alone for a while; they count as open.",
+    click.option("--for", "duration", required=True, metavar="DURATION", help="For how long, as 30m, 2h30m or 3d."),
+)
+
+
+def _word(name: str, who: str, because: str, fields: dict[str, Any]) -> ItemWord:
+    """What the items are told; refused here where no item could mean anything else."""
+    from temporalio.exceptions import ApplicationError
+
+    from mesh.errors import RefusedError
+    from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord, check_word
+
+    kinds: dict[str, type[ItemWord]] = {"resolve": ResolveWord, "skip": SkipWord, "snooze": SnoozeWord}
+    word = kinds.get(name, ItemWord)(who, because, **fields)
+    try:
+        check_word(word, datetime.now(UTC))
+    except ApplicationError as error:
+        raise RefusedError(error.message, f"See kyma-upgrade queue {name} --help.") from error
+    return word
+
+
+async def _settle(settings: Settings, name: str, word: ItemWord, chosen: Chosen, output: str | None) -> int:
+    from cli.session import named_cluster, temporal
+    from mesh.errors import RefusedError
+
+    if bool(chosen.items) is chosen.all:
+        raise RefusedError("Which items?", "Name them (see kyma-upgrade queue list), or give --all with filters.")
+    cluster = named_cluster(settings.cluster)
+    client = await temporal(settings)
+    if chosen.all:
+        identities = await _found(client, cluster, name, chosen)
+    else:
+        identities = [item_identity(one, lambda: cluster) for one in chosen.items]
+    limit = asyncio.Semaphore(_AT_ONCE)
+
+    async def tell(identity: str) -> tuple[bool, str]:
+        async with limit:
+            return await _tell(client, identity, name, word)
+
+    answers = await asyncio.gather(*(tell(one) for one in identities))
+    document = {
+        "items": [
+            {"id": identity, "ok": ok, "message": message}
+            for identity, (ok, message) in zip(identities, answers, strict=True)
+        ]
+    }
+    emit(document, output, lambda: _table(document["items"]))
+    return DONE if all(ok for ok, _ in answers) else FAILED
+
+
+async def _found(client: Client, cluster: str, name: str, chosen: Chosen) -> list[str]:
+    """The items that the filters take, once an operator has seen and confirmed them."""
+    from cli.documents import item_document
+    from mesh.errors import RefusedError
+
+    found = await find_items(client, cluster, chosen.wanted)
+    if found and not chosen.yes:
+        if not sys.stdin.isatty():
+            raise RefusedError(f"{len(found)} items would be told to {name}, and nobody can be asked.", "Add --yes.")
+        say(queue_table({"items": [item_document(one) for one in found]}, cluster, datetime.now(UTC)))
+        if not click.confirm(f"{name} these {len(found)} items?", err=True):
+            raise RefusedError("Nothing was done.", "Narrow the list with --state, --reason or -n.")
+    if not found:
+        say(f"No items of cluster {cluster} match.")
+    return [one.id for one in found]
+
+
+async def _tell(client: Client, identity: str, name: str, word: ItemWord) -> tuple[bool, str]:
+    """Whether it was done, and the item's state or why not."""
+    from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
+    from temporalio.exceptions import ApplicationError
+    from temporalio.service import RPCError
+
+    from cli.session import is_absent
+    from mesh.items import ItemView
+    from mesh.text import rfc3339
+
+    try:
+        view: ItemView = await client.get_workflow_handle(identity).execute_update(
+            name, word, result_type=ItemView, rpc_timeout=_ANSWER_WITHIN
+        )
+    except WorkflowUpdateFailedError as error:
+        return False, error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
+    except WorkflowUpdateRPCTimeoutOrCancelledError:
+        return False, "no worker answers; start one (kyma-upgrade worker), then look whether it heard it"
+    except RPCError as error:
+        if is_absent(error):
+            return False, "there is no such open item"
+        raise
+    told = view.closed or (f"{view.state} until {rfc3339(view.until)}" if view.until else str(view.state))
+    return True, told
+
+
+def _table(items: Sequence[dict[str, Any]]) -> str:
+    rows = [[_short(one["id"]), "done" if one["ok"] else "refused"] for one in items]
+    head, *lines = fitted(["ITEM", "RESULT"], rows).splitlines()
+    told = [head]
+    for line, one in zip(lines, items, strict=True):
+        told += [line, f"    {one['message']}"]
+    return "\n".join(told)
+
+
+def _short(identity: str) -> str:
+    from mesh.cluster import item_key
+
+    namespace, kind, name = item_key(identity)
+    return short_id({"namespace": namespace, "kind": kind, "name": name})
