@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 from temporalio import activity
@@ -28,13 +29,15 @@ from mesh.errors import NotFoundError, PermissionDeniedError
 from mesh.items import Item, Look, look_at, settled, sighting_for, wanted, warning_text
 from mesh.objects import Pod
 from mesh.pod_warnings import Patch, unwarned, warning_patches
+from mesh.policy import Policy
 from mesh.sighting import Sighting
-from mesh.survey import Attempt, Record, Survey
+from mesh.survey import Record, Survey
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _AT_ONCE = 40
+_NO_PROGRESS = Policy().no_progress.rollout
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class OpenFailedInput:
 
     cluster: ClusterRef
     result: RestartResult
+    no_progress: timedelta = _NO_PROGRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +67,17 @@ class OpenedItems:
 
 @dataclass(frozen=True, slots=True)
 class ItemInput:
-    """Starts an item's workflow; `item` is there when it goes on in a new run."""
+    """Starts an item's workflow; `item` is there when it goes on in a new run.
+
+    `no_progress` ends the waiting for a rollout that an operator's retry began.
+    """
 
     cluster: ClusterRef
     namespace: str
     kind: str
     name: str
     item: Item | None = None
+    no_progress: timedelta = _NO_PROGRESS
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +118,7 @@ class RemediationActivities:
         cluster = self._served.of(ref)
         survey = await take_survey(cluster, attempt=attempt)
         found = [(record, seen) for record in survey.records if (seen := wanted(record, attempt)) is not None]
-        stand = await _all(found, lambda one: self._stand(ref, *one, survey, attempt))
+        stand = await _all(found, lambda one: self._stand(*one, survey, ask.survey))
         keys = {seen.key for _, seen in found}
         stand += await self._others(ref, keys)
         await self._clear_leftovers(cluster, survey, keys)
@@ -131,17 +139,17 @@ class RemediationActivities:
         reason = result.reason or Reason.ROLLOUT_TIMED_OUT
         if record is None or settled(record, reason):
             return False
-        await self._open(ref, record, Look(survey.taken_at, sighting_for(record, reason, result.detail)))
+        look = Look(survey.taken_at, sighting_for(record, reason, result.detail))
+        await self._open(ref, record, look, ask.no_progress)
         await self._watch.poke(ref)
         return True
 
-    async def _stand(
-        self, ref: ClusterRef, record: Record, seen: Sighting, survey: Survey, attempt: Attempt
-    ) -> Item | None:
+    async def _stand(self, record: Record, seen: Sighting, survey: Survey, ask: SurveyInput) -> Item | None:
         """The item of a workload, opened where there is none; None where an operator closed it as it is.
 
         Asked from the workflow itself: Temporal's list lags.
         """
+        ref, attempt, patience = ask.cluster, ask.attempt, ask.policy.no_progress.rollout
         running, item = await self._described(item_id(ref.name, *seen.key))
         if item is not None and not running and item.forced and attempt.mark and item.looked_at >= attempt.mark:
             return None
@@ -150,9 +158,9 @@ class RemediationActivities:
             # The item of a failed restart was opened then, by what knew best what had happened.
             if item.seen == seen or attempt.has_failed(seen.key):
                 return item
-            await self._open(ref, record, look)
+            await self._open(ref, record, look, patience)
             return item.looked(look)
-        await self._open(ref, record, look)
+        await self._open(ref, record, look, patience)
         return Item(ref.name, seen, survey.taken_at, survey.taken_at)
 
     async def _others(self, ref: ClusterRef, keys: set[tuple[str, str, str]]) -> list[Item | None]:
@@ -172,7 +180,7 @@ class RemediationActivities:
             return False, None
         return found.status is WorkflowExecutionStatus.RUNNING, await item_of(found)
 
-    async def _open(self, ref: ClusterRef, record: Record, look: Look) -> None:
+    async def _open(self, ref: ClusterRef, record: Record, look: Look, no_progress: timedelta) -> None:
         """Opens the item, or tells it, once its Pods are warned and the workload has its Event."""
         seen = look.seen
         if seen is None:
@@ -185,7 +193,7 @@ class RemediationActivities:
             await _event(cluster, seen, text)
         await self._client.start_workflow(
             "RemediationItem",
-            ItemInput(ref, *seen.key),
+            ItemInput(ref, *seen.key, no_progress=no_progress),
             id=item_id(ref.name, *seen.key),
             task_queue=self._task_queue,
             start_signal="seen",

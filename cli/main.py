@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from cli import settle
 from cli.doctor import doctor
 from cli.failures import INTERRUPTED, USAGE, Failure, failure_of
 from cli.queue import queue
@@ -37,6 +38,8 @@ def cli(debug: bool) -> None:
 
 for _command in _COMMANDS:
     cli.add_command(_command)
+for _command in settle.COMMANDS:
+    queue.add_command(_command)
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ import click
 
 from cli.failures import DONE, FAILED
 from cli.options import (
-    Option,
     cluster_options,
     operator,
     operator_options,
@@ -22,7 +21,7 @@ from cli.options import (
     temporal_options,
 )
 from cli.output import emit, fitted, say
-from cli.queue import ItemFilter, filter_options, find_items, item_identity, queue, queue_table, short_id
+from cli.queue import ItemFilter, filter_options, find_items, item_identity, queue_table, short_id
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -45,10 +44,10 @@ class Chosen:
     yes: bool
 
 
-def _settling(name: str, help_text: str, *more: Callable[[Any], Any]) -> None:
-    """Adds a command whose further options are fields of what the item is told."""
+def _settling(name: str, help_text: str, *more: Callable[[Any], Any]) -> click.Command:
+    """A command whose further options are fields of what the item is told."""
 
-    @queue.command(name, help=help_text)
+    @click.command(name, help=help_text)
     @cluster_options
     @temporal_options
     @click.argument("items", nargs=-1, metavar="ITEM...")
@@ -74,31 +73,30 @@ def _settling(name: str, help_text: str, *more: Callable[[Any], Any]) -> None:
         fields: dict[str, Any] = {key: options.pop(key) for key in ("force", "until", "duration") if key in options}
         word = _word(name, operator(who), because, fields)
         chosen = Chosen(items, all_, ItemFilter(state, reason, namespaces), yes)
-        return run(_settle(_settings(options), name, word, chosen, output))
+        return run(_settle(settings_from(options), name, word, chosen, output))
 
     for option in more:
         option(command)
+    return command
 
 
-def _settings(options: dict[str, Option]) -> Settings:
-    return settings_from(options)
-
-
-_settling("retry", "Restart the workload of each item now, and verify it.")
-_settling(
-    "resolve",
-    "Close items that are settled; refused while proxies are stale.",
-    click.option("--force", is_flag=True, help="Close it though it is stale; --because says why."),
-)
-_settling(
-    "skip",
-    "Close items until the end of a day; then they are open again.",
-    click.option("--until", required=True, metavar="DATE", help="Last day of the skip (UTC), as 2027-01-31."),
-)
-_settling(
-    "snooze",
-    "Leave items alone for a while; they count as open.",
-    click.option("--for", "duration", required=True, metavar="DURATION", help="For how long, as 30m, 2h30m or 3d."),
+COMMANDS = (
+    _settling("retry", "Restart the workload of each item now, and verify it."),
+    _settling(
+        "resolve",
+        "Close items that are settled; refused while proxies are stale.",
+        click.option("--force", is_flag=True, help="Close it though it is stale; --because says why."),
+    ),
+    _settling(
+        "skip",
+        "Close items until the end of a day; then they are open again.",
+        click.option("--until", required=True, metavar="DATE", help="Last day of the skip (UTC), as 2027-01-31."),
+    ),
+    _settling(
+        "snooze",
+        "Leave items alone for a while; they count as open.",
+        click.option("--for", "duration", required=True, metavar="DURATION", help="For how long, as 30m, 2h30m or 3d."),
+    ),
 )
 
 

@@ -130,7 +130,9 @@ def status_table(document: Mapping[str, Any], link: str | None = None) -> str:
     if items["open"]:
         rows.append(("Items open", f"{items['open']}: {reasons}" if reasons else items["open"]))
     if document["needsAttention"]:
-        rows += [("Operator", document["needsAttention"]), ("Next step", document["nextStep"])]
+        rows.append(("Operator", document["needsAttention"]))
+    if document["nextStep"]:
+        rows.append(("Next step", document["nextStep"]))
     if link:
         rows.append(("UI", link))
     return "\n".join(f"{label + ':':<12}{value}" for label, value in rows)

@@ -177,6 +177,8 @@ class Policy(_Part):
     no_progress: NoProgress = Field(default=NoProgress(), alias="noProgress")
     missing: Literal["report", "restart"] = "report"
     remediation: Literal["handoff", "wait"] = "handoff"
+    remediation_timeout: _SomeTime = Field(default=timedelta(days=3), alias="remediationTimeout")
+    """How long `remediation: wait` waits for the queue to become empty."""
     restarts: Literal["ours", "module"] = "ours"
     exclude: Exclude = Exclude()
     gates: Gates = Gates()

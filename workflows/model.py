@@ -236,3 +236,4 @@ class UpgradeState:
     decisions: tuple[str, ...]
     approved: tuple[str, ...]
     approved_numbers: tuple[int, ...]
+    waits_until: datetime | None = None

@@ -37,8 +37,6 @@ _RECHECK_FIRST = timedelta(minutes=30)
 _RECHECK_LAST = timedelta(hours=24)
 #: Looks by timers share surveys with those of other items that are this old, in seconds.
 _RECHECK_AGE = 60.0
-#: A restart that an operator asks for may stand still for so long.
-_NO_PROGRESS = timedelta(minutes=15)
 #: What an item tells of itself.
 _SELF = "item"
 
@@ -230,7 +228,7 @@ class RemediationItemWorkflow:
         try:
             result = await workflow.execute_activity_method(
                 RestartActivities.restart_workload,
-                RestartInput(self._ask.cluster, workload, mark, _NO_PROGRESS),
+                RestartInput(self._ask.cluster, workload, mark, self._ask.no_progress),
                 summary=f"attempt {self._known.attempts}: {workload.words()}",
                 **options.waiting(self._ask.cluster),
             )

@@ -58,8 +58,8 @@ with workflow.unsafe.imports_passed_through():
 _ROUNDS = 3
 #: An upgrade that waits for a window looks again after this long at the latest.
 _LOOK_AGAIN = timedelta(hours=6)
-#: While items are open and the policy wants to wait for the last of them.
-_LOOK_AT_QUEUE = timedelta(minutes=5)
+#: While items are open and the policy wants to wait for the last of them: soon at first, and later rarely.
+_LOOK_SOON, _LOOK_RARELY = timedelta(seconds=15), timedelta(minutes=5)
 _ABORTED: tuple[Result, Phase] = ("aborted", Phase.ABORTED)
 _FAILED: tuple[Result, Phase] = ("failed", Phase.FAILED)
 
@@ -88,6 +88,8 @@ class UpgradeWorkflow(SteeredWorkflow):
         self._wave: WaveProgress | None = None
         self._waves_run = 0
         self._canary_below: int | None = None
+        #: Until then the queue is waited for; None before that begins.
+        self._waits_until: datetime | None = None
         #: Why a wave ended before it was done.
         self._broken: str | None = None
         self._shown: list[tuple[str, object]] = []
@@ -155,8 +157,17 @@ class UpgradeWorkflow(SteeredWorkflow):
         await self._restart_what_is_stale()
         self._enter(Phase.FINAL_SURVEY)
         self._tally.items = await self._pausable(lambda: self._steps.open_items(self._survey_input()))
-        while self._ask.policy.remediation == "wait" and self._tally.items.open:
-            await self._wait_for(_LOOK_AT_QUEUE, Phase.WAITING_QUEUE, "look at the queue again")
+        if self._ask.policy.remediation == "wait":
+            await self._wait_for_queue()
+
+    async def _wait_for_queue(self) -> None:
+        """Until it is empty or the time is up. What was mended meanwhile and is still stale is restarted."""
+        patience = self._ask.policy.remediation_timeout
+        self._waits_until = self._waits_until or workflow.now() + patience
+        while self._tally.items.open and (left := self._waits_until - workflow.now()) > timedelta():
+            pause = min(max((patience - left) / 10, _LOOK_SOON), _LOOK_RARELY, left)
+            await self._wait_for(pause, Phase.WAITING_QUEUE, "look at the queue again")
+            await self._restart_what_is_stale()
             self._tally.items = await self._pausable(lambda: self._steps.open_items(self._survey_input()))
 
     async def _upgrade_control_plane(self) -> None:
@@ -363,6 +374,7 @@ class UpgradeWorkflow(SteeredWorkflow):
         self._target, self._held = state.target, True
         self._started, self._began, self._mark = state.started_at, state.began, state.mark
         self._waves_run, self._canary_below = state.waves_run, state.canary_below
+        self._waits_until = state.waits_until
         self._phase = Phase.CONTROL_PLANE if state.mark is None else Phase.SURVEY
         steering = self._steering
         steering.paused_by, steering.in_flight = state.paused_by, state.in_flight
@@ -390,6 +402,7 @@ class UpgradeWorkflow(SteeredWorkflow):
             decisions=tuple(steering.decisions),
             approved=tuple(sorted(steering.approved)),
             approved_numbers=tuple(sorted(steering.approved_numbers)),
+            waits_until=self._waits_until,
         )
         workflow.continue_as_new(replace(self._ask, state=state))
 
@@ -443,7 +456,7 @@ class UpgradeWorkflow(SteeredWorkflow):
             target=target,
             phase=Phase.PAUSED if attention and self._steering.paused_by else self._phase,
             needs_attention=attention,
-            next_step=self._next_step() if attention else None,
+            next_step=self._next_step() if attention or self._phase is Phase.WAITING_QUEUE else None,
             started_at=self._started,
             ended_at=self._ended,
             result=self._result,
@@ -465,6 +478,9 @@ class UpgradeWorkflow(SteeredWorkflow):
         cluster = self._ask.cluster.name
         if self._steering.paused_by == NO_WORKER:
             return "Start a worker beside the cluster: kyma-upgrade worker"
+        if self._steering.paused_by is None and self._phase is Phase.WAITING_QUEUE and self._waits_until is not None:
+            ends = f"{self._waits_until:%Y-%m-%d %H:%MZ}"
+            return f"Settle the items, it waits until {ends}: kyma-upgrade queue list --cluster {cluster}"
         if self._steering.paused_by is None:
             return f"Look at it, then: kyma-upgrade approve --cluster {cluster} --because 'why'"
         return f"Mend the cause, then: kyma-upgrade resume --cluster {cluster} --because 'what was mended'"

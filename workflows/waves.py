@@ -172,7 +172,7 @@ class WaveWorkflow:
         return result
 
     async def _open_item(self, result: RestartResult) -> None:
-        ask = OpenFailedInput(self._ask.survey.cluster, result)
+        ask = OpenFailedInput(self._ask.survey.cluster, result, self._ask.survey.policy.no_progress.rollout)
         try:
             await workflow.execute_activity_method(
                 RemediationActivities.open_failed,

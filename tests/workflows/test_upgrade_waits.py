@@ -229,12 +229,33 @@ async def test_upgrade_waits_for_its_queue_where_the_policy_wants_it(
 
     assert seen.items.open == 1
     assert seen.needs_attention is None
-    await clock.passes(minutes=6)
+    assert "kyma-upgrade queue list" in (seen.next_step or "")
+    await clock.passes(seconds=16)
     await upgrade.calls("open_items", times=2)
+    # What its owner mended meanwhile is a candidate: it is restarted.
+    cluster.stale = {"canary": workloads("mended")}
     cluster.items = {}
-    await clock.passes(minutes=6)
+    await clock.passes(seconds=16)
     result = await upgrade.ends()
     assert (result.result, result.progress.items.open) == ("done", 0)
+    assert cluster.restarted[-1] == "mended"
+
+
+async def test_upgrade_waits_for_its_queue_no_longer_than_it_may(
+    cluster: FakeCluster, upgrade_of: Starter, clock: Clock
+) -> None:
+    cluster.items = {"StandalonePod": 1}
+    policy = Policy(soak=timedelta(0), remediation="wait", remediationTimeout=timedelta(hours=2))
+    upgrade = await upgrade_of(cluster, policy)
+    await upgrade.reaches(Phase.WAITING_QUEUE)
+    for _ in range(40):
+        await clock.passes(minutes=3, seconds=5)
+        await asyncio.sleep(0.05)
+    result = await upgrade.ends()
+
+    assert (result.result, result.progress.items.open) == ("done-with-items", 1)
+    # Soon at first, later every five minutes.
+    assert 20 <= cluster.names.count("open_items") <= 70
 
 
 async def test_injector_that_does_not_answer_pauses_and_no_workload_is_to_blame(

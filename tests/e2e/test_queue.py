@@ -1,0 +1,287 @@
+"""The remediation queue of a real upgrade, by the commands that people type."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local import lifecycle
+from deploy.local.demo.stage import FROM_ISTIO, raise_stage, wait_for
+from deploy.local.kubectl import apply, kubectl, read
+from deploy.local.service import Service
+from mesh.pod_warnings import EARLIER, WARNING
+from tests.e2e.command import Done, run
+from tests.e2e.conftest import NewProxy
+from tests.e2e.workloads import make, proxies
+
+pytestmark = pytest.mark.mesh
+
+#: Other images of one Istio version: the control plane stays where it is.
+_TAGS = (FROM_ISTIO.replace("distroless", "debug"), FROM_ISTIO)
+_OLD_TEXT = "pod sidecar could not be updated because OwnerReferences is Job or was not found . Istio might not work."
+_CRASH = "behaviour.local-mesh/pod"
+
+
+@pytest.fixture(scope="module")
+def stage() -> Iterator[Service]:
+    """A stage of its own with a worker."""
+    lifecycle.down("test-queue")
+    try:
+        service = raise_stage("test-queue")
+        service.start_worker()
+        yield service
+    finally:
+        lifecycle.down("test-queue")
+
+
+class Queue:
+    """The queue, in a namespace of the story's own."""
+
+    def __init__(self, stage: Service, folder: Path) -> None:
+        self.stage = stage
+        self.mesh = stage.mesh
+        self.namespace = f"queue-{secrets.token_hex(3)}"
+        self._folder = folder
+        labels = {"istio-injection": "enabled"}
+        metadata = {"name": self.namespace, "labels": labels}
+        apply(self.mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+
+    def alone(self, name: str, **annotations: str) -> None:
+        """A standalone Pod that runs."""
+        metadata = {"name": name, "namespace": self.namespace, "annotations": annotations, "labels": {"app": name}}
+        spec = {"containers": [{"name": "app", "image": "docker.io/library/nginx:1.29"}]}
+        apply(self.mesh, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+        wait = ("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=30s")
+        kubectl(self.mesh, "-n", self.namespace, *wait)
+
+    def paused(self, name: str) -> None:
+        """A Deployment whose owner paused its rollout."""
+        make(self.mesh, self.namespace, name)
+        kubectl(self.mesh, "-n", self.namespace, "rollout", "pause", f"deployment/{name}")
+
+    def upgrade(self, policy: str = "", *, wait: bool = True) -> Done:
+        """Another proxy for everybody, and an upgrade to it."""
+        proxy = NewProxy(self.mesh)
+        proxy.give(next(one for one in _TAGS if one != proxy.values()["global"]["tag"]))
+        return self.again(policy, wait=wait)
+
+    def again(self, policy: str = "", *, wait: bool = True) -> Done:
+        """An upgrade to what the injector gives already."""
+        file = self._folder / "policy.yaml"
+        file.write_text(f"soak: 0s\nnoProgress: {{rollout: 8s}}\n{policy}\n")
+        more = ["--wait"] if wait else []
+        return run(self.stage.environment, "start", "--to", "current", "--policy", str(file), "-o", "json", *more)
+
+    def items(self, *filters: str) -> dict[str, Any]:
+        """Those of this namespace by name."""
+        found = run(self.stage.environment, "queue", "list", "-n", self.namespace, "-o", "json", *filters)
+        assert found.code == 0, found.stderr
+        return {one["name"]: one for one in found.document["items"]}
+
+    def show(self, kind: str, name: str) -> Any:  # noqa: ANN401  # JSON
+        """One item, whole."""
+        done = run(self.stage.environment, "queue", "show", f"{self.namespace}/{kind}/{name}", "-o", "json")
+        return done.document
+
+    def say(self, word: str, *arguments: str) -> Done:
+        """An operator's word, with names as `Kind/name`."""
+        named = [f"{self.namespace}/{one}" if one.count("/") == 1 else one for one in arguments]
+        return run(self.stage.environment, "queue", word, *named, "-o", "json")
+
+    def closes(self, name: str) -> None:
+        """Waits until an item is not open any more."""
+        wait_for(f"the item of {name} to close", lambda: name not in self.items(), 60)
+
+    def warnings(self) -> dict[str, dict[str, str]]:
+        """Annotations of ours by Pod, of those that have any."""
+        found = {}
+        for pod in read(self.mesh, "pods", "-n", self.namespace)["items"]:
+            about = pod["metadata"].get("annotations", {})
+            if WARNING in about:
+                found[pod["metadata"]["name"]] = {key: about[key] for key in (WARNING, EARLIER) if key in about}
+        return found
+
+    def kubectl(self, *arguments: str) -> str:
+        """In this namespace."""
+        return kubectl(self.mesh, "-n", self.namespace, *arguments)
+
+
+@pytest.fixture
+def queue(stage: Service, tmp_path: Path) -> Iterator[Queue]:
+    """Nothing is in it."""
+    queue = Queue(stage, tmp_path)
+    yield queue
+    kubectl(queue.mesh, "delete", "namespace", queue.namespace, "--wait=false", "--ignore-not-found")
+    wait_for("the queue to be empty", lambda: queue.items() == {}, 90)
+
+
+def test_operator_works_through_the_queue(queue: Queue) -> None:
+    name = f"odd-{secrets.token_hex(3)}"
+    queue.alone(name)
+    queue.paused("letters")
+    assert queue.upgrade().code == 3
+    items = queue.items()
+
+    assert {one["name"]: one["reason"] for one in items.values()} == {name: "StandalonePod", "letters": "RolloutPaused"}
+    assert set(queue.warnings()) == {name, *items["letters"]["pods"]}
+    assert queue.warnings()[name][WARNING].startswith("StandalonePod:")
+
+    refused = queue.say("resolve", f"Pod/{name}", "--because", "looks fine")
+    assert refused.code == 1
+    assert "It is not settled: StandalonePod" in refused.document["items"][0]["message"]
+    assert "A restart does not help" in queue.say("retry", f"Pod/{name}").document["items"][0]["message"]
+
+    # What the advice says: resume, and a restart, which the queue does itself.
+    queue.kubectl("rollout", "resume", "deployment/letters")
+    wait_for("the cause to be gone", lambda: "only a restart" in queue.show("Deployment", "letters")["nextStep"], 30)
+    retried = queue.say("retry", "Deployment/letters", "--because", "resumed")
+    assert retried.code == 0
+    assert retried.document["items"][0]["message"] == "retrying"
+    queue.closes("letters")
+    shown = queue.show("Deployment", "letters")
+    assert shown["closed"] == "its Pods are current"
+    done = [(one["what"], one["because"]) for one in shown["history"]]
+    assert done == [("retry", "resumed"), ("attempt 1", "resumed")]
+    assert set(queue.warnings()) == {name}
+
+    queue.kubectl("delete", "pod", name)
+    queue.closes(name)
+    assert queue.show("Pod", name)["closed"] == "the workload has no Pods any more"
+
+
+def test_skipped_item_is_none_until_its_day(queue: Queue) -> None:
+    queue.alone("vendor")
+    queue.alone("other")
+    assert queue.upgrade().code == 3
+    skipped = queue.say(
+        "skip",
+        "--all",
+        "--reason",
+        "StandalonePod",
+        "-n",
+        queue.namespace,
+        "--yes",
+        "--until",
+        "2999-01-31",
+        "--because",
+        "the vendor's",
+    )
+
+    assert skipped.code == 0
+    assert [one["ok"] for one in skipped.document["items"]] == [True, True]
+    assert queue.items() == {}
+    assert set(queue.items("--state", "skipped")) == {"vendor", "other"}
+    wait_for("the warnings to go", lambda: queue.warnings() == {}, 20)
+
+    again = queue.again()
+    assert (again.code, again.document["items"]["open"]) == (0, 0)
+    assert set(queue.items("--state", "skipped")) == {"vendor", "other"}
+    assert queue.say("snooze", "Pod/vendor", "--for", "2h").code == 0
+    assert set(queue.items()) == {"vendor"}
+
+
+def test_forced_resolve_holds_for_the_upgrade(queue: Queue) -> None:
+    queue.alone("leaving")
+    assert queue.upgrade().code == 3
+
+    assert queue.say("resolve", "Pod/leaving", "--force").code == 2
+    assert queue.say("resolve", "Pod/leaving", "--force", "--because", "is deleted on Friday").code == 0
+    assert queue.items() == {}
+    # Another upgrade asks again.
+    assert queue.again().code == 3
+    assert set(queue.items()) == {"leaving"}
+
+
+def test_foreign_warnings_are_kept_or_adopted(queue: Queue) -> None:
+    queue.alone("noted", **{WARNING: "ask Ann before you touch this"})
+    queue.alone("adopted", **{WARNING: _OLD_TEXT})
+    queue.paused("letters")
+    assert queue.upgrade().code == 3
+    warnings = queue.warnings()
+
+    assert warnings["noted"][EARLIER] == "ask Ann before you touch this"
+    assert warnings["adopted"][EARLIER] == _OLD_TEXT
+    assert all(one[WARNING].split(":")[0] in ("StandalonePod", "RolloutPaused") for one in warnings.values())
+
+    # Edited by hand meanwhile: that is somebody else's, and stays.
+    edited = min(set(warnings) - {"noted", "adopted"})
+    queue.kubectl("annotate", "--overwrite", "pod", edited, f"{WARNING}=mine")
+    queue.say("skip", "Pod/noted", "Pod/adopted", "Deployment/letters", "--until", "2999-01-31", "--because", "later")
+    expected = {"noted": {WARNING: "ask Ann before you touch this"}, edited: {WARNING: "mine"}}
+    wait_for("ours to be gone", lambda: queue.warnings() == expected, 30)
+
+
+def test_pod_that_comes_later_is_warned_and_one_of_the_same_name_is_judged_anew(queue: Queue) -> None:
+    queue.paused("letters")
+    queue.alone("twin")
+    assert queue.upgrade().code == 3
+    before = set(queue.warnings())
+    queue.kubectl("scale", "deployment/letters", "--replicas=1")
+    gone = sorted(before - {"twin"} - set(_names(queue)))
+    queue.kubectl("delete", "pod", "twin")
+    # Another Pod of the same name, with the new proxy.
+    queue.alone("twin")
+
+    queue.closes("twin")
+    wait_for("its Pods to be told", lambda: set(queue.warnings()) <= set(_names(queue)) - {"twin"}, 30)
+    assert len(gone) <= 1
+    assert set(queue.items()) == {"letters"}
+
+
+def test_namespace_that_is_deleted_closes_its_items(queue: Queue) -> None:
+    queue.alone("one")
+    queue.alone("two")
+    assert queue.upgrade().code == 3
+    kubectl(queue.mesh, "delete", "namespace", queue.namespace)
+
+    wait_for("the items to close", lambda: queue.items() == {}, 60)
+
+
+def test_upgrade_waits_for_its_queue_and_restarts_what_was_mended(queue: Queue) -> None:
+    queue.paused("letters")
+    assert queue.upgrade("remediation: wait", wait=False).code == 0
+    environment = queue.stage.environment
+
+    def phase() -> str:
+        found: str = run(environment, "status", "-o", "json").document["phase"]
+        return found
+
+    wait_for("the upgrade to wait for its queue", lambda: phase() == "waiting-queue", 60)
+    queue.kubectl("rollout", "resume", "deployment/letters")
+    ended = run(environment, "wait", "--timeout", "4m", "-o", "json")
+
+    assert (ended.code, ended.document["result"]) == (0, "done")
+    assert len(proxies(queue.mesh, queue.namespace, "letters")) == 1
+    queue.closes("letters")
+
+
+def test_failed_restart_is_retried_once_mended(queue: Queue) -> None:
+    make(queue.mesh, queue.namespace, "breaks")
+    # Pods that are made from now on crash; those that run stay as they are.
+    _behave(queue, "breaks", "crash-looping")
+    assert queue.upgrade().code == 3
+    assert queue.items()["breaks"]["reason"] in ("RolloutTimedOut", "RolloutFailing", "CrashLooping")
+
+    assert queue.say("retry", "Deployment/breaks", "--because", "once more").code == 0
+    wait_for("it to fail", lambda: queue.items()["breaks"]["state"] == "open", 60)
+    shown = queue.show("Deployment", "breaks")
+    assert (shown["attempts"], shown["history"][-1]["result"].split(":")[0]) == (1, "failed")
+
+    _behave(queue, "breaks", "running")
+    queue.closes("breaks")
+    assert queue.warnings() == {}
+
+
+def _behave(queue: Queue, name: str, how: str) -> None:
+    patch = json.dumps({"spec": {"template": {"metadata": {"annotations": {_CRASH: how}}}}})
+    queue.kubectl("patch", "deployment", name, "--type=merge", "-p", patch)
+
+
+def _names(queue: Queue) -> list[str]:
+    pods = read(queue.mesh, "pods", "-n", queue.namespace)["items"]
+    return [pod["metadata"]["name"] for pod in pods if "deletionTimestamp" not in pod["metadata"]]
