@@ -14,6 +14,7 @@ from cli import settle
 from cli.doctor import doctor
 from cli.failures import INTERRUPTED, USAGE, Failure, failure_of
 from cli.queue import queue
+from cli.report import report
 from cli.scan import scan
 from cli.schema import schema
 from cli.start import start
@@ -22,7 +23,22 @@ from cli.steer import abort, approve, limit, pause, resume
 from cli.worker import worker
 from worker.process import leave
 
-_COMMANDS = (scan, start, status, wait, pause, resume, approve, limit, abort, queue, doctor, worker, schema)
+_COMMANDS = (
+    scan,
+    start,
+    status,
+    wait,
+    report,
+    pause,
+    resume,
+    approve,
+    limit,
+    abort,
+    queue,
+    doctor,
+    worker,
+    schema,
+)
 
 
 @click.group(

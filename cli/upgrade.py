@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from cli.failures import DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, code_of
+from cli.failures import DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, code_of
 from mesh.cluster import upgrade_id
 from mesh.text import rfc3339
 
@@ -36,9 +36,9 @@ class Upgrade:
 
     @property
     def code(self) -> int:
-        """The exit code of `wait`, once it has ended or needs an operator; 0 while it goes on."""
+        """The exit code of a `wait` that has no time: 5 while it goes on, so that 0 always means done."""
         if self.running:
-            return NEEDS_OPERATOR if self.document["needsAttention"] else DONE
+            return NEEDS_OPERATOR if self.document["needsAttention"] else TIMED_OUT
         if self.failure is not None:
             return code_of(self.failure[1])
         return {"done": DONE, "done-with-items": ITEMS_OPEN}.get(self.document["result"], FAILED)

@@ -146,6 +146,19 @@ class UpgradeResult:
 
 
 @dataclass(frozen=True, slots=True)
+class UpgradeReport:
+    """Answer of the query `report`: where it stands, Pods left alone on purpose, the newest decisions in words.
+
+    Waves and items are read from Temporal itself (`kyma-upgrade report`): they are no payload's size.
+    """
+
+    progress: Progress
+    pinned: int = 0
+    excluded: int = 0
+    decisions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Steer:
     """Sent to a wave: start nothing new until told otherwise, or at all.
 

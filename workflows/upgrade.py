@@ -41,6 +41,7 @@ with workflow.unsafe.imports_passed_through():
         Progress,
         Result,
         UpgradeInput,
+        UpgradeReport,
         UpgradeResult,
         UpgradeState,
         WaveInput,
@@ -129,8 +130,8 @@ class UpgradeWorkflow(SteeredWorkflow):
         await workflow.wait_condition(workflow.all_handlers_finished)
         if failure is not None:
             raise failure
-        classes = self._tally.summary.classes if self._tally.summary else {}
-        return UpgradeResult(result, self.progress(), classes.get("pinned", 0), classes.get("excluded", 0))
+        told = self.report()
+        return UpgradeResult(result, told.progress, told.pinned, told.excluded)
 
     async def _preflight(self) -> None:
         """Resolved and allowed, or refused before anything is changed. The only step that fails the upgrade."""
@@ -464,6 +465,13 @@ class UpgradeWorkflow(SteeredWorkflow):
             wave=self._wave,
             items=self._tally.items,
         )
+
+    @workflow.query(description="Where the upgrade stands, what it leaves alone, and what operators decided.")
+    def report(self) -> UpgradeReport:
+        """What a report of this upgrade knows that its waves and items do not."""
+        classes = self._tally.summary.classes if self._tally.summary else {}
+        decisions = tuple(self._steering.decisions)
+        return UpgradeReport(self.progress(), classes.get("pinned", 0), classes.get("excluded", 0), decisions)
 
     def _attention(self) -> str | None:
         """Why it waits for an operator. A pause is told at once: in the middle of a wave nothing else would tell it."""

@@ -19,6 +19,7 @@ _ALL = (
     "start",
     "status",
     "wait",
+    "report",
     "pause",
     "resume",
     "approve",
@@ -29,7 +30,7 @@ _ALL = (
     "worker",
     "schema",
 )
-_LATER = ("plan", "rollback", "report")
+_LATER = ("plan", "rollback")
 
 
 @pytest.fixture(autouse=True)
@@ -67,6 +68,9 @@ def test_what_does_not_exist_yet_is_not_offered(capsys: pytest.CaptureFixture[st
         (["wait", "--cluster", "one", "--timeout", "5"], "'5' is no duration"),
         (["queue", "show"], "Missing argument 'ITEM'"),
         (["status", "-o", "xml"], "'xml' is not one of"),
+        (["report", "--format", "pdf"], "'pdf' is not one of"),
+        (["report", "--file", "/does/not/exist"], "There is no directory /does/not"),
+        (["report", "--file", "."], ". is a directory"),
     ],
 )
 def test_bad_usage_ends_with_2_and_a_sentence(capsys: pytest.CaptureFixture[str], line: list[str], told: str) -> None:
@@ -94,7 +98,9 @@ def test_policy_that_cannot_be_meant_ends_with_2_before_anything_is_connected(
     assert printed.out == ""
 
 
-@pytest.mark.parametrize("command", [["status"], ["wait"], ["pause"], ["queue", "list"], ["start", "--to", "fast"]])
+@pytest.mark.parametrize(
+    "command", [["status"], ["wait"], ["report"], ["pause"], ["queue", "list"], ["start", "--to", "fast"]]
+)
 def test_temporal_that_does_not_run_ends_with_7(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     assert run([*command, "--cluster", "one"]) == 7
 

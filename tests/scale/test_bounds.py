@@ -59,6 +59,7 @@ from workflows.model import (
     Steer,
     TallyState,
     UpgradeInput,
+    UpgradeReport,
     UpgradeResult,
     UpgradeState,
     WaveInput,
@@ -187,6 +188,7 @@ WORST: tuple[object, ...] = (
     LimitInput(MANY, TYPED, TYPED),
     PROGRESS,
     UpgradeResult("done-with-items", PROGRESS, MANY, MANY),
+    UpgradeReport(PROGRESS, MANY, MANY, (DETAIL,) * 20),
 )
 
 

@@ -16,6 +16,7 @@ from workflows.attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT
 from workflows.attributes import TARGET as TARGET_ATTRIBUTE
 from workflows.model import ItemCounts, Phase, Progress, WaveProgress, WorkloadCounts
 from workflows.show import upgrade_details
+from workflows.upgrade import UpgradeWorkflow
 
 _STEPS = ("resolve_target", "await_control_plane", "survey_cluster", "restart_workload", "open_items")
 _PAGE_BYTES = 4096
@@ -76,6 +77,24 @@ async def test_list_tells_cluster_phase_and_target(cluster: FakeCluster, upgrade
     assert await attribute(upgrade.handle, TARGET_ATTRIBUTE) == "1.30.2"
     assert await attribute(upgrade.handle, NEEDS_ATTENTION) is False
     assert await attribute(upgrade.handle, STALE_LEFT) == 0
+
+
+async def test_report_tells_what_is_left_alone_and_who_decided(cluster: FakeCluster, upgrade_of: Starter) -> None:
+    cluster.classes = {"pinned": 2, "excluded": 3, "current": 95}
+    cluster.block("restart_workload")
+    upgrade = await upgrade_of(cluster)
+    await upgrade.calls("restart_workload")
+    before = await upgrade.handle.query(UpgradeWorkflow.report)
+    await upgrade.pause()
+    paused = await upgrade.handle.query(UpgradeWorkflow.report)
+    await upgrade.resume()
+    cluster.let_go_on("restart_workload")
+    result = await upgrade.ends()
+
+    assert (before.pinned, before.excluded, before.decisions) == (2, 3, ())
+    assert paused.progress.needs_attention == "paused by me: because of the test"
+    assert [one.partition(" ")[2] for one in paused.decisions] == ["paused by me: because of the test"]
+    assert (result.pinned, result.excluded) == (2, 3)
 
 
 async def test_page_tells_the_end(cluster: FakeCluster, upgrade_of: Starter) -> None:

@@ -1,0 +1,449 @@
+"""`kyma-upgrade report`: read from the histories of real workflows over a cluster of the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+from xml.etree import ElementTree as ET
+
+import pytest
+import pytest_asyncio
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from activities.remediation import ItemInput
+from activities.restarts import Outcome
+from cli import histories, upgrade_history, wave_history
+from cli import report as command
+from cli.failures import DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, USAGE
+from cli.report import FORMATS, read_report
+from cli.report import _report as report
+from cli.upgrade import find_upgrade
+from mesh.causes import Reason
+from mesh.cluster import TASK_QUEUE, ClusterRef, item_id, upgrade_id, wave_id
+from mesh.errors import PermissionDeniedError, RefusedError
+from mesh.items import ItemState, view_of
+from mesh.policy import InFlight, Policy
+from mesh.reporting.document import ReportDocument
+from mesh.sighting import Sighting
+from mesh.text import rfc3339
+from tests.cli.fakes import START
+from tests.workflows.fakes import FakeCluster, workloads
+from tests.workflows.stage import ME, RunningUpgrade, compose_real_temporal, serve, start_upgrade, until
+from worker.compose import compose_runner
+from worker.settings import Settings
+from workflows.model import ApproveInput, LimitInput, Phase, Progress, UpgradeInput
+from workflows.registry import ALL_WORKFLOWS
+
+_ONE_BY_ONE = Policy(soak=timedelta(0), inFlight=InFlight(cluster=1))
+
+
+@pytest_asyncio.fixture
+async def at_real_work(client: Client) -> AsyncIterator[None]:
+    """A worker for the product's own workflows."""
+    async with Worker(client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=compose_runner()):
+        yield
+
+
+@pytest_asyncio.fixture
+async def cluster(client: Client, ref: ClusterRef) -> AsyncIterator[FakeCluster]:
+    """A cluster with a worker of its own."""
+    fake = FakeCluster(ref)
+    async with serve(client, fake):
+        yield fake
+
+
+async def read(client: Client, ref: ClusterRef, ui: str | None = None) -> ReportDocument:
+    found = await find_upgrade(client, ref.name)
+    assert found is not None
+    return await read_report(client, found, ui)
+
+
+def outcomes(document: ReportDocument) -> list[list[tuple[str, str]]]:
+    return [[(one["name"], str(one["outcome"])) for one in wave["workloads"]] for wave in document["waves"]]
+
+
+@pytest.mark.usefixtures("at_real_work")
+async def test_report_tells_every_workload_of_every_wave_and_how_it_went(
+    client: Client, ref: ClusterRef, cluster: FakeCluster
+) -> None:
+    done, current, gone, zero, failed = workloads("done", "current", "gone", "zero", "failed")
+    cluster.stale = {"canary": [done, current, gone, zero], "to 100%": [failed]}
+    cluster.outcomes = {current: Outcome.ALREADY_CURRENT, gone: Outcome.GONE, zero: Outcome.SCALED_TO_ZERO}
+    cluster.failing = {failed: Reason.ROLLOUT_TIMED_OUT}
+    cluster.classes = {"current": 90, "pinned": 2, "excluded": 8}
+    cluster.items = {"RolloutTimedOut": 1}
+    upgrade = await start_upgrade(client, cluster)
+    await upgrade.ends()
+    document = await read(client, ref, "http://ui")
+
+    assert (document["result"], document["phase"], document["live"]) == ("done-with-items", "done", False)
+    assert (document["target"], document["startedBy"]) == ("Istio 1.30.2 (module 1.30.0, channel fast)", "me")
+    assert document["workloads"] == {"planned": 5, "restarted": 1, "current": 1, "remediation": 1, "left": 0}
+    assert document["totals"] == {"pods": 100, "classes": cluster.classes}
+    assert outcomes(document) == [
+        [("done", "restarted"), ("current", "current"), ("gone", "gone"), ("zero", "gone")],
+        [("failed", "failed")],
+    ]
+    canary, rest = document["waves"]
+    assert (canary["number"], canary["name"], canary["state"]) == (0, "canary", "done")
+    assert canary["workflowId"] == wave_id(ref.name, 0)
+    assert canary[
+        "url"
+    ] == f"http://ui/namespaces/default/workflows/upgrade%3A{ref.name}%3Awave-000/{{}}/timeline".format(canary["runId"])
+    assert canary["counts"] == {"failed": 0, "left": 0, "restarted": 1, "current": 1, "gone": 2}
+    assert canary["workloads"][3]["detail"] == "scaled to zero"
+    [told] = rest["workloads"]
+    assert (told["reason"], told["detail"]) == ("RolloutTimedOut", "0 of 1 Pods came up")
+    assert told["startedAt"] is not None
+    assert told["endedAt"] is not None
+    assert told["startedAt"] <= told["endedAt"]
+    assert document["notes"] == []
+
+
+@pytest.mark.usefixtures("at_real_work")
+async def test_report_of_an_upgrade_that_runs_tells_what_is_in_flight_and_what_waits(
+    client: Client, ref: ClusterRef, cluster: FakeCluster
+) -> None:
+    cluster.block("restart_workload")
+    cluster.stale = {"canary": workloads("a", "b")}
+    upgrade = await start_upgrade(client, cluster, _ONE_BY_ONE)
+    await upgrade.calls("restart_workload")
+    document = await read(client, ref)
+
+    assert (document["result"], document["phase"], document["live"]) == (None, "restarting", True)
+    assert outcomes(document) == [[("a", "in-flight"), ("b", "waiting")]]
+    assert document["waves"][0]["state"] == "running"
+    assert document["waves"][0]["endedAt"] is None
+    cluster.let_go_on("restart_workload")
+    await upgrade.ends()
+
+
+@pytest.mark.usefixtures("at_real_work")
+async def test_what_was_ended_by_force_is_told_with_who_did_it(
+    client: Client, ref: ClusterRef, cluster: FakeCluster
+) -> None:
+    cluster.block("restart_workload")
+    cluster.stale = {"canary": workloads("a", "b")}
+    upgrade = await start_upgrade(client, cluster, _ONE_BY_ONE)
+    await upgrade.calls("restart_workload")
+    await upgrade.handle.terminate(reason="enough")
+    await until("the wave is terminated with it", lambda: _has_ended(client, ref))
+    document = await read(client, ref)
+    cluster.let_go_on("restart_workload")
+
+    assert document["result"] == "failed"
+    assert document["failure"] == "The upgrade was ended from outside (TERMINATED)."
+    [wave] = document["waves"]
+    assert (wave["state"], [one["outcome"] for one in wave["workloads"]]) == ("terminated", ["left", "left"])
+    assert [one["detail"] for one in wave["workloads"]] == ["was under way when the wave ended", None]
+    [decision] = document["decisions"]
+    assert (decision["what"], decision["because"]) == ("terminated in Temporal", "enough")
+
+
+async def _has_ended(client: Client, ref: ClusterRef) -> bool:
+    found = await client.get_workflow_handle(wave_id(ref.name, 0)).describe()
+    return found.close_time is not None
+
+
+@pytest.mark.usefixtures("at_real_work")
+async def test_restart_that_trying_again_cannot_help_is_told_as_the_wave_takes_it(
+    client: Client, ref: ClusterRef, cluster: FakeCluster
+) -> None:
+    cluster.stale = {"canary": workloads("a")}
+    cluster.fail("restart_workload", PermissionDeniedError("The worker may not patch it.", "Apply deploy/rbac.yaml."))
+    upgrade = await start_upgrade(client, cluster)
+    await upgrade.ends()
+    document = await read(client, ref)
+
+    [told] = document["waves"][0]["workloads"]
+    [asked] = cluster.asked("open_failed")
+    assert (told["outcome"], told["reason"], told["detail"]) == ("failed", asked.result.reason, asked.result.detail)
+
+
+@pytest.mark.usefixtures("at_real_work")
+async def test_restart_that_was_held_waits_and_is_told_by_its_last_try(
+    client: Client, ref: ClusterRef, cluster: FakeCluster
+) -> None:
+    [held] = workloads("a")
+    cluster.stale = {"canary": [held]}
+    cluster.held = {held: "a new Pod would be refused"}
+    upgrade = await start_upgrade(client, cluster)
+    await upgrade.reaches(Phase.PAUSED)
+    before = await read(client, ref)
+    await upgrade.resume()
+    await upgrade.ends()
+    after = await read(client, ref)
+
+    [waits] = before["waves"][0]["workloads"]
+    assert (waits["outcome"], waits["detail"]) == ("waiting", "a new Pod would be refused")
+    assert before["needsAttention"] == "a new Pod would be refused"
+    assert outcomes(after) == [[("a", "restarted")]]
+
+
+@pytest.mark.usefixtures("at_real_work")
+async def test_report_has_every_decision_with_who_and_why(
+    client: Client, ref: ClusterRef, cluster: FakeCluster
+) -> None:
+    cluster.stale = {"canary": workloads("a"), "to 100%": workloads("b")}
+    upgrade = await start_upgrade(client, cluster, Policy(soak=timedelta(0), approve=("canary", "all")))
+    await upgrade.reaches(Phase.WAITING_APPROVAL)
+    await _says(upgrade, "limit", LimitInput(7, "ann", "the node pool is small"))
+    await _says(upgrade, "approve", ApproveInput(1, "ann", "the rest is harmless"))
+    await upgrade.pause()
+    await upgrade.resume()
+    await _says(upgrade, "approve", ApproveInput(None, "bob", ""))
+    await upgrade.ends()
+    document = await read(client, ref)
+
+    assert [(one["what"], one["who"], one["because"]) for one in document["decisions"]] == [
+        ("limited to 7 in flight", "ann", "the node pool is small"),
+        ("approved wave 1", "ann", "the rest is harmless"),
+        ("paused", ME.who, ME.because),
+        ("resumed", ME.who, ME.because),
+        ("approved canary", "bob", None),
+    ]
+    assert document["startedAt"] <= str(document["decisions"][0]["at"]) <= str(document["endedAt"])
+
+
+async def _says(upgrade: RunningUpgrade, name: str, word: object) -> None:
+    await upgrade.handle.execute_update(name, word, result_type=Progress)
+
+
+@pytest.mark.usefixtures("at_real_work")
+async def test_report_is_of_the_last_upgrade_alone(client: Client, ref: ClusterRef, cluster: FakeCluster) -> None:
+    cluster.stale = {"canary": workloads("a"), "to 100%": workloads("b")}
+    await (await start_upgrade(client, cluster)).ends()
+    cluster.stale = {"canary": workloads("c")}
+    await (await start_upgrade(client, cluster)).ends()
+
+    assert outcomes(await read(client, ref)) == [[("c", "restarted")]]
+
+
+# Upgrades of several runs.
+
+
+@pytest_asyncio.fixture(scope="module")
+async def long_upgrade() -> AsyncIterator[tuple[Client, RunningUpgrade]]:
+    """One that went on in new runs, with a decision in the first and in the last."""
+    async with compose_real_temporal("limit.historyCount.suggestContinueAsNew=90") as client:
+        cluster = FakeCluster(ClusterRef("long", "uid"))
+        cluster.stale = {f"wave {number}": workloads(f"a{number}") for number in range(10)}
+        cluster.block("survey_cluster")
+        async with serve(client, cluster):
+            upgrade = await start_upgrade(client, cluster)
+            await upgrade.calls("survey_cluster")
+            await upgrade.pause()
+            await upgrade.resume()
+            cluster.let_go_on("survey_cluster")
+            await asyncio.wait_for(upgrade.handle.result(), 60)
+        yield client, upgrade
+
+
+async def test_waves_and_decisions_of_all_runs_are_told(long_upgrade: tuple[Client, RunningUpgrade]) -> None:
+    client, upgrade = long_upgrade
+    document = await read(client, upgrade.cluster.ref)
+
+    assert document["runId"] != upgrade.handle.first_execution_run_id
+    assert outcomes(document) == [[(f"a{number}", "restarted")] for number in range(10)]
+    assert [one["what"] for one in document["decisions"]] == ["paused", "resumed"]
+    assert document["startedBy"] == "me"
+    assert document["notes"] == []
+
+
+async def test_what_temporal_does_not_keep_any_more_is_said(
+    long_upgrade: tuple[Client, RunningUpgrade], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, upgrade = long_upgrade
+    whole = await read(client, upgrade.cluster.ref)
+    last = whole["waves"][-1]
+    # The server takes half a minute to delete one: asked for runs that it never had, it answers the same.
+    gone = {upgrade.handle.first_execution_run_id, last["runId"]}
+
+    def events(client: Client, workflow_id: str, run_id: str, page_size: int | None = None) -> object:
+        return histories.events_of(client, workflow_id, str(uuid4()) if run_id in gone else run_id, page_size)
+
+    monkeypatch.setattr(upgrade_history, "events_of", events)
+    monkeypatch.setattr(wave_history, "events_of", events)
+    document = await read(client, upgrade.cluster.ref)
+
+    [note] = document["notes"]
+    assert "does not keep the first runs" in note
+    assert 0 < len(document["waves"]) < 10
+    assert document["waves"][-1] == {
+        **last,
+        "detail": "Temporal does not keep its history any more",
+        "startedAt": None,
+        "endedAt": None,
+        "complete": False,
+        "workloads": [],
+    }
+    assert [one["what"].partition(" ")[2] for one in document["decisions"]] == [
+        "paused by me: because of the test",
+        "resumed by me: because of the test",
+    ]
+
+
+# The queue.
+
+
+async def _open(client: Client, ref: ClusterRef, name: str, state: ItemState = ItemState.OPEN) -> None:
+    seen = Sighting("shop", "Deployment", name, Reason.POD_PENDING, "why", (f"{name}-1",), 1)
+    await client.start_workflow(
+        "RemediationItem",
+        ItemInput(ref, *seen.key),
+        id=item_id(ref.name, *seen.key),
+        task_queue=TASK_QUEUE,
+        memo={"item": view_of(ref.name, seen, state, START)},
+    )
+
+
+async def _ended(client: Client, ref: ClusterRef, to: str) -> None:
+    handle = await client.start_workflow(
+        "Upgrade", UpgradeInput(ref, to), id=upgrade_id(ref.name), task_queue=TASK_QUEUE
+    )
+    await handle.result()
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_every_open_item_is_in_the_report_with_what_to_do(client: Client, ref: ClusterRef) -> None:
+    await _ended(client, ref, "items")
+    for number in range(12):
+        await _open(client, ref, f"cart-{number}", ItemState.SNOOZED if number == 3 else ItemState.OPEN)
+
+    async def listed() -> bool:
+        return len((await read(client, ref))["queue"]) == 12
+
+    await until("all items are listed", listed)
+    document = await read(client, ref, "http://ui")
+    one = next(each for each in document["queue"] if each["name"] == "cart-7")
+
+    assert {each["name"] for each in document["queue"]} == {f"cart-{number}" for number in range(12)}
+    assert (one["reason"], one["detail"], one["state"]) == ("PodPending", "why", "open")
+    assert one["nextStep"]
+    assert one["commands"]
+    assert one["url"].startswith("http://ui/namespaces/default/workflows/remediation%3A")
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_items_that_the_lists_show_late_are_waited_for(
+    client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "_LOOK_AGAIN_SECONDS", 0.1)
+    status: dict[str, Any] = {"cluster": ref.name, "items": {"open": 1}, "endedAt": rfc3339(datetime.now(UTC))}
+    looks = asyncio.create_task(command._queue(client, status))
+    await asyncio.sleep(0.3)
+    await _open(client, ref, "cart")
+
+    assert [one["name"] for one in await looks] == ["cart"]
+
+
+@pytest.mark.parametrize("ended", [None, "2026-03-01T12:00:00Z"])
+async def test_items_that_have_closed_since_are_not_waited_for(
+    client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch, ended: str | None
+) -> None:
+    monkeypatch.setattr(command, "_LOOK_AGAIN_SECONDS", 3600.0)
+    status: dict[str, Any] = {"cluster": ref.name, "items": {"open": 1}, "endedAt": ended}
+
+    assert await asyncio.wait_for(command._queue(client, status), 10) == []
+
+
+# The command.
+
+
+@pytest.mark.usefixtures("at_work")
+@pytest.mark.parametrize(
+    ("to", "code"),
+    [("done", DONE), ("items", ITEMS_OPEN), ("fails", FAILED), ("refused", USAGE), ("runs", TIMED_OUT)],
+)
+async def test_report_ends_with_the_code_of_wait_and_5_while_it_runs(
+    client: Client, ref: ClusterRef, settings: Settings, capsys: pytest.CaptureFixture[str], to: str, code: int
+) -> None:
+    handle = await client.start_workflow(
+        "Upgrade", UpgradeInput(ref, to), id=upgrade_id(ref.name), task_queue=TASK_QUEUE
+    )
+    if to != "runs":
+        await asyncio.wait([asyncio.ensure_future(handle.result())])
+
+    assert await report(settings, "json", None) == code
+
+    document = json.loads(capsys.readouterr().out)
+    assert (document["workflowId"], document["cluster"]) == (upgrade_id(ref.name), ref.name)
+    assert (document["failure"] == "That cannot be.") is (to in ("fails", "refused"))
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_report_of_what_waits_for_an_operator_ends_with_4(
+    client: Client, ref: ClusterRef, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handle = await client.start_workflow(
+        "Upgrade", UpgradeInput(ref, "runs"), id=upgrade_id(ref.name), task_queue=TASK_QUEUE
+    )
+    await handle.execute_update("pause", ME, result_type=Progress)
+
+    assert await report(settings, "md", None) == NEEDS_OPERATOR
+    assert "**It waits for an operator:** paused by me: because of the test" in capsys.readouterr().out
+
+
+async def test_report_without_an_upgrade_is_refused(settings: Settings) -> None:
+    with pytest.raises(RefusedError, match="no upgrade"):
+        await report(settings, "md", None)
+
+
+@pytest.mark.usefixtures("at_work")
+@pytest.mark.parametrize("form", FORMATS)
+async def test_file_is_written_instead_of_stdout(
+    client: Client, ref: ClusterRef, settings: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path, form: str
+) -> None:
+    await _ended(client, ref, "done")
+    file = tmp_path / "report"
+    file.write_text("an older one, which is longer than nothing")
+
+    assert await report(settings, form, file) == DONE
+
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", f"Wrote {file}.\n")
+    text = file.read_text()
+    assert f"Upgrade of cluster {ref.name}" in text or json.loads(text)["cluster"] == ref.name
+    assert text.endswith("\n")
+    assert _names(tmp_path) == ["report"]
+    if form == "junit":
+        ET.fromstring(text)  # noqa: S314  # our own
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_file_that_cannot_be_written_is_refused_and_leaves_nothing_behind(
+    client: Client, ref: ClusterRef, settings: Settings, tmp_path: Path
+) -> None:
+    await _ended(client, ref, "done")
+    # The name itself fits; that of the file beside it does not.
+    file = tmp_path / ("x" * 254)
+
+    with pytest.raises(RefusedError, match="cannot be written"):
+        await report(settings, "md", file)
+
+    assert _names(tmp_path) == []
+
+
+@pytest.mark.usefixtures("at_work")
+async def test_what_is_no_file_is_written_as_it_is(
+    client: Client, ref: ClusterRef, settings: Settings, tmp_path: Path
+) -> None:
+    await _ended(client, ref, "done")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reads = asyncio.create_task(asyncio.to_thread(pipe.read_text))
+
+    assert await report(settings, "md", pipe) == DONE
+    assert (await reads).startswith("## Upgrade of cluster")
+    assert pipe.is_fifo()
+
+
+def _names(directory: Path) -> list[str]:
+    return [one.name for one in directory.iterdir()]
