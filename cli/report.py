@@ -30,7 +30,7 @@ FORMATS = ("md", "html", "json", "junit")
 _WAVES_AT_ONCE = 8
 #: Temporal's lists are a moment late: an upgrade that has only just ended has items that they do not show yet.
 _JUST_NOW = timedelta(seconds=30)
-_LOOKS = 10
+_LOOKS = 6
 _LOOK_AGAIN_SECONDS = 0.5
 
 

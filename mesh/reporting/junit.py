@@ -1,7 +1,8 @@
 """A report as JUnit XML, for the test pages of GitLab and Jenkins.
 
-One suite for the upgrade itself, one per wave, one for the queue. The format has no standard; this is what both read:
-https://docs.gitlab.com/ci/testing/unit_test_reports/ and the schema of Jenkins' xunit plugin.
+One suite for the upgrade itself, one for the queue, one per wave. The format has no standard; this is what both read:
+https://docs.gitlab.com/ci/testing/unit_test_reports/ (shows what an element contains, and no `message`) and the schema
+junit-10.xsd of Jenkins' xunit plugin.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from mesh.reporting.document import (
     headline,
     seconds_of,
     standing,
-    wave_words,
 )
 from mesh.reporting.tree import add, clean
 
@@ -28,12 +28,13 @@ _QUEUE = "Remediation queue"
 def junit_report(report: ReportDocument) -> str:
     """A whole document, with every member of every wave and every item."""
     root = Element("testsuites", {"name": clean(headline(report))})
-    suites = [_upgrade(root, report), *(_wave(root, wave) for wave in report["waves"]), _queue(root, report)]
+    # GitLab takes the first of several cases with the same names: what a person must settle, then what was last done.
+    suites = [_upgrade(root, report), _queue(root, report)]
+    suites += [_wave(root, wave) for wave in reversed(report["waves"])]
     for one in suites:
         _count(one)
-    for name in ("tests", "failures", "skipped"):
+    for name in ("tests", "failures", "errors"):
         root.set(name, str(sum(int(one.get(name, "0")) for one in suites)))
-    root.set("errors", "0")
     root.set("time", _time(seconds_of(report["startedAt"], report["endedAt"])))
     indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode") + "\n"
@@ -46,7 +47,7 @@ def _upgrade(root: Element, report: ReportDocument) -> Element:
         told = report["needsAttention"]
         add(case, "failure", report["nextStep"] or told, type="WaitsForOperator", message=told)
     elif report["result"] is None:
-        add(case, "skipped", message=f"still under way: {report['phase']}")
+        _skipped(case, f"still under way: {report['phase']}")
     elif not report["result"].startswith("done"):
         told = report["failure"] or standing(report)
         add(case, "failure", told, type=report["result"], message=told)
@@ -54,7 +55,7 @@ def _upgrade(root: Element, report: ReportDocument) -> Element:
 
 
 def _wave(root: Element, wave: WaveDocument) -> Element:
-    suite = _suite(root, wave_words(wave), wave["startedAt"], wave["endedAt"])
+    suite = _suite(root, f"Wave {wave['number'] + 1}, {wave['name']}", wave["startedAt"], wave["endedAt"])
     for one in wave["workloads"]:
         _workload(suite, one)
     return suite
@@ -62,23 +63,24 @@ def _wave(root: Element, wave: WaveDocument) -> Element:
 
 def _workload(suite: Element, one: WorkloadDocument) -> None:
     case = _case(suite, one["namespace"], _name(one), seconds_of(one["startedAt"], one["endedAt"]))
-    outcome, told = one["outcome"], one["detail"] or ""
+    outcome, told = one["outcome"], one["detail"]
     if outcome is Fate.FAILED:
-        add(case, "failure", told, type=one["reason"] or "RestartFailed", message=told)
+        reason = one["reason"] or "RestartFailed"
+        add(case, "failure", f"{reason}: {told}" if told else reason, type=reason, message=told or reason)
     elif not outcome.settled:
-        add(case, "skipped", message=f"{outcome}: {told}" if told else str(outcome))
+        _skipped(case, f"{outcome}: {told}" if told else str(outcome))
 
 
 def _queue(root: Element, report: ReportDocument) -> Element:
     suite = _suite(root, _QUEUE, report["takenAt"], None)
     for one in report["queue"]:
         case = _case(suite, one["namespace"], _name(one), 0.0)
-        told = one["detail"] or one["reason"]
+        told = one["detail"] or "see the next step"
         if one["state"] == "skipped":
-            add(case, "skipped", message=f"{one['reason']}: skipped until {one['until'] or 'further notice'}")
+            _skipped(case, f"{one['reason']}: skipped until {one['until'] or 'further notice'}")
         else:
-            steps = "\n".join([told, "", one["nextStep"], "", *one["commands"]])
-            add(case, "failure", steps, type=one["reason"], message=told)
+            steps = [f"{one['reason']}: {told}", "", one["nextStep"], "", *one["commands"]]
+            add(case, "failure", "\n".join(steps), type=one["reason"], message=told)
     return suite
 
 
@@ -92,6 +94,10 @@ def _suite(root: Element, name: str, start: str | None, end: str | None) -> Elem
 
 def _case(suite: Element, namespace: str, name: str, seconds: float) -> Element:
     return add(suite, "testcase", classname=namespace, name=name, time=_time(seconds))
+
+
+def _skipped(case: Element, told: str) -> None:
+    add(case, "skipped", told, message=told)
 
 
 def _count(suite: Element) -> None:

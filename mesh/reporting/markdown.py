@@ -122,7 +122,8 @@ def _items(report: ReportDocument, level: _Level) -> Iterable[str]:
         yield ""
         for one in items:
             yield from _item(one, level)
-        yield ""
+        if not level.steps:
+            yield ""
     skipped = skipped_items(report)
     if skipped:
         yield f"### {count_of(len(skipped), 'item')} skipped"

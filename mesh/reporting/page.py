@@ -164,7 +164,7 @@ def _waves(main: Element, waves: list[WaveDocument]) -> None:
         if wave["detail"]:
             add(summary, "span", wave["detail"], class_="detail")
         body = add(box, "div", class_="body")
-        table = _table(body, ("Namespace", "Kind", "Name", "Outcome", "Took", ""), ())
+        table = _table(body, ("Namespace", "Kind", "Name", "Outcome", "Took", "Detail"), ())
         for one in members:
             row = add(table, "tr")
             for text in key_of(one):

@@ -125,6 +125,22 @@ async def test_report_of_an_upgrade_that_runs_tells_what_is_in_flight_and_what_w
     await upgrade.ends()
 
 
+async def test_report_needs_no_worker(client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.upgrade._QUERY_SECONDS", timedelta(seconds=1))
+    cluster = FakeCluster(ref)
+    cluster.stale = {"canary": workloads("a"), "to 100%": workloads("b")}
+    policy = Policy(soak=timedelta(hours=1))
+    worker = Worker(client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=compose_runner())
+    async with worker, serve(client, cluster):
+        upgrade = await start_upgrade(client, cluster, policy)
+        await upgrade.reaches(Phase.SOAKING)
+    document = await read(client, ref)
+    await upgrade.handle.terminate()
+
+    assert (document["phase"], document["live"], document["workloads"]["planned"]) == ("soaking", False, None)
+    assert outcomes(document) == [[("a", "restarted")]]
+
+
 @pytest.mark.usefixtures("at_real_work")
 async def test_what_was_ended_by_force_is_told_with_who_did_it(
     client: Client, ref: ClusterRef, cluster: FakeCluster
