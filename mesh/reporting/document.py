@@ -238,6 +238,15 @@ def took(start: str | None, end: str | None) -> str:
     return f"{minutes}m {rest:02}s" if minutes else f"{rest}s"
 
 
+def deeds_of(item: Mapping[str, Any]) -> list[str]:
+    """What was done with an item, newest last: `2026-03-01T12:00:00Z skip by ann (a test cluster): until …`."""
+    told = []
+    for one in item["history"]:
+        because = f" ({one['because']})" if one["because"] else ""
+        told.append(f"{one['at']} {one['what']} by {one['who']}{because}: {one['result']}")
+    return told
+
+
 def decision_words(one: DecisionDocument) -> str:
     """`paused by ann: to look`."""
     who = f" by {one['who']}" if one["who"] else ""

@@ -16,6 +16,7 @@ from mesh.reporting.document import (
     ReportDocument,
     WaveDocument,
     WorkloadDocument,
+    deeds_of,
     headline,
     seconds_of,
     standing,
@@ -77,9 +78,11 @@ def _queue(root: Element, report: ReportDocument) -> Element:
         case = _case(suite, one["namespace"], _name(one), 0.0)
         told = one["detail"] or "see the next step"
         if one["state"] == "skipped":
-            _skipped(case, f"{one['reason']}: skipped until {one['until'] or 'further notice'}")
+            told = [f"{one['reason']}: skipped until {one['until'] or 'further notice'}", *deeds_of(one)[-1:]]
+            _skipped(case, "; ".join(told))
         else:
             steps = [f"{one['reason']}: {told}", "", one["nextStep"], "", *one["commands"]]
+            steps += ["", *deeds_of(one)] if one["history"] else []
             add(case, "failure", "\n".join(steps), type=one["reason"], message=told)
     return suite
 

@@ -18,6 +18,7 @@ from mesh.reporting.document import (
     count_of,
     counts_words,
     decision_words,
+    deeds_of,
     facts,
     gravest_first,
     headline,
@@ -130,7 +131,8 @@ def _items(report: ReportDocument, level: _Level) -> Iterable[str]:
         yield ""
         for one in skipped:
             until = f" until {one['until']}" if one["until"] else ""
-            yield f"- {_safe(words_of(one))}: {_safe(one['reason'])}{until}"
+            last = f"; {_safe(deeds_of(one)[-1])}" if one["history"] else ""
+            yield f"- {_safe(words_of(one))}: {_safe(one['reason'])}{until}{last}"
         yield ""
 
 
@@ -145,6 +147,10 @@ def _item(one: Mapping[str, Any], level: _Level) -> Iterable[str]:
     yield ""
     if one["commands"]:
         yield from _fenced(one["commands"], "  ")
+        yield ""
+    for deed in deeds_of(one):
+        yield f"  - {_safe(deed)}"
+    if one["history"]:
         yield ""
 
 

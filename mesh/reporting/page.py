@@ -14,6 +14,7 @@ from mesh.reporting.document import (
     count_of,
     counts_words,
     decision_words,
+    deeds_of,
     facts,
     gravest_first,
     headline,
@@ -129,8 +130,8 @@ def _items(main: Element, report: ReportDocument) -> None:
     skipped = skipped_items(report)
     if skipped:
         add(main, "h2", f"{count_of(len(skipped), 'item')} skipped")
-        rows = ([*key_of(one), one["reason"], one["until"] or ""] for one in skipped)
-        _table(main, ("Namespace", "Kind", "Name", "Reason", "Until"), rows)
+        rows = ([*key_of(one), one["reason"], one["until"] or "", *deeds_of(one)[-1:]] for one in skipped)
+        _table(main, ("Namespace", "Kind", "Name", "Reason", "Until", "Last done"), rows)
 
 
 def _item(main: Element, one: Mapping[str, Any], *, unfolded: bool) -> None:
@@ -147,6 +148,8 @@ def _item(main: Element, one: Mapping[str, Any], *, unfolded: bool) -> None:
     add(body, "div", one["nextStep"])
     if one["commands"]:
         add(body, "pre", "\n".join(one["commands"]))
+    for deed in deeds_of(one):
+        add(body, "div", deed, class_="dim")
 
 
 def _waves(main: Element, waves: list[WaveDocument]) -> None:

@@ -28,7 +28,7 @@ from cli.upgrade import find_upgrade
 from mesh.causes import Reason
 from mesh.cluster import TASK_QUEUE, ClusterRef, item_id, upgrade_id, wave_id
 from mesh.errors import PermissionDeniedError, RefusedError
-from mesh.items import ItemState, view_of
+from mesh.items import Deed, Item, ItemState
 from mesh.policy import InFlight, Policy
 from mesh.reporting.document import ReportDocument
 from mesh.sighting import Sighting
@@ -311,12 +311,13 @@ async def test_what_temporal_does_not_keep_any_more_is_said(
 
 async def _open(client: Client, ref: ClusterRef, name: str, state: ItemState = ItemState.OPEN) -> None:
     seen = Sighting("shop", "Deployment", name, Reason.POD_PENDING, "why", (f"{name}-1",), 1)
+    item = Item(ref.name, seen, START, START, state, START if state is not ItemState.OPEN else None)
     await client.start_workflow(
         "RemediationItem",
         ItemInput(ref, *seen.key),
         id=item_id(ref.name, *seen.key),
         task_queue=TASK_QUEUE,
-        memo={"item": view_of(ref.name, seen, state, START)},
+        memo={"item": item.did(Deed(START, "skip", "ann", "it goes", "skipped"))},
     )
 
 
@@ -328,10 +329,11 @@ async def _ended(client: Client, ref: ClusterRef, to: str) -> None:
 
 
 @pytest.mark.usefixtures("at_work")
-async def test_every_open_item_is_in_the_report_with_what_to_do(client: Client, ref: ClusterRef) -> None:
+async def test_every_item_is_in_the_report_with_what_to_do_and_what_was_done(client: Client, ref: ClusterRef) -> None:
     await _ended(client, ref, "items")
+    states = {3: ItemState.SNOOZED, 4: ItemState.SKIPPED, 5: ItemState.RETRYING}
     for number in range(12):
-        await _open(client, ref, f"cart-{number}", ItemState.SNOOZED if number == 3 else ItemState.OPEN)
+        await _open(client, ref, f"cart-{number}", states.get(number, ItemState.OPEN))
 
     async def listed() -> bool:
         return len((await read(client, ref))["queue"]) == 12
@@ -344,6 +346,9 @@ async def test_every_open_item_is_in_the_report_with_what_to_do(client: Client, 
     assert (one["reason"], one["detail"], one["state"]) == ("PodPending", "why", "open")
     assert one["nextStep"]
     assert one["commands"]
+    assert [each["because"] for each in one["history"]] == ["it goes"]
+    skipped = next(each for each in document["queue"] if each["name"] == "cart-4")
+    assert (skipped["state"], skipped["until"]) == ("skipped", "2026-03-01T12:00:00Z")
     assert one["url"].startswith("http://ui/namespaces/default/workflows/remediation%3A")
 
 

@@ -84,9 +84,14 @@ def item(name: str, **changes: Any) -> Mapping[str, Any]:  # noqa: ANN401
         "commands": [f"kubectl -n odd describe pod/{name}"],
         "attempts": 0,
         "until": None,
+        "history": [],
         "url": None,
         **changes,
     }
+
+
+def deed(what: str, who: str, result: str, because: str | None = None) -> dict[str, Any]:
+    return {"at": END, "what": what, "who": who, "because": because, "result": result}
 
 
 def report(**changes: Any) -> ReportDocument:  # noqa: ANN401
@@ -115,7 +120,13 @@ def report(**changes: Any) -> ReportDocument:  # noqa: ANN401
             wave(workload("cart", Fate.FAILED, "RolloutTimedOut", "0 of 2 Pods came up"), number=1, name="to 100%"),
         ],
         decisions=[DecisionDocument(at=START, what="paused", who="ann", because="to look")],
-        queue=[item("curl"), item("vision"), item("old", state="skipped", until="2027-01-31T00:00:00Z")],
+        queue=[
+            item("curl"),
+            item("vision", history=[deed("retry", "ann", "failed: 0 of 1 Pods came up")]),
+            item(
+                "old", state="skipped", until="2027-01-31T00:00:00Z", history=[deed("skip", "bob", "skipped", "goes")]
+            ),
+        ],
         notes=[],
     )
     return cast("ReportDocument", {**document, **changes})
@@ -171,6 +182,7 @@ def test_every_format_tells_everything(form: Callable[[ReportDocument], str]) ->
     told = ["Upgrade of cluster one to Istio 1.30.2", "till", "stock", "cart", "RolloutTimedOut", "0 of 2 Pods came up"]
     told += ["curl", "vision", "old", "PodPending", "0/3 nodes are available", "Mend what the cause names."]
     told += ["kubectl -n odd describe pod/curl", "kubectl -n odd describe pod/vision", "2027-01-31"]
+    told += [f"{END} retry by ann: failed: 0 of 1 Pods came up", f"{END} skip by bob (goes): skipped"]
     if form is not junit_report:
         told += ["paused by ann: to look", "1h 05m", "1 restarted, 1 current", "1 item skipped", "117 current"]
         told += ["ann@host", "1 Pod pinned, 2 Pods excluded", "Something is missing."]
@@ -383,7 +395,8 @@ ANY = st.text() | st.text(alphabet="<>&\"'`|*_[]()#\\/:;\x00\x08\x0b\x1b\x7f\x85
 def reports(draw: st.DrawFn) -> ReportDocument:
     def any_item(state: str) -> Mapping[str, Any]:
         names = {key: draw(ANY) for key in ("namespace", "kind", "name", "reason", "detail", "nextStep")}
-        return {**item("x"), **names, "state": state, "commands": draw(st.lists(ANY, max_size=2))}
+        history = [deed(*(draw(ANY) for _ in range(4)))] if draw(st.booleans()) else []
+        return {**item("x"), **names, "state": state, "commands": draw(st.lists(ANY, max_size=2)), "history": history}
 
     def any_workload(outcome: Fate) -> WorkloadDocument:
         names = {key: draw(ANY) for key in ("namespace", "kind", "name", "reason", "detail")}
