@@ -186,9 +186,11 @@ def facts(report: ReportDocument) -> list[tuple[str, str]]:
 
 
 def _left_alone(report: ReportDocument) -> str:
-    classes = report["totals"]["classes"] if report["totals"] is not None else {}
-    pods = [f"{count_of(classes.get(name, 0), 'Pod')} {name}" for name in ("pinned", "excluded")]
-    return ", ".join([*pods, f"{count_of(len(skipped_items(report)), 'item')} skipped"])
+    skipped = f"{count_of(len(skipped_items(report)), 'item')} skipped"
+    if report["totals"] is None:
+        return skipped
+    classes = report["totals"]["classes"]
+    return ", ".join([*(f"{count_of(classes.get(one, 0), 'Pod')} {one}" for one in ("pinned", "excluded")), skipped])
 
 
 def _queue(report: ReportDocument) -> str:

@@ -229,7 +229,11 @@ def test_upgrade_that_has_done_nothing_yet_is_a_report_as_well(form: Callable[[R
         queue=[],
     )
 
-    assert "preflight" in form(empty)
+    text = form(empty)
+
+    assert "preflight" in text
+    # Nobody has counted any yet.
+    assert "Pod" not in text
 
 
 # Markdown.
