@@ -148,8 +148,19 @@ def test_schema_of_the_policy_names_fields_as_the_file_does(capsys: pytest.Captu
 
     schema = json.loads(capsys.readouterr().out)
     assert set(schema["properties"]) == {
-        *("waves", "inFlight", "budget", "soak", "approve", "windows", "noProgress", "missing", "remediation"),
-        *("restarts", "exclude", "gates"),
+        *(
+            "waves",
+            "inFlight",
+            "budget",
+            "soak",
+            "approve",
+            "windows",
+            "noProgress",
+            "missing",
+            "remediation",
+            "remediationTimeout",
+        ),
+        *("remediationTimeout", "restarts", "exclude", "gates"),
     }
     assert set(schema["$defs"]["PrometheusGate"]["properties"]) == {"address", "query", "below"}
     assert schema["additionalProperties"] is False
