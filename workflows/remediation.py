@@ -256,7 +256,8 @@ class RemediationItemWorkflow:
         self._item = self._known.looked(found)
         if found.closed is None:
             view = view_of(self._known)
-            why = "its Pods still run the old proxy" if self._known.restartable else f"{view.reason}: {view.detail}"
+            cause = f"{view.reason}: {view.detail}" if view.detail else view.reason
+            why = "its Pods still run the old proxy" if self._known.restartable else cause
             raise refused(f"It is not settled: {why}. To close it all the same, force it and say why.")
         self._enter(ItemState.RESOLVED)
         return found.closed

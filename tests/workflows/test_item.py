@@ -357,6 +357,12 @@ async def test_resolve_looks_first(cluster: FakeCluster, item_of: ItemStarter, c
     assert await item.handle.result() == CURRENT
 
 
+async def test_refusal_without_a_detail_names_the_reason(cluster: FakeCluster, item_of: ItemStarter) -> None:
+    item = await item_of(cluster, replace(ALONE, detail=None))
+
+    assert (await item.refuses("resolve", ResolveWord("me"))).startswith("It is not settled: StandalonePod. To close")
+
+
 async def test_forced_resolve_needs_a_reason_and_no_look(cluster: FakeCluster, item_of: ItemStarter) -> None:
     item = await item_of(cluster)
     assert "say why" in await item.refuses("resolve", ResolveWord("me", force=True))
