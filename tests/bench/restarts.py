@@ -26,7 +26,7 @@ from activities.kube.paths import path
 from activities.kube.reading import of_kind
 from activities.kube.streaming import Begun, Complete, follow
 from deploy.local import lifecycle
-from deploy.local.demo.stage import FROM_ISTIO, raise_stage
+from deploy.local.demo.stage import raise_stage
 from deploy.local.mesh import Mesh
 from deploy.local.service import Service
 from mesh.cluster import upgrade_id
@@ -34,7 +34,7 @@ from mesh.objects import Workload
 from mesh.rollout import MARK, mark_of, rollout
 from mesh.text import rfc3339
 from tests.bench.crowd import fill
-from tests.e2e.conftest import NewProxy
+from tests.e2e.conftest import TAGS, NewProxy
 
 _NAME = "bench-restarts"
 _DEPLOYMENTS, _REPLICAS = 1000, 2
@@ -45,8 +45,6 @@ waves: {{canary: 0%, steps: [100%]}}
 inFlight: {{cluster: {_IN_FLIGHT}, namespace: 200}}
 soak: 0s
 """
-#: Tags of one Istio version: the target stays, and what a new Pod would get does not.
-_TAGS = (FROM_ISTIO.replace("distroless", "debug"), FROM_ISTIO)
 _SAMPLE_SECONDS = 0.1
 _AT_ONCE = 50
 
@@ -108,7 +106,7 @@ async def _pairs(service: Service) -> None:
                     await asyncio.sleep(1)
                 ratios = []
                 for pair in range(_PAIRS):
-                    proxy.give(_TAGS[pair % 2])
+                    proxy.give(TAGS[pair % 2])
                     ours = await _upgrade(service, policy, counts, watcher, worker.pid)
                     theirs = await _all_at_once(cluster, watcher)
                     ratios.append(ours / theirs)

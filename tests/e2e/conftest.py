@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,13 +14,15 @@ import pytest_asyncio
 from activities.kube.client import Cluster, connect
 from activities.kube.reading import read_uid
 from deploy.local import lifecycle
-from deploy.local.demo.stage import open_shop, raise_stage, wait_for
+from deploy.local.demo.stage import FROM_ISTIO, open_shop, raise_stage, wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.mesh import Mesh
 from deploy.local.service import Service
 from mesh.cluster import ClusterRef
 from tests.e2e.restarts import Restarts
 
+#: Other images of one Istio version: what a new Pod gets changes, and the control plane stays where it is.
+TAGS = (FROM_ISTIO.replace("distroless", "debug"), FROM_ISTIO)
 _INJECTOR = ("configmap", "istio-sidecar-injector", "-n", "istio-system")
 
 
@@ -31,6 +34,18 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Service]:
     try:
         service = raise_stage(name)
         open_shop(service.mesh)
+        service.start_worker()
+        yield service
+    finally:
+        lifecycle.down(name)
+
+
+@contextmanager
+def stage_at_work(name: str) -> Iterator[Service]:
+    """A stage of its own with a worker; gone afterwards."""
+    lifecycle.down(name)
+    try:
+        service = raise_stage(name)
         service.start_worker()
         yield service
     finally:

@@ -10,19 +10,16 @@ from typing import Any
 
 import pytest
 
-from deploy.local import lifecycle
-from deploy.local.demo.stage import FROM_ISTIO, raise_stage, wait_for
+from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.service import Service
 from mesh.pod_warnings import EARLIER, WARNING
 from tests.e2e.command import Done, run
-from tests.e2e.conftest import NewProxy
+from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
 from tests.e2e.workloads import make, proxies
 
 pytestmark = pytest.mark.mesh
 
-#: Other images of one Istio version: the control plane stays where it is.
-_TAGS = (FROM_ISTIO.replace("distroless", "debug"), FROM_ISTIO)
 _OLD_TEXT = "pod sidecar could not be updated because OwnerReferences is Job or was not found . Istio might not work."
 _CRASH = "behaviour.local-mesh/pod"
 
@@ -30,13 +27,8 @@ _CRASH = "behaviour.local-mesh/pod"
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Service]:
     """A stage of its own with a worker."""
-    lifecycle.down("test-queue")
-    try:
-        service = raise_stage("test-queue")
-        service.start_worker()
+    with stage_at_work("test-queue") as service:
         yield service
-    finally:
-        lifecycle.down("test-queue")
 
 
 class Queue:
@@ -67,7 +59,7 @@ class Queue:
     def upgrade(self, policy: str = "", *, wait: bool = True) -> Done:
         """Another proxy for everybody, and an upgrade to it."""
         proxy = NewProxy(self.mesh)
-        proxy.give(next(one for one in _TAGS if one != proxy.values()["global"]["tag"]))
+        proxy.give(next(one for one in TAGS if one != proxy.values()["global"]["tag"]))
         return self.again(policy, wait=wait)
 
     def again(self, policy: str = "", *, wait: bool = True) -> Done:

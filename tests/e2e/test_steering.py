@@ -9,44 +9,36 @@ from typing import Any
 
 import pytest
 
-from deploy.local import lifecycle
-from deploy.local.demo.stage import FROM_ISTIO, raise_stage, wait_for
+from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.service import Service
 from mesh.windows import MAINTENANCE_WINDOW
 from tests.e2e.command import Done, run
-from tests.e2e.conftest import NewProxy
+from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
 from tests.e2e.workloads import make, proxies
 
 pytestmark = pytest.mark.mesh
 
-#: Other images of one Istio version: the control plane stays where it is.
-_TAGS = (FROM_ISTIO.replace("distroless", "debug"), FROM_ISTIO)
 _NAMESPACE = "steered"
 
 
 @pytest.fixture(scope="module")
 def stage() -> Iterator[Service]:
     """A stage of its own with a worker, and four workloads."""
-    lifecycle.down("test-steering")
-    try:
-        service = raise_stage("test-steering")
-        service.start_worker()
+    with stage_at_work("test-steering") as service:
         labels = {"istio-injection": "enabled"}
         metadata = {"name": _NAMESPACE, "labels": labels}
         apply(service.mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         for name in ("anna", "berta", "clara"):
             make(service.mesh, _NAMESPACE, name)
         yield service
-    finally:
-        lifecycle.down("test-steering")
 
 
 @pytest.fixture
 def other(stage: Service) -> str:
     """Makes every sidecar stale; the tag that new ones get."""
     [before] = {_proxy(stage, name) for name in ("anna", "berta", "clara")}
-    tag = next(one for one in _TAGS if one != before)
+    tag = next(one for one in TAGS if one != before)
     NewProxy(stage.mesh).give(tag)
     return tag
 

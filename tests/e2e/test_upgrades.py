@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from deploy.local import lifecycle
-from deploy.local.demo.stage import raise_stage, wait_for
+from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.service import Service
 from tests.e2e.command import run
+from tests.e2e.conftest import stage_at_work
 from tests.e2e.workloads import generation, make, proxies
 
 pytestmark = pytest.mark.mesh
@@ -25,13 +25,8 @@ _WARNING = "istio.reconciler.kyma-project.io/proxy-reset-warning"
 @pytest.fixture
 def fresh() -> Iterator[Service]:
     """A stage of its own with a worker: its control plane will be upgraded."""
-    name = f"test-{secrets.token_hex(3)}"
-    try:
-        service = raise_stage(name)
-        service.start_worker()
+    with stage_at_work(f"test-{secrets.token_hex(3)}") as service:
         yield service
-    finally:
-        lifecycle.down(name)
 
 
 def test_module_restarts_and_the_upgrade_verifies(fresh: Service, tmp_path: Path) -> None:
