@@ -17,6 +17,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.at_once import at_once
 from activities.edge import Served, translated
 from activities.kube.watching import Change, follow
 from activities.listed import PAGE, item_of, items_query
@@ -208,14 +209,12 @@ class _Watch:
                     continue
                 self._items[identity] = item.looked(look)
                 news.append((identity, look))
-        limit = asyncio.Semaphore(_TOLD_AT_ONCE)
-        await asyncio.gather(*(self._tell(*one, limit) for one in news))
+        await at_once(_TOLD_AT_ONCE, news, lambda one: self._tell(*one))
 
-    async def _tell(self, item: str, look: Look, limit: asyncio.Semaphore) -> None:
-        async with limit:
-            try:
-                await self._client.get_workflow_handle(item).signal("seen", look)
-            except RPCError as error:
-                # An item that closed meanwhile needs no telling.
-                if error.status is not RPCStatusCode.NOT_FOUND:
-                    raise
+    async def _tell(self, item: str, look: Look) -> None:
+        try:
+            await self._client.get_workflow_handle(item).signal("seen", look)
+        except RPCError as error:
+            # An item that closed meanwhile needs no telling.
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise

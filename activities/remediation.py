@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.at_once import at_once
 from activities.cluster_watch import WatchActivities
 from activities.edge import Served, brief
 from activities.kube.client import Cluster
@@ -28,13 +26,10 @@ from mesh.cluster import ClusterRef, item_id
 from mesh.errors import NotFoundError, PermissionDeniedError
 from mesh.items import Item, Look, look_at, settled, sighting_for, wanted, warning_text
 from mesh.objects import Pod
-from mesh.pod_warnings import Patch, unwarned, warning_patches
+from mesh.pod_warnings import Patch, warning_patches
 from mesh.policy import Policy
 from mesh.sighting import Sighting
 from mesh.survey import Record, Survey
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _AT_ONCE = 40
 _NO_PROGRESS = Policy().no_progress.rollout
@@ -58,11 +53,10 @@ class OpenFailedInput:
 
 @dataclass(frozen=True, slots=True)
 class OpenedItems:
-    """How many items are open for this cluster, by reason, and how many were skipped by an operator."""
+    """How many items are open for this cluster, by reason. What an operator has skipped does not count."""
 
     count: int
     by_reason: dict[str, int]
-    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +109,17 @@ class RemediationActivities:
     async def open_items(self, ask: OpenItemsInput) -> OpenedItems:
         """One item per workload that cannot be restarted; a second sighting updates the same item."""
         ref, attempt = ask.survey.cluster, ask.survey.attempt
-        cluster = self._served.of(ref)
-        survey = await take_survey(cluster, attempt=attempt)
+        survey = await take_survey(self._served.of(ref), attempt=attempt)
         found = [(record, seen) for record in survey.records if (seen := wanted(record, attempt)) is not None]
-        stand = await _all(found, lambda one: self._stand(*one, survey, ask.survey))
+        stand = await at_once(_AT_ONCE, found, lambda one: self._stand(*one, survey, ask.survey))
         keys = {seen.key for _, seen in found}
-        stand += await self._others(ref, keys)
-        await self._clear_leftovers(cluster, survey, keys)
+        others = await self._others(ref, keys)
+        await self._clear_leftovers(ref, survey, keys | {item.seen.key for item in others})
         if found:
             await self._watch.poke(ref)
-        reasons = Counter(str(item.seen.reason) for item in stand if item is not None and item.is_open)
-        skipped = sum(1 for item in stand if item is not None and not item.is_open)
-        return OpenedItems(reasons.total(), dict(reasons), skipped)
+        items = [*(item for item in stand if item is not None), *others]
+        reasons = Counter(str(item.seen.reason) for item in items if item.is_open)
+        return OpenedItems(reasons.total(), dict(reasons))
 
     @activity.defn
     @brief
@@ -160,15 +153,14 @@ class RemediationActivities:
                 return item
             await self._open(ref, record, look, patience)
             return item.looked(look)
-        await self._open(ref, record, look, patience)
-        return Item(ref.name, seen, survey.taken_at, survey.taken_at)
+        return await self._open(ref, record, look, patience)
 
-    async def _others(self, ref: ClusterRef, keys: set[tuple[str, str, str]]) -> list[Item | None]:
+    async def _others(self, ref: ClusterRef, keys: set[tuple[str, str, str]]) -> list[Item]:
         """Items that stand though the survey did not see their cause: only a restart is missing, or a look."""
         listed = [one.id async for one in self._client.list_workflows(items_query(ref.name), page_size=PAGE)]
         known = {item_id(ref.name, *key) for key in keys}
-        described = await _all([one for one in listed if one not in known], self._described)
-        return [item for running, item in described if running]
+        described = await at_once(_AT_ONCE, [one for one in listed if one not in known], self._described)
+        return [item for running, item in described if running and item is not None]
 
     async def _described(self, identity: str) -> tuple[bool, Item | None]:
         """Whether it runs, and its newest state."""
@@ -180,8 +172,8 @@ class RemediationActivities:
             return False, None
         return found.status is WorkflowExecutionStatus.RUNNING, await item_of(found)
 
-    async def _open(self, ref: ClusterRef, record: Record, look: Look, no_progress: timedelta) -> None:
-        """Opens the item, or tells it, once its Pods are warned and the workload has its Event."""
+    async def _open(self, ref: ClusterRef, record: Record, look: Look, no_progress: timedelta) -> Item:
+        """Opens the item, or tells it, once its Pods are warned and the workload has its Event; it as a new one."""
         seen = look.seen
         if seen is None:
             raise ValueError("an item begins with what was seen")
@@ -191,25 +183,28 @@ class RemediationActivities:
         await _annotate(cluster, seen.namespace, patches)
         if patches:
             await _event(cluster, seen, text)
+        item = Item(ref.name, seen, look.at, look.at)
         await self._client.start_workflow(
             "RemediationItem",
             ItemInput(ref, *seen.key, no_progress=no_progress),
-            id=item_id(ref.name, *seen.key),
+            id=item.id,
             task_queue=self._task_queue,
             start_signal="seen",
             start_signal_args=[Look(look.at, seen, warned=True)],
             static_summary=f"{seen.reason}: {seen.namespace}/{seen.kind}/{seen.name}",
-            memo={"item": Item(ref.name, seen, look.at, look.at)},
+            memo={"item": item},
         )
+        return item
 
-    async def _clear_leftovers(self, cluster: Cluster, survey: Survey, keys: set[tuple[str, str, str]]) -> None:
+    async def _clear_leftovers(self, ref: ClusterRef, survey: Survey, standing: set[tuple[str, str, str]]) -> None:
         """Warnings of earlier tools, or of items that were ended by force, on Pods that need none."""
         for record in survey.records:
-            if record.warnings and record.key not in keys:
-                item = await self._described(item_id(self._served.ref.name, *record.key))
-                if item[1] is None or not item[0]:
-                    patches = {name: patch for name, there in record.warnings.items() if (patch := unwarned(there))}
-                    await _annotate(cluster, record.namespace, patches)
+            if record.warnings and record.key not in standing:
+                # It may have been opened a moment ago, and not be listed yet.
+                running, item = await self._described(item_id(ref.name, *record.key))
+                if item is None or not running:
+                    patches = warning_patches((), record.warnings, None)
+                    await _annotate(self._served.of(ref), record.namespace, patches)
 
     @activity.defn
     @brief
@@ -232,17 +227,6 @@ class RemediationActivities:
         self._served.of(ask.cluster)
         records = await self._surveys.of(ask.seen.namespace, ask.max_age)
         return look_at(records.of(ask.seen.key), ask.seen.reason, records.at)
-
-
-async def _all(ones: Iterable[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
-    """In the order of the ones, some at a time."""
-    limit = asyncio.Semaphore(_AT_ONCE)
-
-    async def limited(one: T) -> R:
-        async with limit:
-            return await work(one)
-
-    return await asyncio.gather(*(limited(one) for one in ones))
 
 
 async def _annotate(cluster: Cluster, namespace: str, patches: dict[str, Patch]) -> int:

@@ -51,6 +51,13 @@ def fitted(headers: Sequence[str], rows: Sequence[Sequence[object]], columns: in
     )
 
 
+def annotated(headers: Sequence[str], rows: Sequence[Sequence[object]], notes: Sequence[str | None]) -> str:
+    """`fitted`, with a line of its own below each row that has something to add."""
+    head, *lines = fitted(headers, rows).splitlines()
+    below = (one for pair in zip(lines, notes, strict=True) for one in pair if one is not None)
+    return "\n".join([head, *below])
+
+
 def shortened(text: str, limit: int) -> str:
     """At most `limit` characters; begin and end of a name tell more than its middle."""
     if len(text) <= limit:

@@ -14,7 +14,7 @@ import click
 
 from cli.failures import DONE
 from cli.options import Option, cluster_options, output_option, settings_from, temporal_options
-from cli.output import clipped, emit, fitted, width
+from cli.output import annotated, clipped, emit, width
 
 if TYPE_CHECKING:
     from temporalio.client import Client, WorkflowExecution, WorkflowHandle
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 #: As mesh.items.ItemState, spelled out so that --help needs no import (a test compares them).
 STATES = ("open", "retrying", "snoozed", "resolved", "skipped")
-_CLOSED = ("resolved", "skipped")
 _QUERY_WITHIN = timedelta(seconds=3)
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -32,19 +31,19 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 @dataclass(frozen=True, slots=True)
 class ItemFilter:
-    """Which items; None and empty mean all. `closed` takes those too that were resolved or skipped."""
+    """Which items; None and empty mean all. `skipped` takes those too that were skipped."""
 
     state: str | None = None
     reason: str | None = None
     namespaces: tuple[str, ...] = ()
-    closed: bool = False
+    skipped: bool = False
 
     def takes(self, item: Item, *, running: bool) -> bool:
         """Without a state the open ones count. An item whose workflow was ended from outside is not open any more."""
         state = str(item.state)
         if running is (state == "resolved"):
             return False
-        if self.state is None and state in _CLOSED and not self.closed:
+        if self.state is None and not item.is_open and not self.skipped:
             return False
         return (
             self.state in (None, state)
@@ -102,7 +101,7 @@ async def find_items(client: Client, cluster: str, wanted: ItemFilter) -> list[I
     from mesh.items import view_of
 
     newest: dict[str, tuple[datetime, bool, Item]] = {}
-    query = items_query(cluster, running=not wanted.closed and wanted.state != "resolved")
+    query = items_query(cluster, running=wanted.state != "resolved")
     async for one in client.list_workflows(query, page_size=PAGE):
         item = await item_of(one)
         before = newest.get(one.id)
@@ -185,22 +184,15 @@ def item_identity(text: str, cluster: Callable[[], str]) -> str:
 
 def queue_table(document: Mapping[str, Any], cluster: str, now: datetime) -> str:
     """Two lines per item: which, why, since when; and the cause. `queue show` tells the rest."""
+    from mesh.reporting.document import words_of
+
     items = document["items"]
     if not items:
         return f"No items of cluster {cluster}."
-    rows = [[short_id(one), one["reason"], one["state"], _age(one["since"], now)] for one in items]
-    head, *lines = fitted(["ITEM", "REASON", "STATE", "AGE"], rows).splitlines()
-    told = [head]
-    for line, one in zip(lines, items, strict=True):
-        told.append(line)
-        if one["detail"]:
-            told.append(clipped(f"    {one['detail']}", width()))
-    return "\n".join([*told, "", f"{len(items)} items of cluster {cluster}. More: kyma-upgrade queue show ITEM"])
-
-
-def short_id(item: Mapping[str, Any]) -> str:
-    """NAMESPACE/KIND/NAME: what `queue show` takes as well."""
-    return f"{item['namespace']}/{item['kind']}/{item['name']}"
+    rows = [[words_of(one), one["reason"], one["state"], _age(one["since"], now)] for one in items]
+    notes = [clipped(f"    {one['detail']}", width()) if one["detail"] else None for one in items]
+    table = annotated(["ITEM", "REASON", "STATE", "AGE"], rows, notes)
+    return f"{table}\n\n{len(items)} items of cluster {cluster}. More: kyma-upgrade queue show ITEM"
 
 
 def _age(since: str, now: datetime) -> str:
@@ -213,6 +205,8 @@ def _age(since: str, now: datetime) -> str:
 
 def item_text(item: Mapping[str, Any], link: str | None = None) -> str:
     """One item for people."""
+    from mesh.reporting.document import deeds_of
+
     state = f"{item['state']} since {item['since']}"
     if item["until"]:
         state = f"{item['state']} until {item['until']}, first seen {item['since']}"
@@ -230,10 +224,5 @@ def item_text(item: Mapping[str, Any], link: str | None = None) -> str:
         lines += ["", item["nextStep"], "", *(f"  {command}" for command in item["commands"])]
     if item["history"]:
         lines += ["", f"What was done ({item['attempts']} restarts tried):"]
-        lines += [_deed_line(one) for one in item["history"]]
+        lines += [f"  {one}" for one in deeds_of(item)]
     return "\n".join(lines)
-
-
-def _deed_line(deed: Mapping[str, Any]) -> str:
-    because = f" ({deed['because']})" if deed["because"] else ""
-    return f"  {deed['at']} {deed['what']} by {deed['who']}{because}: {deed['result']}"

@@ -77,6 +77,7 @@ async def _report(settings: Settings, form: str, file: Path | None) -> int:
 
 async def read_report(client: Client, found: Upgrade, ui: str | None) -> ReportDocument:
     """The whole document. Histories are read a few at a time, and only what they come to is kept."""
+    from activities.at_once import at_once
     from cli.upgrade import deep_link
     from cli.upgrade_history import read_upgrade
     from cli.wave_history import read_wave
@@ -84,13 +85,11 @@ async def read_report(client: Client, found: Upgrade, ui: str | None) -> ReportD
 
     status = found.document
     story = await read_upgrade(client, status["cluster"], status["runId"])
-    limit = asyncio.Semaphore(_WAVES_AT_ONCE)
 
     async def wave_of(wave: BegunWave) -> WaveDocument:
-        async with limit:
-            return await read_wave(client, wave, deep_link(ui, client.namespace, wave.workflow_id, wave.run_id))
+        return await read_wave(client, wave, deep_link(ui, client.namespace, wave.workflow_id, wave.run_id))
 
-    waves = await asyncio.gather(*(wave_of(one) for one in story.waves))
+    waves = await at_once(_WAVES_AT_ONCE, story.waves, wave_of)
     queue = await _queue(client, status)
     survey = story.survey
     return {
@@ -125,15 +124,15 @@ async def _queue(client: Client, status: Mapping[str, Any]) -> list[dict[str, An
     from cli.documents import item_document
     from cli.queue import ItemFilter, find_items
 
-    cluster = status["cluster"]
-    found = await find_items(client, cluster, ItemFilter())
     looks = _LOOKS if _ended_just_now(status) else 0
-    while len(found) < (status["items"]["open"] or 0) and looks:
+    while True:
+        found = await find_items(client, status["cluster"], ItemFilter(skipped=True))
+        standing = [one for one in found if one.state != "skipped"]
+        if len(standing) >= (status["items"]["open"] or 0) or not looks:
+            skipped = [one for one in found if one.state == "skipped"]
+            return [item_document(one) for one in (*standing, *skipped)]
         looks -= 1
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
-        found = await find_items(client, cluster, ItemFilter())
-    skipped = await find_items(client, cluster, ItemFilter(state="skipped"))
-    return [item_document(one) for one in (*found, *skipped)]
 
 
 def _ended_just_now(status: Mapping[str, Any]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ from cli.options import (
     settings_from,
     temporal_options,
 )
-from cli.output import emit, fitted, say
-from cli.queue import ItemFilter, filter_options, find_items, item_identity, queue_table, short_id
+from cli.output import annotated, emit, say
+from cli.queue import ItemFilter, filter_options, find_items, item_identity, queue_table
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -117,6 +116,7 @@ def _word(name: str, who: str, because: str, fields: dict[str, Any]) -> ItemWord
 
 
 async def _settle(settings: Settings, name: str, word: ItemWord, chosen: Chosen, output: str | None) -> int:
+    from activities.at_once import at_once
     from cli.session import named_cluster, temporal
     from mesh.errors import RefusedError
 
@@ -128,13 +128,7 @@ async def _settle(settings: Settings, name: str, word: ItemWord, chosen: Chosen,
         identities = await _found(client, cluster, name, chosen)
     else:
         identities = [item_identity(one, lambda: cluster) for one in chosen.items]
-    limit = asyncio.Semaphore(_AT_ONCE)
-
-    async def tell(identity: str) -> tuple[bool, str]:
-        async with limit:
-            return await _tell(client, identity, name, word)
-
-    answers = await asyncio.gather(*(tell(one) for one in identities))
+    answers = await at_once(_AT_ONCE, identities, lambda one: _tell(client, one, name, word))
     document = {
         "items": [
             {"id": identity, "ok": ok, "message": message}
@@ -189,16 +183,7 @@ async def _tell(client: Client, identity: str, name: str, word: ItemWord) -> tup
 
 
 def _table(items: Sequence[dict[str, Any]]) -> str:
-    rows = [[_short(one["id"]), "done" if one["ok"] else "refused"] for one in items]
-    head, *lines = fitted(["ITEM", "RESULT"], rows).splitlines()
-    told = [head]
-    for line, one in zip(lines, items, strict=True):
-        told += [line, f"    {one['message']}"]
-    return "\n".join(told)
-
-
-def _short(identity: str) -> str:
     from mesh.cluster import item_key
 
-    namespace, kind, name = item_key(identity)
-    return short_id({"namespace": namespace, "kind": kind, "name": name})
+    rows = [["/".join(item_key(one["id"])), "done" if one["ok"] else "refused"] for one in items]
+    return annotated(["ITEM", "RESULT"], rows, [f"    {one['message']}" for one in items])

@@ -236,10 +236,9 @@ class ItemIndex:
     """Open items by what their Pods are called: what a change touches is found without looking at each of them."""
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
-        self.ids = frozenset(ids)
         self._begun: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._of_namespace: dict[str, list[str]] = defaultdict(list)
-        for identity in self.ids:
+        for identity in ids:
             namespace, _, name = item_key(identity)
             self._begun[namespace, name[:_KEPT_IN_NAMES]].append(identity)
             self._of_namespace[namespace].append(identity)

@@ -31,6 +31,11 @@ def told(error: BaseException) -> str:
     return cause.message if isinstance(cause, ApplicationError) else str(cause)
 
 
+def refused(sentence: str) -> ApplicationError:
+    """The answer to an operator's word that cannot be meant, or not now."""
+    return ApplicationError(sentence, type="RefusedError")
+
+
 def is_our_end(error: BaseException) -> bool:
     """Cancelled with the whole upgrade. A wave or step that was cancelled alone, by hand, is trouble like any other."""
     return is_cancelled_exception(error) and workflow.cancellation_reason() is not None

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from mesh.items import end_of
 from mesh.policy import parse_duration
 from mesh.text import brief
-from temporalio.exceptions import ApplicationError
+
+from workflows.failures import refused
 
 _LONGEST_SNOOZE = timedelta(days=365)
 
@@ -67,8 +68,3 @@ def duration_of(word: SnoozeWord) -> timedelta:
     if duration > _LONGEST_SNOOZE:
         raise refused(f"{word.duration} is longer than a year: skip it until a date instead.")
     return duration
-
-
-def refused(sentence: str) -> ApplicationError:
-    """The answer to a word that cannot be meant, or not now."""
-    return ApplicationError(sentence, type="RefusedError")

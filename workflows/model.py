@@ -111,11 +111,10 @@ class WaveProgress:
 
 @dataclass(frozen=True, slots=True)
 class ItemCounts:
-    """Open items by reason, and those that an operator has skipped."""
+    """Open items by reason."""
 
     open: int = 0
     by_reason: dict[str, int] = field(default_factory=dict)
-    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ with workflow.unsafe.imports_passed_through():
 
     from workflows import options
     from workflows.attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD
-    from workflows.failures import told
-    from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord, check_word, duration_of, refused
+    from workflows.failures import refused, told
+    from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord, check_word, duration_of
     from workflows.show import item_details
 
 W = TypeVar("W", bound=ItemWord)

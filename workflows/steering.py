@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from mesh.text import brief
     from mesh.waves import WaveGroup, WaveRule
 
+    from workflows.failures import refused
     from workflows.model import ApproveInput, LimitInput, OperatorInput, Steer
 
 #: Decisions that are kept: the page shows five.
@@ -69,44 +69,40 @@ class Steering:
         """Refused when it would change nothing."""
         self.check_running()
         if self.paused_by is not None:
-            raise _refused(f"It is paused already: {self.paused_by}.")
+            raise refused(f"It is paused already: {self.paused_by}.")
 
     def check_resume(self) -> None:
         """Refused when it would change nothing."""
         self.check_running()
         if self.paused_by is None:
             hint = " It waits for approval: kyma-upgrade approve." if self.awaited is not None else ""
-            raise _refused(f"It is not paused.{hint}")
+            raise refused(f"It is not paused.{hint}")
 
     def check_approve(self, ask: ApproveInput) -> None:
         """Refused when nothing waits and no wave is named."""
         self.check_running()
         if ask.wave is None and self.awaited is None:
-            raise _refused("No wave waits for approval. To approve one before it does, name its number.")
+            raise refused("No wave waits for approval. To approve one before it does, name its number.")
         if ask.wave is not None and ask.wave < 0:
-            raise _refused(f"There is no wave {ask.wave}.")
+            raise refused(f"There is no wave {ask.wave}.")
 
     def check_limit(self, ask: LimitInput) -> None:
         """Refused outside of what a policy may say."""
         self.check_running()
         if not 1 <= ask.in_flight <= _MOST_IN_FLIGHT:
-            raise _refused(f"{ask.in_flight} is no limit: give a number from 1 to {_MOST_IN_FLIGHT}.")
+            raise refused(f"{ask.in_flight} is no limit: give a number from 1 to {_MOST_IN_FLIGHT}.")
 
     def check_abort(self) -> None:
         """Refused at its end."""
         if self.ended:
-            raise _refused("The upgrade has ended.")
+            raise refused("The upgrade has ended.")
 
     def check_running(self) -> None:
         """Refused at its end, and after an abort."""
         self.check_abort()
         if self.aborted:
-            raise _refused("It is being aborted; what is in flight still finishes.")
+            raise refused("It is being aborted; what is in flight still finishes.")
 
 
 #: As the policy's inFlight.cluster.
 _MOST_IN_FLIGHT = 200
-
-
-def _refused(sentence: str) -> ApplicationError:
-    return ApplicationError(sentence, type="RefusedError")

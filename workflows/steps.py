@@ -157,7 +157,7 @@ class Steps:
             summary="remediation items",
             **options.survey(self._cluster),
         )
-        return ItemCounts(opened.count, opened.by_reason, opened.skipped)
+        return ItemCounts(opened.count, opened.by_reason)
 
     def _hold_input(self) -> HoldInput:
         info = workflow.info()

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
-from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import aiohttp
 import msgspec
-import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
 
 from mesh.errors import (
     ChangedMeanwhileError,
@@ -319,19 +317,11 @@ def _is_near(source: _Source) -> bool:
     The API server compresses a stream on the one core that writes it: with a network that is fast enough that is
     what a reading waits for. Source: k8s.io/client-go/tools/clientcmd/api, Cluster.DisableCompression.
     """
-    paths = source.kubeconfig or os.environ.get("KUBECONFIG") or "~/.kube/config"
-    clusters: dict[str, Any] = {}
-    contexts: dict[str, Any] = {}
-    for path in paths.split(os.pathsep):
-        file = Path(path).expanduser()
-        content = (yaml.safe_load(file.read_text()) if path and file.is_file() else None) or {}
-        for found, section, entry in ((clusters, "clusters", "cluster"), (contexts, "contexts", "context")):
-            for one in content.get(section) or []:
-                found.setdefault(one["name"], one.get(entry) or {})
-    if not contexts:
+    if source.context is None:
         return True  # no kubeconfig: this is a Pod
-    cluster = contexts.get(source.context or "", {}).get("cluster", "")
-    return bool(clusters.get(cluster, {}).get("disable-compression"))
+    merged = KubeConfigMerger(source.kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION).config
+    name = merged["contexts"].get_with_name(source.context)["context"]["cluster"]
+    return bool(merged["clusters"].get_with_name(name)["cluster"].safe_get("disable-compression"))
 
 
 async def _load(source: _Source) -> Configuration:

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import msgspec
 
+from activities.at_once import at_once
 from activities.kube.client import Cluster
 from activities.kube.paths import NAMESPACES, PROXY_CONFIGS, WEBHOOKS, path
 from activities.kube.reading import of_kind, serves
@@ -193,17 +194,15 @@ class _Reading:
             spaces, _ = await self._cluster.list_all(NAMESPACES, Namespace)
         except PermissionDeniedError:
             return [], "", [(None, error)]
-        limit = asyncio.Semaphore(_AT_ONCE)
 
         async def one(name: str) -> tuple[list[K], str] | PermissionDeniedError:
-            async with limit:
-                try:
-                    return await read_all(self._cluster, path(kind, name), form, keep)
-                except PermissionDeniedError as denied:
-                    return denied
+            try:
+                return await read_all(self._cluster, path(kind, name), form, keep)
+            except PermissionDeniedError as denied:
+                return denied
 
         names = [one.metadata.name for one in spaces]
-        answers = await asyncio.gather(*(one(name) for name in names))
+        answers = await at_once(_AT_ONCE, names, one)
         read = [answer for answer in answers if not isinstance(answer, PermissionDeniedError)]
         refused = [
             (name, answer)
@@ -222,13 +221,7 @@ class _Reading:
 
     async def _owners(self, kinds: Iterable[str]) -> dict[str, Workload]:
         """By UID."""
-        limit = asyncio.Semaphore(_KINDS_AT_ONCE)
-
-        async def one(kind: str) -> list[Workload]:
-            async with limit:
-                return await self._workloads(kind)
-
-        groups = await asyncio.gather(*(one(kind) for kind in kinds))
+        groups = await at_once(_KINDS_AT_ONCE, kinds, self._workloads)
         return {one.metadata.uid: one for group in groups for one in group}
 
     async def _pods(self) -> tuple[list[Pod], str]:
