@@ -231,7 +231,8 @@ def test_status_table_tells_what_an_operator_must_do() -> None:
 
 def test_item_has_the_contracts_fields() -> None:
     seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
-    advice = advise(Reason.POD_PENDING, "shop", "Deployment", "cart", ("cart-1",))
+    seen = replace(seen, evidence=("scheduler: no node fits",))
+    advice = advise(seen)
 
     assert item_document(
         view_of(Item("one", seen, NOW, NOW, deeds=(Deed(NOW, "retry", "me", "", "refused: no"),)))
@@ -248,6 +249,8 @@ def test_item_has_the_contracts_fields() -> None:
         "pods": ["cart-1"],
         "nextStep": advice.next_step,
         "commands": list(advice.commands),
+        "evidence": ["scheduler: no node fits"],
+        "closesWhen": advice.closes,
         "podCount": 1,
         "attempts": 0,
         "until": None,
