@@ -87,16 +87,19 @@ _SAVE_JOB = (
 _DELETE_SAVED = "test -s {name}.yaml && kubectl -n {namespace} delete {kind}/{name}"
 _CREATE_SAVED = "kubectl -n {namespace} create -f {name}.yaml"
 
-#: The one that comes has the same name, and is there a moment later.
+#: The one that comes has the same name. Told apart by UID: kubectl, waiting for the end of the old one, may miss it,
+#: and then waits for that of the new one.
 _REPLACE_EACH = (
-    "kubectl -n {namespace} delete pod/{each} && until kubectl -n {namespace} wait --for=condition=Ready pod/{each}"
-    " --timeout=10m; do sleep 2; done"
+    "old=$(kubectl -n {namespace} get pod/{each} -o 'jsonpath={{.metadata.uid}}')"
+    " && kubectl -n {namespace} delete pod/{each} --wait=false && until kubectl -n {namespace} get pod/{each}"
+    " -o 'jsonpath={{.metadata.uid}} {{.status.conditions[?(@.type==\"Ready\")].status}}'"
+    ' | grep -v "$old" | grep -q True; do sleep 2; done'
 )
 #: The one that comes has another name.
 _REPLACE_ON_NODE = (
     "kubectl -n {namespace} delete pod/{each} && sleep 5 && until kubectl -n {namespace} get {kind}/{name}"
-    " -o 'jsonpath={{.status.desiredNumberScheduled}} {{.status.numberReady}}' | awk '{{ exit $1 != $2 }}';"
-    " do sleep 2; done"
+    " -o 'jsonpath={{.status.desiredNumberScheduled}} {{.status.numberReady}}'"
+    " | awk '{{ ready = $1 == $2 }} END {{ exit !ready }}'; do sleep 2; done"
 )
 _REQUESTS = (
     "kubectl -n {namespace} get pod/{pod}"

@@ -195,8 +195,10 @@ def test_stateful_set_is_taken_pod_by_pod_in_order(reason: Reason) -> None:
     found = advise(sighting(reason, "StatefulSet", pods=("db-10", "db-9"), name="db"))
 
     assert found.commands[:2] == tuple(
-        f"kubectl -n shop delete pod/{one} && until kubectl -n shop wait --for=condition=Ready pod/{one} "
-        "--timeout=10m; do sleep 2; done"
+        f"old=$(kubectl -n shop get pod/{one} -o 'jsonpath={{.metadata.uid}}') && kubectl -n shop delete pod/{one} "
+        f"--wait=false && until kubectl -n shop get pod/{one} "
+        """-o 'jsonpath={.metadata.uid} {.status.conditions[?(@.type=="Ready")].status}' """
+        '| grep -v "$old" | grep -q True; do sleep 2; done'
         for one in ("db-10", "db-9")
     )
 
