@@ -29,7 +29,7 @@ from mesh.objects import Pod
 from mesh.pod_warnings import Patch, warning_patches
 from mesh.policy import Policy
 from mesh.sighting import Sighting
-from mesh.survey import Record, Survey
+from mesh.survey import Attempt, Record, Survey, fingerprint
 
 _AT_ONCE = 40
 _NO_PROGRESS = Policy().no_progress.rollout
@@ -126,8 +126,10 @@ class RemediationActivities:
     async def open_failed(self, ask: OpenFailedInput) -> bool:
         """The item of a failed restart; False where nothing of the workload needs one any more."""
         ref, result = ask.cluster, ask.result
-        survey = await take_survey(self._served.of(ref), [result.workload.namespace])
         key = (result.workload.namespace, result.workload.kind, result.workload.name)
+        # Known to have failed, it is surveyed with evidence.
+        attempt = Attempt(failed=frozenset({fingerprint(key)}))
+        survey = await take_survey(self._served.of(ref), [result.workload.namespace], attempt=attempt)
         record = next((one for one in survey.records if one.key == key), None)
         reason = result.reason or Reason.ROLLOUT_TIMED_OUT
         if record is None or settled(record, reason):

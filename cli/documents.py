@@ -168,6 +168,8 @@ def item_document(item: ItemView) -> dict[str, Any]:
         "podCount": item.pod_count,
         "nextStep": item.next_step,
         "commands": list(item.commands),
+        "evidence": list(item.evidence),
+        "closesWhen": item.closes,
         "attempts": item.attempts,
         "until": rfc3339(item.until) if item.until else None,
         "closed": item.closed,

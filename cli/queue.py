@@ -221,7 +221,10 @@ def item_text(item: Mapping[str, Any], link: str | None = None) -> str:
         rows.append(("UI", link))
     lines = [f"{label + ':':<8}{value}" for label, value in rows]
     if not item["closed"]:
+        if item["evidence"]:
+            lines += ["", "Evidence:", *(f"  {line}" for line in item["evidence"])]
         lines += ["", item["nextStep"], "", *(f"  {command}" for command in item["commands"])]
+        lines += ["", item["closesWhen"]]
     if item["history"]:
         lines += ["", f"What was done ({item['attempts']} restarts tried):"]
         lines += [f"  {one}" for one in deeds_of(item)]

@@ -127,9 +127,15 @@ def _unreachable_argo_rollout(workload: Workload, now: datetime) -> tuple[Reason
 
 def cause_of_pods(pods: Iterable[Pod], now: datetime) -> Cause | None:
     """The gravest trouble of some Pods; None when all of them are Ready."""
-    found = [cause for pod in pods if (cause := cause_of_pod(pod, now)) is not None]
+    found = gravest(pods, now)
+    return found[1] if found else None
+
+
+def gravest(pods: Iterable[Pod], now: datetime) -> tuple[Pod, Cause] | None:
+    """The Pod with the gravest trouble, the first of several."""
+    found = [(pod, cause) for pod in pods if (cause := cause_of_pod(pod, now)) is not None]
     order = list(Reason)
-    return min(found, key=lambda cause: order.index(cause[0]), default=None)
+    return min(found, key=lambda one: order.index(one[1][0]), default=None)
 
 
 def cause_of_pod(pod: Pod, now: datetime) -> Cause | None:

@@ -53,6 +53,8 @@ class Pool:
         """What judging needs of a Pod."""
         about = pod.metadata
         reference = about.controller()
+        leaving = about.deletion_timestamp is not None
+        well = not leaving and (pod.status.phase == "Succeeded" or cause_of_pod(pod, self._now) is None)
         return Pod(
             metadata=Metadata(
                 name=about.name,
@@ -62,10 +64,11 @@ class Pool:
                 annotations=self._once(_annotations(about.annotations or {}, reference)),
                 creation_timestamp=about.creation_timestamp,
                 deletion_timestamp=about.deletion_timestamp,
+                finalizers=about.finalizers if leaving else None,
                 owner_references=self._once(() if reference is None else (reference,)),
             ),
-            spec=self._once(_spec(pod.spec, None if _has_template(reference) else pod.spec.whole)),
-            status=self._once(_well(pod.status)) if self._is_well(pod) else pod.status,
+            spec=self._once(_spec(pod.spec, None if _has_template(reference) else pod.spec.whole, placed=not well)),
+            status=self._once(_well(pod.status)) if well or leaving else pod.status,
         )
 
     def workload(self, workload: Workload) -> Workload:
@@ -99,10 +102,6 @@ class Pool:
             status=msgspec.structs.replace(workload.status, conditions=_telling(workload.status.conditions)),
         )
 
-    def _is_well(self, pod: Pod) -> bool:
-        leaving = pod.metadata.deletion_timestamp is not None
-        return leaving or pod.status.phase == "Succeeded" or cause_of_pod(pod, self._now) is None
-
     def _once(self, value: T) -> T:
         return cast("T", self._known.setdefault((type(value), self._encode(value)), value))
 
@@ -122,14 +121,16 @@ def _annotations(found: Mapping[str, str], reference: OwnerReference | None) -> 
     return {key: value for key, value in found.items() if key != _APPLIED}
 
 
-def _spec(spec: PodSpec, whole: str | None) -> PodSpec:
-    """Resources are compared for proxies alone."""
+def _spec(spec: PodSpec, whole: str | None, *, placed: bool = False) -> PodSpec:
+    """Resources are compared for proxies alone. `placed`: with its node and Secrets, which tell why it does not run."""
     first = spec.init_containers
     return PodSpec(
         containers=tuple(_container(one) for one in spec.containers),
         init_containers=None if first is None else tuple(_container(one) for one in first),
         host_network=spec.host_network,
         service_account_name=spec.service_account_name,
+        node_name=spec.node_name if placed else "",
+        image_pull_secrets=spec.image_pull_secrets if placed else None,
         whole=whole,
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
-from mesh.advice import advise
+from mesh.advice import advise, only_a_restart
 from mesh.causes import FOUND_BY_TRYING, Reason
 from mesh.cluster import item_id, item_key
 from mesh.sighting import Sighting
@@ -110,8 +110,13 @@ class Item:
         )
 
     def knows(self, look: Look) -> bool:
-        """Whether a look tells nothing new."""
-        return replace(self.looked(look), looked_at=self.looked_at) == self
+        """Whether a look tells nothing new.
+
+        Other evidence of the same cause is nothing new: it holds counts, which move all the time.
+        """
+        looked = self.looked(look)
+        seen = replace(looked.seen, evidence=self.seen.evidence)
+        return replace(looked, looked_at=self.looked_at, seen=seen) == self
 
     def did(self, deed: Deed) -> Item:
         """With one more deed, of which the newest are kept."""
@@ -143,6 +148,8 @@ class ItemView:
     pod_count: int = 0
     closed: str | None = None
     deeds: tuple[Deed, ...] = ()
+    evidence: tuple[str, ...] = ()
+    closes: str = ""
 
 
 def sighting_of(record: Record) -> Sighting | None:
@@ -183,7 +190,16 @@ def look_at(record: Record | None, reason: Reason, at: datetime) -> Look:
 
 def sighting_for(record: Record, reason: Reason, detail: str | None) -> Sighting:
     """The sighting of a workload for this reason."""
-    return Sighting(*record.key, reason, detail, record.pod_names[:PODS_SHOWN], len(record.pod_names))
+    names = record.pod_names
+    if record.kind == "StatefulSet" and reason in (Reason.ON_DELETE, Reason.PARTITIONED):
+        # As its controller would: from the highest ordinal down.
+        names = tuple(sorted(names, key=_ordinal, reverse=True))
+    return Sighting(*record.key, reason, detail, names[:PODS_SHOWN], len(names), record.evidence, record.facts)
+
+
+def _ordinal(name: str) -> int:
+    number = name.rpartition("-")[2]
+    return int(number) if number.isdecimal() else -1
 
 
 def warning_text(seen: Sighting) -> str:
@@ -205,12 +221,9 @@ def end_of(text: str) -> datetime | None:
 def view_of(item: Item) -> ItemView:
     """What the queue shows of an item."""
     seen = item.seen
-    advice = advise(seen.reason, seen.namespace, seen.kind, seen.name, seen.pods)
-    next_step, commands = advice.next_step, advice.commands
+    advice, evidence = advise(seen), seen.evidence
     if item.restartable:
-        who = f"{seen.namespace}/{seen.kind}/{seen.name}"
-        next_step = "Its cause is gone, and its Pods still run the old proxy: only a restart is missing."
-        commands = (f"kyma-upgrade queue retry {who} --cluster {item.cluster}",)
+        advice, evidence = only_a_restart(seen, item.cluster), ()
     return ItemView(
         id=item.id,
         cluster=item.cluster,
@@ -222,13 +235,15 @@ def view_of(item: Item) -> ItemView:
         state=item.state,
         since=item.since,
         pods=seen.pods,
-        next_step=next_step,
-        commands=commands,
+        next_step=advice.next_step,
+        commands=advice.commands,
         attempts=item.attempts,
         until=item.until,
         pod_count=seen.pod_count,
         closed=item.closed,
         deeds=item.deeds,
+        evidence=evidence,
+        closes=advice.closes,
     )
 
 

@@ -41,6 +41,7 @@ class Metadata(_Object, frozen=True):
     annotations: dict[str, str] | None = None
     creation_timestamp: datetime | None = None
     deletion_timestamp: datetime | None = None
+    finalizers: tuple[str, ...] | None = None
     owner_references: tuple[OwnerReference, ...] | None = None
 
     def label(self, name: str) -> str | None:
@@ -73,8 +74,14 @@ class Container(_Object, frozen=True):
     resources: Resources | None = None
 
 
+class SecretReference(_Object, frozen=True):
+    """`LocalObjectReference` of a Secret."""
+
+    name: str = ""
+
+
 class PodSpec(_Object, frozen=True):
-    """The part of a Pod's spec that injection and staleness depend on.
+    """The part of a Pod's spec that injection and staleness depend on, and what tells why it does not run.
 
     `whole` is all of it as the API has it, kept where an injection template may read any field (see mesh.whole).
     """
@@ -83,6 +90,8 @@ class PodSpec(_Object, frozen=True):
     init_containers: tuple[Container, ...] | None = None
     host_network: bool = False
     service_account_name: str = ""
+    node_name: str = ""
+    image_pull_secrets: tuple[SecretReference, ...] | None = None
     whole: str | None = None
 
     def proxies(self) -> tuple[Container, ...]:

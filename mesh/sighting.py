@@ -14,14 +14,16 @@ class Facts:
     #: The node, and the container and image that the cause is about.
     node: str = ""
     container: str = ""
+    #: Only where it is the image that cannot be had.
     image: str = ""
     #: Names of the Secrets that images are pulled with.
     secrets: tuple[str, ...] = ()
-    #: What the scheduler is short of, as `cpu`.
+    #: Whether the scheduler finds no node, and what it is short of, as `cpu, memory`.
+    unscheduled: bool = False
     resource: str = ""
     budget: str = ""
     quota: str = ""
-    #: The Job that a CronJob made, or the ReplicaSet of another owner.
+    #: The Job that a CronJob made, or the ReplicaSet of another owner, as `job/nightly-1`.
     direct: str = ""
 
 

@@ -38,12 +38,14 @@ from mesh.classes import (
 )
 from mesh.connected import NOBODY, ConnectedProxies
 from mesh.drift import Drift, drift_of
+from mesh.evidence import NO_CLUES, clues
 from mesh.images import parse_image
 from mesh.injection import REVISION, Decision, Injector, decide
 from mesh.objects import DisruptionBudget, Namespace, Pod, PodTemplate, Workload
 from mesh.owners import ARGO_ROLLOUT, Owner, top_owner
 from mesh.pod_warnings import NONE, Annotations, warnings_in
 from mesh.rollout import EVICTABLE_KINDS, mark_of, rollout
+from mesh.sighting import Facts
 from mesh.text import brief
 from mesh.windows import declared_windows
 
@@ -124,7 +126,8 @@ class Record:
     `pod_names` are those whose class is the workload's; `unready` counts living Pods that are not Ready. `drift` is
     what differs beyond the image, each with the words of the first Pod that has it. `windows` are the maintenance
     windows of the namespace and the workload, as written: judged only where there is something to restart. `warnings`
-    are those on its Pods, of whatever class, by name (see mesh.pod_warnings).
+    are those on its Pods, of whatever class, by name (see mesh.pod_warnings). `evidence` and `facts` are those of
+    mesh.evidence, where a person must settle it or something ails a Pod.
     """
 
     namespace: str
@@ -149,6 +152,8 @@ class Record:
     drift: Mapping[Drift, str] = field(default_factory=dict)
     windows: tuple[str, ...] = ()
     warnings: Mapping[str, Annotations] = field(default_factory=dict)
+    evidence: tuple[str, ...] = ()
+    facts: Facts = NO_CLUES.facts
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -297,6 +302,11 @@ def _record(
     gateway_image = next((one.image for one in owner.template.spec.proxies()), None)
     shown = Expected(gateway_image, "template") if klass is PodClass.GATEWAY else expected
     drift = _drift(by_class, expected)
+    unready = sum(1 for pod in _living(owner, group.pods) if not pod.ready)
+    found = NO_CLUES
+    if action is Action.REMEDIATE or unready:
+        awaited = _awaited(owner, group.pods)
+        found = clues(owner, awaited, cause[0] if cause else None, expected, world)
     namespace = world.namespaces.get(owner.namespace)
     metadata = owner.workload.metadata if owner.workload else owner.template.metadata
     labels = owner.template.metadata.labels or {}
@@ -315,7 +325,7 @@ def _record(
         reason=cause[0] if cause else None,
         detail=cause[1] if cause else (brief("; ".join(drift.values())) or None),
         pod_names=tuple(sorted(pod.metadata.name for pod in by_class[klass])),
-        unready=sum(1 for pod in _living(owner, group.pods) if not pod.ready),
+        unready=unready,
         gateway=_is_gateway(owner.template),
         kyma=owner.namespace == KYMA_NAMESPACE or bool(labels.get(KYMA_MODULE)),
         foundation=owner.namespace in attempt.stands_on,
@@ -323,6 +333,8 @@ def _record(
         drift=drift,
         windows=declared_windows(owner, namespace),
         warnings=_warnings(group.pods),
+        evidence=found.evidence,
+        facts=found.facts,
     )
 
 

@@ -235,7 +235,10 @@ class RemediationItemWorkflow:
             came = _came(result)
             if result.outcome is Outcome.FAILED and result.reason is not None:
                 self._item = replace(
-                    self._known, seen=replace(seen, reason=result.reason, detail=result.detail), restartable=False
+                    self._known,
+                    # What was evident of another cause tells nothing of this one.
+                    seen=replace(seen, reason=result.reason, detail=result.detail, evidence=()),
+                    restartable=False,
                 )
         except ActivityError as error:
             came = f"failed: {told(error)}"

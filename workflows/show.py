@@ -17,6 +17,9 @@ _BAR = 20
 _DECISIONS_SHOWN = 5
 _REASONS_SHOWN = 10
 _DEEDS_SHOWN = 3
+_EVIDENCE_SHOWN = 3
+#: Room for commands, percent-encoded.
+_COMMANDS_BYTES = 900
 
 
 def upgrade_details(progress: Progress, decisions: Sequence[str]) -> str:
@@ -45,7 +48,7 @@ def upgrade_details(progress: Progress, decisions: Sequence[str]) -> str:
 
 def item_details(item: ItemView) -> str:
     """The page of a remediation item, as short as that of an upgrade."""
-    name = markdown(f"{item.namespace}/{item.kind}/{item.name}")
+    name = fitting(f"{item.namespace}/{item.kind}/{item.name}", 300)
     lines = [f"**{item.reason}: {name}**"]
     if item.closed is not None:
         lines.append(f"**resolved:** {fitting(item.closed, 600)}")
@@ -53,15 +56,27 @@ def item_details(item: ItemView) -> str:
         until = f" until {rfc3339(item.until)}" if item.until else ""
         pods = f"{item.pod_count} Pod{'' if item.pod_count == 1 else 's'}"
         lines.append(f"{item.state}{until}, since {rfc3339(item.since)}, {pods}")
-        lines.append(f"> {fitting(item.detail or 'no detail', 600)}")
-        lines.append(item.next_step)
-        lines.append("```\n" + "\n".join(item.commands) + "\n```")
-        lines.append("It closes by itself once nothing of it needs a restart.")
+        lines.append(f"> {fitting(item.detail or 'no detail', 450)}")
+        if item.evidence:
+            lines.append("\n".join(f"- {fitting(one, 180)}" for one in item.evidence[:_EVIDENCE_SHOWN]))
+        lines.append(fitting(item.next_step, 700))
+        lines.append("```\n" + "\n".join(_pasteable(item.commands)) + "\n```")
+        lines.append(fitting(item.closes, 200))
     if item.deeds:
         lines.append("**What was done**")
         told = (f"{one.at:%Y-%m-%d %H:%M} {one.what} by {one.who}: {one.result}" for one in item.deeds[-_DEEDS_SHOWN:])
         lines.append("\n".join(f"- {fitting(one, 180)}" for one in told))
     return "\n\n".join(lines)
+
+
+def _pasteable(commands: Sequence[str]) -> list[str]:
+    """Whole commands, as many as there is room for, and how many there are beside."""
+    shown: list[str] = []
+    for one in commands:
+        if len(quote("\n".join([*shown, one]))) > _COMMANDS_BYTES:
+            return [*shown, f"# {len(commands) - len(shown)} more: kyma-upgrade queue show"]
+        shown.append(one)
+    return shown
 
 
 def fitting(text: str, most: int) -> str:

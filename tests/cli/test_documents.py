@@ -10,6 +10,7 @@ import pytest
 
 from activities.kube.reading import Istiod
 from cli.documents import ScanFilter, control_plane_document, item_document, scan_document, status_document
+from cli.queue import item_text
 from cli.scan import proxy_text, scan_table
 from cli.status import status_table
 from mesh.advice import advise
@@ -229,9 +230,25 @@ def test_status_table_tells_what_an_operator_must_do() -> None:
     assert "http://ui/x" in told
 
 
+def test_item_is_told_to_people_with_its_evidence_until_it_is_closed() -> None:
+    seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
+    item = Item("one", replace(seen, evidence=("scheduler: no node fits", "Pod cart-1")), NOW, NOW)
+    view = view_of(item)
+    lines = item_text(item_document(view)).splitlines()
+    evidence = lines.index("Evidence:")
+
+    assert lines[evidence + 1 : evidence + 3] == ["  scheduler: no node fits", "  Pod cart-1"]
+    assert lines[-1] == view.closes
+    assert "Evidence" not in item_text(item_document(view_of(replace(item, seen=seen))))
+    closed = item_text(item_document(view_of(replace(item, closed="gone"))))
+    assert "Evidence" not in closed
+    assert view.closes not in closed
+
+
 def test_item_has_the_contracts_fields() -> None:
     seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
-    advice = advise(Reason.POD_PENDING, "shop", "Deployment", "cart", ("cart-1",))
+    seen = replace(seen, evidence=("scheduler: no node fits",))
+    advice = advise(seen)
 
     assert item_document(
         view_of(Item("one", seen, NOW, NOW, deeds=(Deed(NOW, "retry", "me", "", "refused: no"),)))
@@ -248,6 +265,8 @@ def test_item_has_the_contracts_fields() -> None:
         "pods": ["cart-1"],
         "nextStep": advice.next_step,
         "commands": list(advice.commands),
+        "evidence": ["scheduler: no node fits"],
+        "closesWhen": advice.closes,
         "podCount": 1,
         "attempts": 0,
         "until": None,

@@ -30,6 +30,7 @@ from mesh.objects import (
     PodStatus,
     PodTemplate,
     RollingUpdate,
+    SecretReference,
     Strategy,
     WebhookConfiguration,
     Workload,
@@ -68,6 +69,9 @@ def pod(
     annotations: Labels = None,
     age: timedelta = timedelta(days=1),
     deleted: timedelta | None = None,
+    finalizers: tuple[str, ...] = (),
+    node: str = "n1",
+    secrets: tuple[str, ...] = (),
     said: tuple[str, str] = ("", ""),
     conditions: tuple[Condition, ...] = (),
     statuses: tuple[ContainerStatus, ...] = (),
@@ -87,11 +91,14 @@ def pod(
             annotations=marks | dict(annotations or {}),
             creation_timestamp=NOW - age,
             deletion_timestamp=None if deleted is None else NOW - deleted,
+            finalizers=finalizers,
             owner_references=references,
         ),
         spec=PodSpec(
             containers=(APP,) if native else (APP, *proxies),
             init_containers=proxies if native else None,
+            node_name=node,
+            image_pull_secrets=tuple(SecretReference(name=one) for one in secrets),
         ),
         status=PodStatus(
             phase=phase, reason=said[0], message=said[1], conditions=conditions, container_statuses=statuses
@@ -325,8 +332,13 @@ def injector(*configurations: WebhookConfiguration, configs: tuple[InjectorConfi
 # Surveys.
 
 
-def world(*things: Pod | Workload | Namespace | DisruptionBudget, by: Injector | None = None) -> World:
-    """A cluster of these things; namespaces of Pods that are not among them are there, and labelled for injection."""
+def world(
+    *things: Pod | Workload | Namespace | DisruptionBudget, by: Injector | None = None, told: Labels = None
+) -> World:
+    """A cluster of these things; namespaces of Pods that are not among them are there, and labelled for injection.
+
+    `told` are the last warnings of Pods, by the Pods' names.
+    """
     pods = tuple(one for one in things if isinstance(one, Pod))
     spaces = {one.metadata.namespace: space(one.metadata.namespace) for one in pods}
     spaces |= {one.metadata.name: one for one in things if isinstance(one, Namespace)}
@@ -338,6 +350,7 @@ def world(*things: Pod | Workload | Namespace | DisruptionBudget, by: Injector |
         owners=by_uid(one for one in things if isinstance(one, Workload)),
         injector=by or injector(),
         budgets=tuple(one for one in things if isinstance(one, DisruptionBudget)),
+        told={one.metadata.uid: told[one.metadata.name] for one in pods if told and one.metadata.name in told},
     )
 
 
@@ -356,7 +369,8 @@ def record(
     by: Injector | None = None,
     attempt: Attempt = NO_ATTEMPT,
     expected: Expected | None = None,
+    told: Labels = None,
 ) -> Record:
     """What the survey says of the only workload among these things."""
-    (found,) = survey(world(*things, by=by), attempt, expected).records
+    (found,) = survey(world(*things, by=by, told=told), attempt, expected).records
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import msgspec
 from hypothesis import given
@@ -42,6 +43,17 @@ def test_pod_that_something_ails_keeps_its_status() -> None:
     ill = pod(owner=OWNERS[1], ready="False", statuses=(waiting("CrashLoopBackOff", "x"),))
 
     assert Pool(NOW).pod(ill).status == ill.status
+
+
+def test_only_of_pods_that_something_ails_node_and_secrets_are_kept() -> None:
+    ill = pod(owner=OWNERS[1], ready="False", secrets=("pull",)).spec
+    leaving = pod(owner=OWNERS[1], deleted=timedelta(0), finalizers=("example.com/hold",))
+
+    assert Pool(NOW).pod(pod(owner=OWNERS[1], ready="False", secrets=("pull",))).spec == ill
+    assert Pool(NOW).pod(pod(owner=OWNERS[1], secrets=("pull",))).spec == Pool(NOW).pod(pod(node="n2")).spec
+    assert Pool(NOW).pod(leaving).spec.node_name == "n1"
+    assert Pool(NOW).pod(leaving).metadata.finalizers == ("example.com/hold",)
+    assert Pool(NOW).pod(pod(finalizers=("example.com/hold",))).metadata.finalizers is None
 
 
 def test_replica_set_of_an_argo_rollout_keeps_its_template_while_it_has_pods() -> None:

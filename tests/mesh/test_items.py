@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.causes import Reason
 from mesh.cluster import item_id
-from mesh.items import PODS_SHOWN, Item, ItemIndex, settled, sighting_of, view_of, wanted
+from mesh.items import PODS_SHOWN, Item, ItemIndex, Look, settled, sighting_of, view_of, wanted
+from mesh.sighting import Facts
 from mesh.survey import NO_ATTEMPT, Attempt, fingerprint
 from tests.mesh.build import NEW, NOW, OLD, pod, quick, record, workload
 
@@ -53,6 +56,29 @@ def test_view_shows_the_sighting_with_advice() -> None:
     assert (view.pods, view.attempts, view.until) == (("cart-1",), 0, None)
     assert "paused" in view.next_step
     assert view.commands[0] == "kubectl -n shop rollout resume deployment/cart"
+
+
+def test_view_shows_what_the_cluster_says_until_its_cause_is_gone() -> None:
+    seen = sighting_of(record(pod()))
+
+    assert seen
+    item = Item("prod", seen, NOW, NOW)
+    assert view_of(item).evidence == ("Pod cart-1 has no controller",)
+    assert view_of(item).closes == "The item closes when the Pod runs the expected proxy, or is gone."
+    gone = view_of(replace(item, restartable=True))
+    assert gone.evidence == ()
+    assert gone.commands == ("kyma-upgrade queue retry shop/Pod/cart-1 --cluster prod",)
+    assert gone.closes != view_of(item).closes
+
+
+def test_other_evidence_of_the_same_cause_is_no_news() -> None:
+    seen = sighting_of(record(pod()))
+
+    assert seen
+    item = Item("prod", seen, NOW, NOW)
+    assert item.knows(Look(NOW, replace(seen, evidence=("2 restarts",))))
+    assert not item.knows(Look(NOW, replace(seen, facts=Facts(node="n2"))))
+    assert item.looked(Look(NOW, replace(seen, evidence=("2 restarts",)))).seen.evidence == ("2 restarts",)
 
 
 CART = workload()

@@ -37,10 +37,11 @@ from mesh.causes import Reason
 from mesh.classes import PodClass
 from mesh.cluster import ClusterRef
 from mesh.errors import LONGEST, RejectedError
+from mesh.evidence import EVIDENCE_LIMIT, EVIDENCE_LINES, FACT_LIMIT, SECRETS_NAMED
 from mesh.items import DEEDS_KEPT, PODS_SHOWN, Deed, Item, ItemState, ItemView, Look, view_of
 from mesh.kyma import Target
 from mesh.policy import Budget, Exclude, Gates, Policy, PrometheusGate, Waves
-from mesh.sighting import Sighting
+from mesh.sighting import Facts, Sighting
 from mesh.survey import fingerprint
 from mesh.text import DETAIL_LIMIT
 from mesh.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule
@@ -94,7 +95,17 @@ SURVEY = SurveyInput(REF, POLICY, NOW, NOW, (fingerprint(KEY),) * FAILED_KEPT)
 RULE = WaveRule(MANY, "w" * 70, WaveGroup.NUMBERED, 2**32, 2**32, "9" * 63, MANY)
 RESULT = RestartResult(LONG, Outcome.ALREADY_CURRENT, Reason.ON_DELETE, DETAIL)
 STEER = Steer(paused=True, stopped=True, in_flight=200, taken={f"{one:03}{'s' * 60}": 200 for one in range(200)})
-SIGHTING = Sighting(*KEY, Reason.ON_DELETE, DETAIL, ("p" * LONGEST_NAME,) * PODS_SHOWN, MANY)
+_FACT = "\U0001f6d1" * FACT_LIMIT
+FACTS = Facts(_FACT, _FACT, _FACT, (_FACT,) * SECRETS_NAMED, True, _FACT, _FACT, _FACT, _FACT)
+SIGHTING = Sighting(
+    *KEY,
+    Reason.ON_DELETE,
+    DETAIL,
+    ("p" * LONGEST_NAME,) * PODS_SHOWN,
+    MANY,
+    ("\U0001f6d1" * EVIDENCE_LIMIT,) * EVIDENCE_LINES,
+    FACTS,
+)
 ITEM = Item(
     REF.name,
     SIGHTING,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -25,12 +26,14 @@ from mesh.causes import Reason
 from mesh.cluster import TASK_QUEUE, item_id
 from mesh.errors import ClusterError, PermissionDeniedError, UnreachableError
 from mesh.items import Deed, Item, ItemState, ItemView, Look, view_of
-from mesh.sighting import Sighting
+from mesh.sighting import Facts, Sighting
+from mesh.text import markdown
 from tests.workflows.fakes import FakeCluster
 from tests.workflows.stage import Clock, attribute, current_details, until
 from workflows.attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD
 from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord
 from workflows.remediation import RemediationItemWorkflow
+from workflows.show import item_details
 
 PENDING = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "0/3 nodes are available", ("cart-1", "cart-2"), 2)
 LOOPING = replace(PENDING, reason=Reason.CRASH_LOOPING, detail="container cart: CrashLoopBackOff")
@@ -219,9 +222,10 @@ async def test_item_looks_again_later_and_later(cluster: FakeCluster, item_of: I
     await clock.passes(minutes=8)
     await item.calls("recheck_item")
     await item.view()
-    await clock.passes(minutes=53)
+    # The first look was after 27 to 33 minutes, the second comes 54 to 66 later.
+    await clock.passes(minutes=46)
     assert cluster.names == ["recheck_item"]
-    await clock.passes(minutes=14)
+    await clock.passes(minutes=20)
     await item.calls("recheck_item", times=2)
 
     assert [one.max_age for one in cluster.asked("recheck_item")] == [60.0, 60.0]
@@ -505,18 +509,67 @@ async def test_item_goes_on_in_a_new_run(client: Client, cluster: FakeCluster, c
     assert item.warnings == [None]
 
 
-@pytest.mark.parametrize("hostile", ["<script>alert(1)</script> [x](javascript:alert(1)) " * 4, "⚠️ é" * 99])
+HOSTILE = ["<script>alert(1)</script> [x](javascript:alert(1)) " * 10, "⚠️ é" * 99]
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
 async def test_page_tells_cause_and_next_step_and_fits_into_an_address(
     cluster: FakeCluster, item_of: ItemStarter, hostile: str
 ) -> None:
     pods = tuple(f"cart-{'x' * 50}-{number:02}" for number in range(20))
-    item = await item_of(cluster, replace(PENDING, detail=hostile[:200], pods=pods, pod_count=999))
+    evidence = ("scheduler: Unschedulable", *(hostile[:300],) * 5)
+    item = await item_of(cluster, replace(PENDING, detail=hostile[:200], pods=pods, pod_count=999, evidence=evidence))
     for _ in range(3):
         await item.refuses("resolve", ResolveWord(hostile, hostile))
-    page = await current_details(item.handle)
+    page, view = await current_details(item.handle), await item.view()
 
     assert "PodPending: shop/Deployment/cart" in page
-    assert (await item.view()).next_step in page
+    assert "- scheduler: Unschedulable" in page
+    assert view.next_step in page
+    assert all(one in page for one in view.commands)
+    assert view.closes in page
     assert "<script" not in page.replace("\\<", "")
     assert "[x](" not in page
     assert len(quote(page)) < 4096
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+@pytest.mark.parametrize("reason", list(Reason))
+def test_page_of_any_item_fits_into_an_address(reason: Reason, hostile: str) -> None:
+    long, now = hostile[:253], datetime(2026, 1, 1, tzinfo=UTC)
+    known = Facts(long, long, long, (long,) * 5, resource=long, budget=long, quota=long, direct=f"job/{long}")
+    pods, evidence = ("p" * 253,) * 20, (hostile[:300],) * 6
+    seen = Sighting("n" * 63, "StatefulSet", "n" * 253, reason, hostile[:200], pods, 99, evidence, known)
+    deeds = (Deed(now, "retry", hostile[:200], hostile[:200], hostile[:200]),) * 20
+    item = Item("c" * 253, seen, now, now, ItemState.SNOOZED, now, 9, deeds=deeds)
+    page = item_details(view_of(item))
+
+    assert len(quote(page)) < 4096
+    # Commands are shown as they are.
+    assert "[x](" not in re.sub(r"```\n.*?\n```", "", page, flags=re.DOTALL)
+    assert len(quote(item_details(view_of(replace(item, restartable=True))))) < 4096
+
+
+def test_page_tells_how_many_commands_there_is_no_room_for() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    seen = replace(PENDING, kind="StatefulSet", reason=Reason.ON_DELETE, pods=tuple(f"cart-{one}" for one in range(9)))
+    view = view_of(Item("prod", seen, now, now))
+    page = item_details(view)
+    shown = [one for one in view.commands if one in page]
+
+    assert 0 < len(shown) < len(view.commands)
+    assert f"\n# {len(view.commands) - len(shown)} more: kyma-upgrade queue show\n```" in page
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_page_of_an_ordinary_item_tells_all_that_is_to_be_done(reason: Reason) -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    view = view_of(Item("prod", replace(PENDING, reason=reason, facts=KNOWN, pods=("cart-1",)), now, now))
+    page = item_details(view)
+
+    assert markdown(view.next_step, 1000) in page
+    assert all(one in page for one in view.commands)
+    assert view.closes in page
+
+
+KNOWN = Facts("n1", "app", "hub/app:1", ("pull",), budget="slow", quota="small", direct="job/cart-1")

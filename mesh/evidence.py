@@ -1,0 +1,222 @@
+"""What says that a cause holds, in the cluster's own words, and the facts that advice names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from mesh.asking import Expected
+from mesh.causes import Reason, gravest
+from mesh.objects import Condition, ContainerState, ContainerStatus, DisruptionBudget, Pod
+from mesh.owners import Owner
+from mesh.rollout import rollout
+from mesh.sighting import Facts
+from mesh.text import brief, rfc3339
+
+if TYPE_CHECKING:
+    from mesh.survey import World
+
+#: Lines of evidence, and characters of each.
+EVIDENCE_LINES, EVIDENCE_LIMIT = 6, 300
+#: Secrets that are named, and characters of a name or an image.
+SECRETS_NAMED, FACT_LIMIT = 5, 253
+#: Containers that are told of: a Pod may have many, all in the same trouble.
+_CONTAINERS_TOLD = 3
+#: Of a text that may be as long as an object, as much as is looked through.
+_LOOKED_THROUGH = 10_000
+
+#: Waiting for one of these is the ordinary beginning.
+_BEGINNING = frozenset({"", "PodInitializing", "ContainerCreating"})
+#: Source: k8s.io/kubernetes/pkg/kubelet/images/types.go.
+_NO_IMAGE = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+    | {"RegistryUnavailable", "SignatureValidationFailed"}
+)
+#: Conditions of workloads that tell of trouble: type and status.
+_TROUBLE = frozenset(
+    {("Progressing", "False"), ("Available", "False"), ("ReplicaFailure", "True"), ("InvalidSpec", "True")}
+)
+#: Source: k8s.io/kubernetes/pkg/scheduler/framework/plugins/noderesources/fit.go.
+_SHORT_OF = re.compile(r"\bInsufficient ([A-Za-z0-9][A-Za-z0-9./_-]*[A-Za-z0-9])|\bToo many (pods)")
+#: Source: k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go.
+_QUOTA = re.compile(r"exceeded quota: ([a-z0-9][a-z0-9.-]*)")
+
+_STANDING = frozenset({Reason.ON_DELETE, Reason.PARTITIONED})
+_BUDGETED = frozenset({Reason.DISRUPTION_BUDGET, Reason.ROLLOUT_TIMED_OUT})
+
+
+@dataclass(frozen=True, slots=True)
+class Clues:
+    """At most `EVIDENCE_LINES` lines, the telling ones first, and the facts."""
+
+    evidence: tuple[str, ...]
+    facts: Facts
+
+
+NO_CLUES = Clues((), Facts())
+
+
+def clues(owner: Owner, pods: Sequence[Pod], reason: Reason | None, expected: Expected, world: World) -> Clues:
+    """Of a workload with this reason and these Pods, those that have ended left out.
+
+    Of Pods that are well, or on their way out, only what mesh.compact keeps of them is read.
+    """
+    worst = gravest(pods, world.taken_at)
+    budget = _budget(owner, pods, reason, world.budgets)
+    lines = [*_of_workload(owner, pods, reason, expected), *_of_budget(budget)]
+    if worst is not None:
+        event = world.told.get(worst[0].metadata.uid)
+        lines[:0] = [] if reason in _STANDING else _of_pod(worst[0], event)
+    evidence = tuple(brief(line, EVIDENCE_LIMIT) for line in lines[:EVIDENCE_LINES])
+    return Clues(evidence, _facts(owner, worst[0] if worst else None, budget))
+
+
+def _of_pod(pod: Pod, event: str | None) -> Iterator[str]:
+    about, status = pod.metadata, pod.status
+    where = f"Pod {about.name}" + (f" on node {pod.spec.node_name}" if pod.spec.node_name else "")
+    if about.deletion_timestamp is not None:
+        held = ", ".join(about.finalizers or ()) or "none"
+        yield f"{where}: to be gone by {rfc3339(about.deletion_timestamp)}, finalizers: {held}"
+        return
+    # What an event says stands in the status as well, see mesh.causes.explained.
+    own = "" if status.message == event else status.message
+    yield f"{where}: {_said(f'phase {status.phase}', status.reason, own)}"
+    if (scheduled := _unscheduled(pod)) is not None:
+        yield f"scheduler: {_said(scheduled.reason, scheduled.message)}"
+    yield from islice((line for one in _statuses(pod) for line in _of_container(pod, one)), _CONTAINERS_TOLD)
+    if event is not None:
+        yield f"event: {event}"
+    ready = pod.condition("Ready")
+    if ready is not None and ready.status != "True" and (ready.reason or ready.message):
+        yield f"condition Ready is {ready.status}: {_said(ready.reason, ready.message)}"
+
+
+def _of_container(pod: Pod, status: ContainerStatus) -> Iterator[str]:
+    waiting, ended = _waiting(status), _ended(status)
+    if waiting is not None:
+        image = _image(pod, status)
+        yield f"container {status.name}, image {image}: {_said(waiting.reason, waiting.message)}"
+    if ended is not None:
+        told = _said(f"exit code {ended.exit_code}", ended.reason, ended.message)
+        yield f"container {status.name}, last termination: {told}"
+
+
+def _of_workload(owner: Owner, pods: Sequence[Pod], reason: Reason | None, expected: Expected) -> Iterator[str]:
+    if reason is Reason.STANDALONE_POD:
+        yield f"Pod {owner.name} has no controller"
+    elif reason is Reason.UNSUPPORTED_OWNER and pods and (maker := pods[0].metadata.controller()) is not None:
+        yield f"Pod {pods[0].metadata.name} is controlled by {maker.kind} {maker.name} of {maker.api_version}"
+    elif reason is Reason.JOB_POD and owner.direct is not None:
+        yield f"Job {owner.direct.metadata.name}: {owner.direct.status.active} Pods active"
+    elif reason is Reason.IMAGE_REWRITTEN:
+        yield f"expected proxy: {expected.words}"
+    if owner.workload is None or owner.kind in ("Job", "CronJob"):
+        return
+    found = rollout(owner.workload)
+    for one in owner.workload.status.conditions or ():
+        if (one.type, one.status) in _TROUBLE:
+            yield f"condition {one.type} is {one.status}: {_said(one.reason, one.message)}"
+    strategy = owner.workload.spec.update_strategy
+    if reason in _STANDING and strategy is not None:
+        part = strategy.rolling_update.partition if strategy.rolling_update else None
+        yield f"update strategy {strategy.type}" + (f", partition {part}" if part else "") + f": {found.message}"
+    elif not found.complete:
+        yield f"rollout: {found.message}"
+
+
+def _of_budget(budget: DisruptionBudget | None) -> Iterator[str]:
+    if budget is not None:
+        status = budget.status
+        yield (
+            f"PodDisruptionBudget {budget.metadata.name}: {status.current_healthy} of {status.expected_pods} Pods are "
+            f"healthy, {status.desired_healthy} wanted, {status.disruptions_allowed} disruptions allowed"
+        )
+
+
+def _budget(
+    owner: Owner, pods: Sequence[Pod], reason: Reason | None, budgets: Iterable[DisruptionBudget]
+) -> DisruptionBudget | None:
+    """The tightest of those that count for its Pods, where one may be why."""
+    if reason not in _BUDGETED:
+        return None
+    found = [one for one in budgets if one.metadata.namespace == owner.namespace and one.selects(pods)]
+    if reason is Reason.ROLLOUT_TIMED_OUT:
+        found = [one for one in found if not one.status.disruptions_allowed]
+    return min(found, key=lambda one: one.status.expected_pods - one.status.desired_healthy, default=None)
+
+
+def _facts(owner: Owner, pod: Pod | None, budget: DisruptionBudget | None) -> Facts:
+    refused = rollout(owner.workload).refused if owner.workload is not None else None
+    quota = _QUOTA.search((refused or "")[:_LOOKED_THROUGH])
+    made = owner.direct if owner.direct is not owner.workload else None
+    known = {
+        "budget": budget.metadata.name if budget is not None else "",
+        "quota": quota[1] if quota else "",
+        "direct": f"{made.kind.lower()}/{made.metadata.name}" if made is not None else "",
+    }
+    if pod is not None and pod.metadata.deletion_timestamp is not None:
+        known["node"] = pod.spec.node_name
+    elif pod is not None:
+        known |= _of_trouble(pod)
+    scheduled = _unscheduled(pod) if pod is not None else None
+    short = _short_of(scheduled) if scheduled is not None else ""
+    texts = {name: brief(text, FACT_LIMIT) for name, text in (known | {"resource": short}).items()}
+    references = (pod.spec.image_pull_secrets if pod is not None and texts.get("image") else None) or ()
+    secrets = tuple(brief(one.name, FACT_LIMIT) for one in references[:SECRETS_NAMED] if one.name)
+    return Facts(secrets=secrets, unscheduled=scheduled is not None, **texts)
+
+
+def _of_trouble(pod: Pod) -> dict[str, str]:
+    """Node, container and image of a Pod that something ails."""
+    statuses = _statuses(pod)
+    first = next((one for one in statuses if _waiting(one) is not None), None)
+    first = first or next((one for one in statuses if _ended(one) is not None and not one.ready), None)
+    waiting = _waiting(first) if first is not None else None
+    return {
+        "node": pod.spec.node_name,
+        "container": first.name if first is not None else "",
+        "image": _image(pod, first)
+        if first is not None and waiting is not None and waiting.reason in _NO_IMAGE
+        else "",
+    }
+
+
+def _statuses(pod: Pod) -> tuple[ContainerStatus, ...]:
+    return (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ()))
+
+
+def _waiting(status: ContainerStatus) -> ContainerState | None:
+    """What it waits for, where that is no ordinary beginning."""
+    waiting = status.state.waiting if status.state else None
+    return waiting if waiting is not None and waiting.reason not in _BEGINNING else None
+
+
+def _ended(status: ContainerStatus) -> ContainerState | None:
+    """How it ended, now or the last time, where that was no success."""
+    for states in (status.state, status.last_state):
+        if states is not None and states.terminated is not None and states.terminated.exit_code:
+            return states.terminated
+    return None
+
+
+def _image(pod: Pod, status: ContainerStatus) -> str:
+    containers = (*(pod.spec.init_containers or ()), *pod.spec.containers)
+    return next((one.image for one in containers if one.name == status.name), status.image)
+
+
+def _unscheduled(pod: Pod) -> Condition | None:
+    condition = pod.condition("PodScheduled")
+    leaving = pod.metadata.deletion_timestamp is not None
+    return condition if condition is not None and condition.status == "False" and not leaving else None
+
+
+def _short_of(scheduled: Condition) -> str:
+    found = _SHORT_OF.findall(scheduled.message[:_LOOKED_THROUGH])
+    return ", ".join(dict.fromkeys(one or other for one, other in found))
+
+
+def _said(*parts: str) -> str:
+    return ": ".join(part for part in parts if part)
