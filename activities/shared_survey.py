@@ -50,6 +50,8 @@ class SharedSurveys:
         async with self._lock:
             known = self._newest(namespace)
             if known is None or known.began < since:
+                # Who read before may have failed, and then took all that was asked along.
+                self._asked.add(namespace)
                 known = await self._read()
             self._asked.discard(namespace)
             return known

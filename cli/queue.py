@@ -7,24 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from cli.asking import ask_worker
 from cli.failures import DONE
 from cli.options import Option, cluster_options, output_option, settings_from, temporal_options
 from cli.output import annotated, clipped, emit, width
 
 if TYPE_CHECKING:
-    from temporalio.client import Client, WorkflowExecution, WorkflowHandle
+    from temporalio.client import Client, WorkflowExecution
 
     from mesh.items import Item, ItemView
     from worker.settings import Settings
 
 #: As mesh.items.ItemState, spelled out so that --help needs no import (a test compares them).
 STATES = ("open", "retrying", "snoozed", "resolved", "skipped")
-_QUERY_WITHIN = timedelta(seconds=3)
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -135,7 +135,7 @@ async def _show(settings: Settings, text: str, output: str | None) -> int:
     from cli.session import is_absent, named_cluster, temporal
     from cli.upgrade import deep_link
     from mesh.errors import RefusedError
-    from mesh.items import view_of
+    from mesh.items import ItemView, view_of
 
     client = await temporal(settings)
     identity = item_identity(text, lambda: named_cluster(settings.cluster))
@@ -151,22 +151,9 @@ async def _show(settings: Settings, text: str, output: str | None) -> int:
         raise RefusedError(f"There is no item {identity}.", "See kyma-upgrade queue list.")
     link = deep_link(settings.temporal.ui, client.namespace, found.id, found.run_id)
     # A worker knows everything that was done, Temporal's list the newest of it.
-    document = item_document(await _ask_worker(handle) or view_of(item))
+    document = item_document(await ask_worker(handle, "item", ItemView) or view_of(item))
     emit(document, output, lambda: item_text(document, link))
     return DONE
-
-
-async def _ask_worker(handle: WorkflowHandle[Any, Any]) -> ItemView | None:
-    from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
-    from temporalio.service import RPCError
-
-    from mesh.items import ItemView
-
-    try:
-        view: ItemView | None = await handle.query("item", result_type=ItemView, rpc_timeout=_QUERY_WITHIN)
-    except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
-        return None
-    return view
 
 
 def item_identity(text: str, cluster: Callable[[], str]) -> str:

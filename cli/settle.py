@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.failures import DONE, FAILED
+from cli.failures import DONE, FAILED, UNREACHABLE
 from cli.options import (
     cluster_options,
     operator,
@@ -131,12 +131,12 @@ async def _settle(settings: Settings, name: str, word: ItemWord, chosen: Chosen,
     answers = await at_once(_AT_ONCE, identities, lambda one: _tell(client, one, name, word))
     document = {
         "items": [
-            {"id": identity, "ok": ok, "message": message}
-            for identity, (ok, message) in zip(identities, answers, strict=True)
+            {"id": identity, "ok": code == DONE, "message": message}
+            for identity, (code, message) in zip(identities, answers, strict=True)
         ]
     }
     emit(document, output, lambda: _table(document["items"]))
-    return DONE if all(ok for ok, _ in answers) else FAILED
+    return max((code for code, _ in answers), default=DONE)
 
 
 async def _found(client: Client, cluster: str, name: str, chosen: Chosen) -> list[str]:
@@ -156,8 +156,8 @@ async def _found(client: Client, cluster: str, name: str, chosen: Chosen) -> lis
     return [one.id for one in found]
 
 
-async def _tell(client: Client, identity: str, name: str, word: ItemWord) -> tuple[bool, str]:
-    """Whether it was done, and the item's state or why not."""
+async def _tell(client: Client, identity: str, name: str, word: ItemWord) -> tuple[int, str]:
+    """The exit code for this item, and its state or why it was not done."""
     from temporalio.client import WorkflowUpdateFailedError, WorkflowUpdateRPCTimeoutOrCancelledError
     from temporalio.exceptions import ApplicationError
     from temporalio.service import RPCError
@@ -171,15 +171,15 @@ async def _tell(client: Client, identity: str, name: str, word: ItemWord) -> tup
             name, word, result_type=ItemView, rpc_timeout=_ANSWER_WITHIN
         )
     except WorkflowUpdateFailedError as error:
-        return False, error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
+        return FAILED, error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
     except WorkflowUpdateRPCTimeoutOrCancelledError:
-        return False, "no worker answers; start one (kyma-upgrade worker), then look whether it heard it"
+        return UNREACHABLE, "no worker answers; start one (kyma-upgrade worker), then look whether it heard it"
     except RPCError as error:
         if is_absent(error):
-            return False, "there is no such open item"
+            return FAILED, "there is no such open item"
         raise
     told = view.closed or (f"{view.state} until {rfc3339(view.until)}" if view.until else str(view.state))
-    return True, told
+    return DONE, told
 
 
 def _table(items: Sequence[dict[str, Any]]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from cli.asking import ask_worker
 from cli.failures import DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, code_of
 from mesh.cluster import upgrade_id
 from mesh.text import rfc3339
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from workflows.model import Progress
 
-#: A query waits for a worker; without one this long is enough to know.
-_QUERY_SECONDS = timedelta(seconds=5)
 _ENDED_BADLY = {"FAILED": "failed", "TERMINATED": "failed", "TIMED_OUT": "failed", "CANCELED": "aborted"}
 
 
@@ -50,6 +48,7 @@ async def find_upgrade(client: Client, cluster: str) -> Upgrade | None:
     from temporalio.service import RPCError
 
     from cli.session import is_absent
+    from workflows.model import Progress
 
     try:
         found = await client.get_workflow_handle(upgrade_id(cluster)).describe()
@@ -59,31 +58,13 @@ async def find_upgrade(client: Client, cluster: str) -> Upgrade | None:
         raise
     handle = client.get_workflow_handle(found.id, run_id=found.run_id)
     if found.status is WorkflowExecutionStatus.RUNNING:
-        progress = await _ask_worker(handle)
+        progress = await ask_worker(handle, "progress", Progress)
         if progress is not None:
             return Upgrade({**_document(progress, found), "live": True}, running=True)
         return Upgrade(_kept(found, cluster), running=True)
     if found.status is WorkflowExecutionStatus.COMPLETED:
         return await _completed(client, found)
     return await _ended_badly(handle, found, cluster)
-
-
-async def _ask_worker(handle: WorkflowHandle[Any, Any]) -> Progress | None:
-    """None when no worker answers, or none that knows this upgrade's history."""
-    from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
-    from temporalio.service import RPCError, RPCStatusCode
-
-    from workflows.model import Progress
-
-    try:
-        answer: Progress = await handle.query("progress", result_type=Progress, rpc_timeout=_QUERY_SECONDS)
-    except (WorkflowQueryFailedError, WorkflowQueryRejectedError):
-        return None
-    except RPCError as error:
-        if error.status is RPCStatusCode.UNAVAILABLE:
-            raise
-        return None
-    return answer
 
 
 async def _completed(client: Client, found: WorkflowExecutionDescription) -> Upgrade:

@@ -176,7 +176,7 @@ class RemediationItemWorkflow:
             raise refused(f"It is resolved: {self._item.closed}.")
         if self._busy is not None:
             raise refused(f"Somebody else is at it: {self._busy}. Look at it again before you do something.")
-        if what == "retry" and self._state is ItemState.RETRYING:
+        if what == "retry" and self._retry is not None:
             raise refused("It is being restarted already.")
         check_word(word, workflow.now())
 
@@ -364,7 +364,7 @@ class RemediationItemWorkflow:
         wanted = item.seen if item.is_open else None
         if wanted == self._warned:
             return
-        self._warned, before = wanted, self._warned
+        self._warned = wanted
         ask = WarnInput(self._ask.cluster, wanted or item.seen, warning_text(wanted) if wanted else None)
         try:
             await workflow.execute_activity_method(
@@ -375,7 +375,7 @@ class RemediationItemWorkflow:
             )
         except ActivityError:
             # The warning is a courtesy: the item stands without it, and this is seen in its history.
-            workflow.logger.warning("warning_not_written", extra={"fields": {"on": before is None}})
+            workflow.logger.warning("warning_not_written", extra={"fields": {"on": wanted is not None}})
 
     def _show(self) -> None:
         """Attributes and memo for the list, details for the page. Each upsert is an event: only what changed."""

@@ -126,7 +126,7 @@ async def test_report_of_an_upgrade_that_runs_tells_what_is_in_flight_and_what_w
 
 
 async def test_report_needs_no_worker(client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.upgrade._QUERY_SECONDS", timedelta(seconds=1))
+    monkeypatch.setattr("cli.asking._QUERY_WITHIN", timedelta(seconds=1))
     cluster = FakeCluster(ref)
     cluster.stale = {"canary": workloads("a"), "to 100%": workloads("b")}
     policy = Policy(soak=timedelta(hours=1))

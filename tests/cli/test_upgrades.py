@@ -215,7 +215,7 @@ async def test_without_a_worker_status_tells_what_temporal_keeps(
 ) -> None:
     monkeypatch.setattr("cli.start._ATTACH_SECONDS", 1.0)
     monkeypatch.setattr("cli.steer._ANSWER_WITHIN", timedelta(seconds=1))
-    monkeypatch.setattr("cli.upgrade._QUERY_SECONDS", timedelta(seconds=1))
+    monkeypatch.setattr("cli.asking._QUERY_WITHIN", timedelta(seconds=1))
     await _start(client, ref, "1.30.2")
 
     found = await find_upgrade(client, ref.name)

@@ -296,6 +296,25 @@ async def test_retry_restarts_and_verifies(cluster: FakeCluster, item_of: ItemSt
     ]
 
 
+async def test_skipped_while_it_is_restarted_it_is_not_restarted_twice(
+    cluster: FakeCluster, item_of: ItemStarter
+) -> None:
+    item = await item_of(cluster)
+    cluster.block("restart_workload")
+    await item.says("retry", ItemWord("me", "mended"))
+    await item.calls("restart_workload")
+    await item.says("skip", SkipWord("bob", "why", until="2999-01-31"))
+
+    assert "already" in await item.refuses("retry", ItemWord("you"))
+    cluster.let_go_on("restart_workload")
+
+    async def ended() -> bool:
+        return ("attempt 1", "me", "restarted") in await item.deeds()
+
+    await until("the restart's end", ended)
+    assert (await item.view()).state is ItemState.SKIPPED
+
+
 async def test_retry_in_vain_tells_what_it_found(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
     item = await item_of(cluster)
     cluster.failing = {CART: Reason.ROLLOUT_TIMED_OUT}
