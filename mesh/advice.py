@@ -22,6 +22,7 @@ class Advice:
     closes: str
 
 
+_FILE_LIMIT = 200
 _NOT_IN_KINDS = re.compile(r"[^a-z0-9.-]")
 
 
@@ -49,6 +50,8 @@ def advise(seen: Sighting) -> Advice:
         "kind": _NOT_IN_KINDS.sub("", seen.kind.lower()).lstrip("-.") or "workload",
         "name": shlex.quote(seen.name),
         "item": _item(seen),
+        # A name may be as long as a file's name, without its extension.
+        "file": shlex.quote(f"{seen.name[:_FILE_LIMIT]}.yaml"),
     }
     if facts.secrets:
         values["as_secrets"] = " ".join(shlex.quote(f"secret/{one}") for one in facts.secrets)

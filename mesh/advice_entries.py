@@ -65,14 +65,13 @@ OF_ARGO_ROLLOUTS: Mapping[str, tuple[str, ...]] = {
 
 #: What only the API server sets, and the status, which comes last.
 _SET_BY_SERVER = r"-e '/^  (uid|resourceVersion|creationTimestamp|generation|nodeName):/d' -e '/^status:/,$d'"
-_SAVE_POD = f"kubectl -n {{namespace}} get pod/{{name}} -o yaml | sed -E {_SET_BY_SERVER} > {{name}}.yaml"
+_SAVE_POD = f"kubectl -n {{namespace}} get pod/{{name}} -o yaml | sed -E {_SET_BY_SERVER} > {{file}}"
 #: With the labels by which a Job finds its Pods it would not be taken again: k8s.io/kubernetes/pkg/registry/batch/job.
 _SAVE_JOB = (
-    f"kubectl -n {{namespace}} get job/{{name}} -o yaml | sed -E {_SET_BY_SERVER} -e '/controller-uid: /d'"
-    " > {name}.yaml"
+    f"kubectl -n {{namespace}} get job/{{name}} -o yaml | sed -E {_SET_BY_SERVER} -e '/controller-uid: /d' > {{file}}"
 )
-_DELETE_SAVED = "test -s {name}.yaml && kubectl -n {namespace} delete {kind}/{name}"
-_CREATE_SAVED = "kubectl -n {namespace} create -f {name}.yaml"
+_DELETE_SAVED = "test -s {file} && kubectl -n {namespace} delete {kind}/{name}"
+_CREATE_SAVED = "kubectl -n {namespace} create -f {file}"
 
 #: The one that comes has the same name. Told apart by UID: kubectl, waiting for the end of the old one, may miss it,
 #: and then waits for that of the new one.
@@ -486,8 +485,8 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
     Reason.INJECTION_FAILED: (
         Entry(
             (
-                "It was restarted, and its new Pods did not get the expected proxy. Check istiod and the webhooks, "
-                "then have it restarted."
+                "It was restarted, and its new Pods did not get the expected proxy. Check istiod, the webhooks and "
+                "the admission policies, then have it restarted."
             ),
             (_ISTIODS, _WEBHOOKS, _LOOK, _RETRY),
             READY,

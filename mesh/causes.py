@@ -96,7 +96,7 @@ def _unreachable(owner: Owner, now: datetime) -> tuple[Reason | None, str | None
     elif owner.kind == ARGO_ROLLOUT:
         reason, told = _unreachable_argo_rollout(workload, now)
     elif workload.spec.paused:
-        reason = Reason.ROLLOUT_PAUSED
+        reason, told = Reason.ROLLOUT_PAUSED, rollout(workload).paused
     elif (strategy := workload.spec.update_strategy) is not None and strategy.type == "OnDelete":
         reason = Reason.ON_DELETE
     elif strategy is not None and strategy.rolling_update is not None and strategy.rolling_update.partition:

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 
 from mesh.asking import Expected
 from mesh.causes import Reason, gravest
-from mesh.objects import Condition, ContainerState, ContainerStatus, DisruptionBudget, Pod
+from mesh.classes import live_proxy
+from mesh.injection import WISHES
+from mesh.objects import Condition, ContainerState, ContainerStatus, DisruptionBudget, Metadata, Pod
 from mesh.owners import Owner
 from mesh.rollout import rollout
 from mesh.sighting import Facts
 from mesh.text import brief, rfc3339
+from mesh.windows import declared_windows
 
 if TYPE_CHECKING:
     from mesh.survey import World
@@ -35,9 +38,10 @@ _NO_IMAGE = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
     | {"RegistryUnavailable", "SignatureValidationFailed"}
 )
-#: Conditions of workloads that tell of trouble: type and status.
+#: Conditions of workloads that tell of trouble: type and status. Progress is Unknown of Deployments that are paused.
 _TROUBLE = frozenset(
-    {("Progressing", "False"), ("Available", "False"), ("ReplicaFailure", "True"), ("InvalidSpec", "True")}
+    {("Progressing", "False"), ("Progressing", "Unknown"), ("Available", "False"), ("ReplicaFailure", "True")}
+    | {("InvalidSpec", "True")}
 )
 #: Source: k8s.io/kubernetes/pkg/scheduler/framework/plugins/noderesources/fit.go.
 _SHORT_OF = re.compile(r"\bInsufficient ([A-Za-z0-9][A-Za-z0-9./_-]*[A-Za-z0-9])|\bToo many (pods)")
@@ -45,6 +49,10 @@ _SHORT_OF = re.compile(r"\bInsufficient ([A-Za-z0-9][A-Za-z0-9./_-]*[A-Za-z0-9])
 _QUOTA = re.compile(r"exceeded quota: ([a-z0-9][a-z0-9.-]*)")
 
 _STANDING = frozenset({Reason.ON_DELETE, Reason.PARTITIONED})
+_INJECTED = frozenset({Reason.WOULD_LOSE_SIDECAR, Reason.UNKNOWN_REVISION, Reason.SIDECAR_MISSING})
+_UNANSWERED = frozenset({Reason.UNKNOWN_REVISION, Reason.UNKNOWN_PROXY})
+_UNLIKE = frozenset({Reason.IMAGE_REWRITTEN, Reason.ROLLOUT_TIMED_OUT})
+_WINDOWED = frozenset({Reason.WINDOW_INVALID, Reason.WINDOW_NEVER_OPENS})
 _BUDGETED = frozenset({Reason.DISRUPTION_BUDGET, Reason.ROLLOUT_TIMED_OUT})
 
 
@@ -66,7 +74,12 @@ def clues(owner: Owner, pods: Sequence[Pod], reason: Reason | None, expected: Ex
     """
     worst = gravest(pods, world.taken_at)
     budget = _budget(owner, pods, reason, world.budgets)
-    lines = [*_of_workload(owner, pods, reason, expected), *_of_budget(budget)]
+    lines = [
+        *_of_injection(owner, reason, expected, world),
+        *_of_workload(owner, pods, reason),
+        *(_of_proxies(pods, expected) if reason in _UNLIKE else ()),
+        *_of_budget(budget),
+    ]
     if worst is not None:
         event = world.told.get(worst[0].metadata.uid)
         lines[:0] = [] if reason in _STANDING else _of_pod(worst[0], event)
@@ -104,15 +117,31 @@ def _of_container(pod: Pod, status: ContainerStatus) -> Iterator[str]:
         yield f"container {status.name}, last termination: {told}"
 
 
-def _of_workload(owner: Owner, pods: Sequence[Pod], reason: Reason | None, expected: Expected) -> Iterator[str]:
+def _of_injection(owner: Owner, reason: Reason | None, expected: Expected, world: World) -> Iterator[str]:
+    namespace = world.namespaces.get(owner.namespace)
+    if reason in _UNANSWERED and expected.problem is not None:
+        yield f"injector: {expected.problem}"
+    if reason in _INJECTED:
+        yield f"namespace {owner.namespace}: {_wishes(namespace.metadata if namespace else Metadata())}"
+        yield f"Pod template: {_wishes(owner.template.metadata)}"
+    if reason in _WINDOWED:
+        yield from (f"maintenance window: {text}" for text in declared_windows(owner, namespace))
+
+
+def _wishes(metadata: Metadata) -> str:
+    """Its labels that ask for injection or against it."""
+    labels = metadata.labels or {}
+    found = [f"{name}={labels[name]}" for name in WISHES if name in labels]
+    return f"labelled {', '.join(found)}" if found else "no label about injection"
+
+
+def _of_workload(owner: Owner, pods: Sequence[Pod], reason: Reason | None) -> Iterator[str]:
     if reason is Reason.STANDALONE_POD:
         yield f"Pod {owner.name} has no controller"
     elif reason is Reason.UNSUPPORTED_OWNER and pods and (maker := pods[0].metadata.controller()) is not None:
         yield f"Pod {pods[0].metadata.name} is controlled by {maker.kind} {maker.name} of {maker.api_version}"
     elif reason is Reason.JOB_POD and owner.direct is not None:
         yield f"Job {owner.direct.metadata.name}: {owner.direct.status.active} Pods active"
-    elif reason is Reason.IMAGE_REWRITTEN:
-        yield f"expected proxy: {expected.words}"
     if owner.workload is None or owner.kind in ("Job", "CronJob"):
         return
     found = rollout(owner.workload)
@@ -125,6 +154,12 @@ def _of_workload(owner: Owner, pods: Sequence[Pod], reason: Reason | None, expec
         yield f"update strategy {strategy.type}" + (f", partition {part}" if part else "") + f": {found.message}"
     elif not found.complete:
         yield f"rollout: {found.message}"
+
+
+def _of_proxies(pods: Sequence[Pod], expected: Expected) -> Iterator[str]:
+    live = sorted({image for pod in pods if (image := live_proxy(pod)) is not None})
+    yield f"expected proxy: {expected.words}"
+    yield f"live: {', '.join(live) or 'no sidecar'}"
 
 
 def _of_budget(budget: DisruptionBudget | None) -> Iterator[str]:

@@ -25,6 +25,8 @@ INJECT = "sidecar.istio.io/inject"
 REVISION = "istio.io/rev"
 TAG = "istio.io/tag"
 PROXY_IMAGE = "sidecar.istio.io/proxyImage"
+#: Labels by which people ask for injection or against it. What counts are the selectors of the live webhooks.
+WISHES = ("istio-injection", REVISION, INJECT)
 
 #: istio/istio, pkg/kube/inject/initializer.go, IgnoredNamespaces.
 IGNORED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})

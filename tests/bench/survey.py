@@ -29,7 +29,7 @@ from tests.bench.peak import peak_megabytes
 _NAME = "bench"
 _REPLICAS = 10
 _STEPS = (200, 1000)
-_RUNS = 3
+_RUNS = 5
 _PAGE = 500
 
 

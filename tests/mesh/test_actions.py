@@ -83,7 +83,7 @@ def test_stale_workload_is_made_anew_by_the_means_of_its_kind(kind: str, action:
         pytest.param(workload("CronJob"), "JobPod", None, id="cron-job"),
         pytest.param(custom(), "UnsupportedOwner", "owner is a CloneSet.apps.kruise.io", id="custom-kind"),
         pytest.param(custom("Node", "v1", "n1"), "UnsupportedOwner", "owner is a Node", id="mirror-pod"),
-        pytest.param(workload(paused=True), "RolloutPaused", None, id="paused"),
+        pytest.param(workload(paused=True), "RolloutPaused", "its rollout is paused", id="paused"),
         pytest.param(
             workload("StatefulSet", strategy=strategy("OnDelete")),
             "UpdateStrategyOnDelete",

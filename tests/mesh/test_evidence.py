@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh.asking import Expected
 from mesh.causes import Reason
 from mesh.evidence import EVIDENCE_LIMIT, EVIDENCE_LINES, FACT_LIMIT, SECRETS_NAMED
 from mesh.items import sighting_for, sighting_of
@@ -19,14 +20,17 @@ from mesh.objects import Condition, Container, ContainerState, ContainerStates, 
 from mesh.owners import ARGO_ROLLOUT
 from mesh.sighting import Facts, Sighting
 from mesh.survey import Action, Attempt, fingerprint
+from mesh.windows import MAINTENANCE_WINDOW
 from tests.mesh.build import (
     NEW,
     NOW,
+    OLD,
     budget,
     custom,
     pod,
     quick,
     record,
+    space,
     strategy,
     survey,
     waiting,
@@ -177,6 +181,8 @@ def test_quota_is_told_by_the_condition_of_the_rollout() -> None:
     assert found.evidence == (
         f"condition ReplicaFailure is True: FailedCreate: {message}",
         "rollout: 0 of 2 updated, 2 available",
+        f"expected proxy: {NEW}",
+        f"live: {OLD}",
     )
     assert found.facts == Facts(quota="small")
 
@@ -243,6 +249,44 @@ def test_what_was_expected_is_told_where_a_restart_brought_something_else() -> N
 
     assert found.reason is Reason.IMAGE_REWRITTEN
     assert f"expected proxy: {NEW}" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ({"istio-injection": "disabled", "team": "x"}, "namespace shop: labelled istio-injection=disabled"),
+        ({"team": "x"}, "namespace shop: no label about injection"),
+    ],
+)
+def test_sidecar_that_would_be_lost_is_told_with_what_asks_for_injection(labels: dict[str, str], told: str) -> None:
+    found = sighted(space(labels=labels), CART, pod(owner=CART))
+
+    assert found.reason is Reason.WOULD_LOSE_SIDECAR
+    assert found.evidence == (told, "Pod template: no label about injection")
+
+
+def test_injector_that_refuses_is_told_in_its_own_words() -> None:
+    found = sighted(CART, pod(owner=CART), expected=Expected(None, None, "the injector refused: no such thing"))
+
+    assert found.reason is Reason.UNKNOWN_PROXY
+    assert found.evidence == ("injector: the injector refused: no such thing",)
+
+
+def test_windows_are_told_as_they_are_written() -> None:
+    cart = workload(annotations={MAINTENANCE_WINDOW: "Sat 00:00-04:00"})
+    found = sighted(space(annotations={MAINTENANCE_WINDOW: "Sun 00:00-04:00"}), cart, pod(owner=cart))
+
+    assert found.reason is Reason.WINDOW_NEVER_OPENS
+    assert found.evidence == ("maintenance window: Sun 00:00-04:00", "maintenance window: Sat 00:00-04:00")
+
+
+def test_pause_is_told_by_the_condition() -> None:
+    paused = Condition(type="Progressing", status="Unknown", reason="DeploymentPaused", message="Deployment is paused")
+    cart = workload(paused=True, status={"conditions": (paused,)})
+    found = sighted(cart, pod(owner=cart))
+
+    assert (found.reason, found.detail) == (Reason.ROLLOUT_PAUSED, "its rollout is paused")
+    assert found.evidence == ("condition Progressing is Unknown: DeploymentPaused: Deployment is paused",)
 
 
 def test_workload_that_nothing_ails_costs_nothing() -> None:

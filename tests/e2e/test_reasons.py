@@ -1,0 +1,137 @@
+"""Every reason of the queue on a real cluster: seen with its evidence, mended as its advice says, closed by itself."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy.local.demo.stage import wait_for
+from deploy.local.kubectl import program, read
+from deploy.local.service import Service
+from mesh.pod_warnings import WARNING
+from mesh.text import DETAIL_LIMIT
+from tests.e2e.command import Done, run
+from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
+from tests.e2e.reasons import STORIES, Place, Story
+
+pytestmark = pytest.mark.mesh
+
+#: What is prepared at the same time.
+_AT_ONCE = 6
+_COMMAND_SECONDS = 90
+
+
+class World:
+    """A place for each story, and one upgrade that found them all."""
+
+    def __init__(self, stage: Service, folder: Path) -> None:
+        self.stage = stage
+        self._policy = folder / "policy.yaml"
+        self._policy.write_text("soak: 0s\nnoProgress: {rollout: 15s}\napprove: [canary]\nbudget: {failed: 100%}\n")
+        self.places = {
+            one.name: Place(stage.mesh, f"{one.name}-{secrets.token_hex(3)}", f"odd-{secrets.token_hex(3)}")
+            for one in STORIES
+        }
+        self.named: dict[str, str] = {}
+        self._items: dict[tuple[str, str], Any] = {}
+
+    def play(self) -> None:
+        """Begins every story, upgrades, and reads the queue once the upgrade has ended."""
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            self.named = dict(zip(self.places, pool.map(self._begin, STORIES), strict=True))
+        proxy = NewProxy(self.stage.mesh)
+        proxy.give(next(one for one in TAGS if one != proxy.values()["global"]["tag"]))
+        begun = self.run("start", "--to", "current", "--policy", str(self._policy), "--wait", "-o", "json")
+        assert begun.code == 4, begun.stderr
+        for one in STORIES:
+            one.meanwhile(self.places[one.name])
+        with ThreadPoolExecutor(len(STORIES)) as pool:
+            acting = [pool.submit(one.in_restart, self.places[one.name]) for one in STORIES]
+            assert self.run("approve").code == 0
+            ended = self.run("wait", "--timeout", "4m", "-o", "json")
+            for actor in acting:
+                actor.result()
+        assert ended.code == 3, ended.stdout
+        listed = self.run("queue", "list", "-o", "json").document["items"]
+        self._items = {(one["namespace"], f"{one['kind']}/{one['name']}"): one for one in listed}
+
+    def _begin(self, story: Story) -> str:
+        place = self.places[story.name]
+        place.open(**dict(story.labels))
+        return story.begin(place)
+
+    def run(self, *arguments: str) -> Done:
+        """`kyma-upgrade` as an operator types it."""
+        return run(self.stage.environment, *arguments)
+
+    def item(self, story: Story) -> Any:  # noqa: ANN401  # JSON
+        """The story's item as it was after the upgrade."""
+        return self._items[self.places[story.name].namespace, self.named[story.name]]
+
+    def show(self, item: Any) -> Any:  # noqa: ANN401  # JSON
+        """An item as it is now."""
+        return self.run("queue", "show", item["id"], "-o", "json").document
+
+    def paste(self, command: str, folder: Path) -> subprocess.CompletedProcess[str]:
+        """A command of the advice, in a shell."""
+        tools = f"{program().parent}{os.pathsep}{Path(sys.executable).parent}"
+        environment = {**self.stage.environment, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+        return subprocess.run(
+            ["bash", "-c", command],
+            env=environment,
+            cwd=folder,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+        )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A stage of its own, after the upgrade."""
+    with stage_at_work("test-reasons") as stage:
+        world = World(stage, tmp_path_factory.mktemp("reasons"))
+        world.play()
+        yield world
+
+
+@pytest.mark.parametrize("story", STORIES, ids=[one.name for one in STORIES])
+def test_item_is_mended_as_its_advice_says_and_closes_itself(world: World, story: Story, tmp_path: Path) -> None:
+    place, item = world.places[story.name], world.item(story)
+
+    assert item["reason"] == story.reason
+    told = "\n".join(item["evidence"]) if story.evidence else item["detail"]
+    assert story.evidence in told
+    assert len(item["detail"] or "") <= DETAIL_LIMIT
+    assert all(text.isprintable() for text in (*item["evidence"], item["detail"] or ""))
+    assert {pod: text.split(":")[0] for pod, text in _warnings(place).items()} == dict.fromkeys(
+        item["pods"], story.reason
+    )
+
+    story.mend(place)
+    for command in item["commands"]:
+        if not any(left_out in command for left_out in story.without):
+            done = world.paste(command, tmp_path)
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    wait_for(f"the item of {story.name} to close", lambda: bool(world.show(item)["closed"]), 60)
+
+    assert story.closed in world.show(item)["closed"]
+    wait_for("the warnings to go", lambda: _warnings(place) == {}, 20)
+
+
+def _warnings(place: Place) -> dict[str, str]:
+    found = {}
+    for pod in (read(place.mesh, "pods", "-n", place.namespace) or {"items": []})["items"]:
+        text = pod["metadata"].get("annotations", {}).get(WARNING)
+        if text is not None:
+            found[pod["metadata"]["name"]] = text
+    return found
