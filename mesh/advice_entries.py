@@ -269,12 +269,14 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
             (
                 "A Pod should be gone for more than five minutes and is not: a finalizer holds it, or its node {node} "
                 "does not report. Have whoever set the finalizer take it off, or bring the node back. Force the "
-                "deletion only if nothing of the Pod can run any more."
+                "deletion only if nothing of the Pod can run any more. If others still run the old "
+                "proxy, have it restarted."
             ),
             (
                 "kubectl get node/{node}",
                 "kubectl -n {namespace} get pod/{pod} -o 'jsonpath={{.metadata.finalizers}}'",
                 _LOOK,
+                _RETRY,
             ),
             _CURRENT,
             facts=("node",),
@@ -282,9 +284,10 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
         Entry(
             (
                 "A Pod should be gone for more than five minutes and is not: a finalizer holds it, or its node does "
-                "not report. Have whoever set the finalizer take it off, or bring the node back."
+                "not report. Have whoever set the finalizer take it off, or bring the node back. If others still run "
+                "the old proxy, have it restarted."
             ),
-            (_PODS, "kubectl -n {namespace} get pod/{pod} -o 'jsonpath={{.metadata.finalizers}}'", _LOOK),
+            (_PODS, "kubectl -n {namespace} get pod/{pod} -o 'jsonpath={{.metadata.finalizers}}'", _LOOK, _RETRY),
             _CURRENT,
         ),
     ),

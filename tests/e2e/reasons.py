@@ -332,6 +332,23 @@ def _not_ready(place: Place) -> str:
     return words
 
 
+def stuck(place: Place) -> str:
+    """One Pod is held by a finalizer, the other one is not Ready."""
+    words = place.make("StatefulSet")
+    held = json.dumps({"metadata": {"finalizers": ["example.org/hold"]}})
+    place.kubectl("patch", f"pod/{place.name}-1", "--type=merge", "-p", held)
+    place.kubectl("delete", f"pod/{place.name}-1", "--wait=false")
+    place.kubectl("annotate", f"pod/{place.name}-0", f"{_BEHAVIOUR}pod=not-ready")
+    return words
+
+
+def unstuck(place: Place) -> None:
+    """The finalizer is gone, and both Pods do well."""
+    place.kubectl("patch", f"pod/{place.name}-1", "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    place.kubectl("annotate", f"pod/{place.name}-0", f"{_BEHAVIOUR}pod-")
+    place.kubectl("wait", f"statefulset/{place.name}", "--for=jsonpath={.status.readyReplicas}=2", "--timeout=40s")
+
+
 def _failing(place: Place) -> str:
     words = place.make(progressDeadlineSeconds=3, strategy=_SURGING)
     place.release(**{f"{_BEHAVIOUR}pod": "crash-looping"})

@@ -6,8 +6,10 @@ import os
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +18,20 @@ import pytest
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import program, read
 from deploy.local.service import Service
+from mesh.causes import STUCK_AFTER, Reason
 from mesh.pod_warnings import WARNING
 from mesh.text import DETAIL_LIMIT
 from tests.e2e.command import Done, run
 from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
-from tests.e2e.reasons import STORIES, Place, Story
+from tests.e2e.reasons import STORIES, Place, Story, stuck, unstuck
 
 pytestmark = pytest.mark.mesh
 
 #: What is prepared at the same time.
 _AT_ONCE = 6
 _COMMAND_SECONDS = 90
+STUCK = Story("stuck", Reason.NOT_READY, stuck, "", unstuck)
+_ALL = (STUCK, *STORIES)
 
 
 class World:
@@ -38,7 +43,7 @@ class World:
         self._policy.write_text("soak: 0s\nnoProgress: {rollout: 15s}\napprove: [canary]\nbudget: {failed: 100%}\n")
         self.places = {
             one.name: Place(stage.mesh, f"{one.name}-{secrets.token_hex(3)}", f"odd-{secrets.token_hex(3)}")
-            for one in STORIES
+            for one in _ALL
         }
         self.named: dict[str, str] = {}
         self._items: dict[tuple[str, str], Any] = {}
@@ -46,22 +51,29 @@ class World:
     def play(self) -> None:
         """Begins every story, upgrades, and reads the queue once the upgrade has ended."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            self.named = dict(zip(self.places, pool.map(self._begin, STORIES), strict=True))
+            self.named = dict(zip(self.places, pool.map(self._begin, _ALL), strict=True))
         proxy = NewProxy(self.stage.mesh)
         proxy.give(next(one for one in TAGS if one != proxy.values()["global"]["tag"]))
+        self.upgrade()
+        self._items = {(one["namespace"], f"{one['kind']}/{one['name']}"): one for one in self.listed()}
+
+    def upgrade(self) -> None:
+        """To its end, with what the stories have to do in the middle of it."""
         begun = self.run("start", "--to", "current", "--policy", str(self._policy), "--wait", "-o", "json")
         assert begun.code == 4, begun.stderr
-        for one in STORIES:
+        for one in _ALL:
             one.meanwhile(self.places[one.name])
-        with ThreadPoolExecutor(len(STORIES)) as pool:
-            acting = [pool.submit(one.in_restart, self.places[one.name]) for one in STORIES]
+        with ThreadPoolExecutor(len(_ALL)) as pool:
+            acting = [pool.submit(one.in_restart, self.places[one.name]) for one in _ALL]
             assert self.run("approve").code == 0
             ended = self.run("wait", "--timeout", "4m", "-o", "json")
             for actor in acting:
                 actor.result()
         assert ended.code == 3, ended.stdout
-        listed = self.run("queue", "list", "-o", "json").document["items"]
-        self._items = {(one["namespace"], f"{one['kind']}/{one['name']}"): one for one in listed}
+
+    def listed(self) -> Any:  # noqa: ANN401  # JSON
+        """The open items."""
+        return self.run("queue", "list", "-o", "json").document["items"]
 
     def _begin(self, story: Story) -> str:
         place = self.places[story.name]
@@ -80,19 +92,29 @@ class World:
         """An item as it is now."""
         return self.run("queue", "show", item["id"], "-o", "json").document
 
-    def paste(self, command: str, folder: Path) -> subprocess.CompletedProcess[str]:
-        """A command of the advice, in a shell."""
+    def paste(self, item: Any, folder: Path, without: tuple[str, ...] = ()) -> None:  # noqa: ANN401  # JSON
+        """The commands of an item's advice, in a shell, but for those that hold a text."""
         tools = f"{program().parent}{os.pathsep}{Path(sys.executable).parent}"
         environment = {**self.stage.environment, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
-        return subprocess.run(
-            ["bash", "-c", command],
-            env=environment,
-            cwd=folder,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=_COMMAND_SECONDS,
-        )
+        for command in item["commands"]:
+            if any(left_out in command for left_out in without):
+                continue
+            done = subprocess.run(
+                ["bash", "-c", command],
+                env=environment,
+                cwd=folder,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=_COMMAND_SECONDS,
+            )
+            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+    def closes(self, item: Any) -> str:  # noqa: ANN401  # JSON
+        """Waits until an item has closed itself, and tells why."""
+        wait_for(f"the item of {item['name']} to close", lambda: bool(self.show(item)["closed"]), 60)
+        closed: str = self.show(item)["closed"]
+        return closed
 
 
 @pytest.fixture(scope="module")
@@ -109,29 +131,37 @@ def test_item_is_mended_as_its_advice_says_and_closes_itself(world: World, story
     place, item = world.places[story.name], world.item(story)
 
     assert item["reason"] == story.reason
-    told = "\n".join(item["evidence"]) if story.evidence else item["detail"]
-    assert story.evidence in told
+    assert story.evidence in "\n".join(item["evidence"])
     assert len(item["detail"] or "") <= DETAIL_LIMIT
     assert all(text.isprintable() for text in (*item["evidence"], item["detail"] or ""))
-    assert {pod: text.split(":")[0] for pod, text in _warnings(place).items()} == dict.fromkeys(
-        item["pods"], story.reason
-    )
+    assert _warned(place) == dict.fromkeys(item["pods"], story.reason)
 
     story.mend(place)
-    for command in item["commands"]:
-        if not any(left_out in command for left_out in story.without):
-            done = world.paste(command, tmp_path)
-            assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    wait_for(f"the item of {story.name} to close", lambda: bool(world.show(item)["closed"]), 60)
-
-    assert story.closed in world.show(item)["closed"]
-    wait_for("the warnings to go", lambda: _warnings(place) == {}, 20)
+    world.paste(item, tmp_path, story.without)
+    assert story.closed in world.closes(item)
+    wait_for("the warnings to go", lambda: _warned(place) == {}, 20)
 
 
-def _warnings(place: Place) -> dict[str, str]:
+def test_pod_that_does_not_go_becomes_the_cause_once_it_is_late(world: World, tmp_path: Path) -> None:
+    early = world.item(STUCK)
+    assert early["reason"] == Reason.NOT_READY
+    late = datetime.fromisoformat(early["since"]) + STUCK_AFTER + timedelta(seconds=5)
+    time.sleep(max(0.0, (late - datetime.now(UTC)).total_seconds()))
+    assert world.run("queue", "resolve", early["id"]).code == 1
+    item = world.show(early)
+
+    assert item["reason"] == Reason.STUCK_TERMINATING
+    assert "finalizers: example.org/hold" in item["evidence"][0]
+    STUCK.mend(world.places[STUCK.name])
+    world.paste(item, tmp_path)
+    assert world.closes(item) == "its Pods are current"
+
+
+def _warned(place: Place) -> dict[str, str]:
+    """The reason that each Pod is warned of."""
     found = {}
     for pod in (read(place.mesh, "pods", "-n", place.namespace) or {"items": []})["items"]:
         text = pod["metadata"].get("annotations", {}).get(WARNING)
         if text is not None:
-            found[pod["metadata"]["name"]] = text
+            found[pod["metadata"]["name"]] = text.split(":")[0]
     return found

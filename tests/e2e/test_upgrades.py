@@ -58,8 +58,11 @@ def test_module_restarts_and_the_upgrade_verifies(fresh: Service, tmp_path: Path
     assert read(fresh.mesh, "configmap", "hold", "-n", "kyma-upgrade") is None
 
 
-def test_restart_that_fails_becomes_an_item_and_closes_once_mended(fresh: Service, tmp_path: Path) -> None:
+def test_restart_that_fails_and_gateway_that_stays_become_items_and_close_once_mended(
+    fresh: Service, tmp_path: Path
+) -> None:
     namespace = _namespace(fresh)
+    gateway = _gateway(fresh)
     make(fresh.mesh, namespace, "fine")
     make(fresh.mesh, namespace, "breaks")
     # Pods that are made from now on crash; those that run stay as they are.
@@ -68,19 +71,34 @@ def test_restart_that_fails_becomes_an_item_and_closes_once_mended(fresh: Servic
     policy.write_text("soak: 0s\nnoProgress: {rollout: 8s}\n")
 
     done = run(fresh.environment, "start", "--to", "1.30.2", "--policy", str(policy), "--wait", "-o", "json")
-    items = run(fresh.environment, "queue", "list", "-o", "json").document["items"]
+    listed = run(fresh.environment, "queue", "list", "-o", "json").document["items"]
+    items = {one["name"]: one for one in listed}
 
     assert done.code == 3, done.stderr
     assert proxies(fresh.mesh, namespace, "fine") == {"1.30.2-distroless"}
     assert _OURS in _annotations(fresh, namespace, "fine")
-    assert [(item["name"], item["state"]) for item in items] == [("breaks", "open")]
-    assert "CrashLoopBackOff" in items[0]["detail"]
+    assert {name: one["state"] for name, one in items.items()} == {"breaks": "open", "edge": "open"}
+    assert "CrashLoopBackOff" in items["breaks"]["detail"]
+    assert items["edge"]["reason"] == "GatewayNotUpgraded"
+    assert items["edge"]["detail"].endswith("runs Istio 1.29.3, its revision has 1.30.2")
     assert _warned(fresh, namespace)
 
     _behave(fresh, namespace, "breaks", "running")
+    # As its chart would.
+    kubectl(fresh.mesh, "-n", gateway, "set", "image", "deployment/edge", "istio-proxy=istio/proxyv2:1.30.2")
     wait_for("the item to close", lambda: _open_items(fresh) == [], 60)
 
     assert not _warned(fresh, namespace)
+    assert not _warned(fresh, gateway)
+
+
+def _gateway(service: Service) -> str:
+    """The namespace of a gateway that somebody's chart brought, with its proxy."""
+    name = _namespace(service)
+    kubectl(service.mesh, "label", "namespace", name, "istio-injection-")
+    pod = {"containers": [{"name": "istio-proxy", "image": "istio/proxyv2:1.29.3"}]}
+    make(service.mesh, name, "edge", pod=pod)
+    return name
 
 
 def _namespace(service: Service) -> str:
