@@ -36,7 +36,7 @@ test: $(STAMP) ## every test
 test-fast: $(STAMP) ## the tests that need no cluster
 	@$(BIN)/pytest -m "not mesh and not scale"
 
-bench: $(STAMP) ## what readings cost, as ratios in one run
+bench: $(STAMP) ## what readings, restarts and a long queue cost
 	@$(BIN)/python -m tests.bench
 
 lint: $(STAMP) ## ruff, mypy strict, import rules
