@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.at_once import at_once
 from activities.edge import Served, translated
 from activities.kube.watching import Change, follow
-from activities.listed import PAGE, item_of, items_query
+from activities.listed import items_query, list_items
 from activities.shared_survey import SharedSurveys
 from mesh.cluster import ClusterRef, item_key, watch_id
 from mesh.errors import UpgradeError
@@ -109,7 +109,7 @@ class _Watch:
 
     def __init__(self, client: Client, ref: ClusterRef, surveys: SharedSurveys, waker: asyncio.Event) -> None:
         self._client = client
-        self._query = items_query(ref.name)
+        self._cluster = ref.name
         self._surveys = surveys
         self._waker = waker
         #: What each item knows, as the list shows it or as it was told since.
@@ -139,15 +139,15 @@ class _Watch:
         now = time.monotonic()
         try:
             if not poked and now - self._read_at < _REREAD_SECONDS:
-                count = (await self._client.count_workflows(self._query)).count
+                count = (await self._client.count_workflows(items_query(self._cluster))).count
                 if count == len(self._items):
                     return True
-            listed = [one async for one in self._client.list_workflows(self._query, page_size=PAGE)]
+            listed = await list_items(self._client, self._cluster)
         except RPCError as error:
             activity.logger.warning("items_not_listed", extra={"fields": {"reason": error.message}})
             return False
         self._read_at = now
-        items = {one.id: item for one in listed if (item := await item_of(one)) is not None}
+        items = {one.id: one.item for one in listed}
         # What an item was told since may not be listed yet.
         self._changed |= items.keys() - self._items.keys()
         self._items = {

@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.at_once import at_once
+from activities.attributes import of_item
 from activities.cluster_watch import WatchActivities
 from activities.edge import Served, brief
 from activities.kube.client import Cluster
 from activities.kube.events import emit
 from activities.kube.paths import path
-from activities.listed import PAGE, item_of, items_query
+from activities.listed import item_of, list_items
 from activities.restarts import RestartResult
 from activities.shared_survey import SharedSurveys
 from activities.survey import SurveyInput
@@ -61,7 +64,7 @@ class OpenedItems:
 
 @dataclass(frozen=True, slots=True)
 class ItemInput:
-    """Starts an item's workflow; `item` is there when it goes on in a new run.
+    """Starts an item's workflow; `item` is what is known of it, already shown and its Pods warned.
 
     `no_progress` ends the waiting for a rollout that an operator's retry began.
     """
@@ -159,7 +162,7 @@ class RemediationActivities:
 
     async def _others(self, ref: ClusterRef, keys: set[tuple[str, str, str]]) -> list[Item]:
         """Items that stand though the survey did not see their cause: only a restart is missing, or a look."""
-        listed = [one.id async for one in self._client.list_workflows(items_query(ref.name), page_size=PAGE)]
+        listed = [one.id for one in await list_items(self._client, ref.name)]
         known = {item_id(ref.name, *key) for key in keys}
         described = await at_once(_AT_ONCE, [one for one in listed if one not in known], self._described)
         return [item for running, item in described if running and item is not None]
@@ -186,16 +189,22 @@ class RemediationActivities:
         if patches:
             await _event(cluster, seen, text)
         item = Item(ref.name, seen, look.at, look.at)
-        await self._client.start_workflow(
+        ask = ItemInput(ref, *seen.key, item=item, no_progress=no_progress)
+        start = partial(
+            self._client.start_workflow,
             "RemediationItem",
-            ItemInput(ref, *seen.key, no_progress=no_progress),
+            ask,
             id=item.id,
             task_queue=self._task_queue,
-            start_signal="seen",
-            start_signal_args=[Look(look.at, seen, warned=True)],
             static_summary=f"{seen.reason}: {seen.namespace}/{seen.kind}/{seen.name}",
             memo={"item": item},
+            search_attributes=of_item(item),
         )
+        try:
+            # With all that is shown of it, so that its first task has nothing to write.
+            await start()
+        except WorkflowAlreadyStartedError:
+            await start(start_signal="seen", start_signal_args=[Look(look.at, seen, warned=True)])
         return item
 
     async def _clear_leftovers(self, ref: ClusterRef, survey: Survey, standing: set[tuple[str, str, str]]) -> None:

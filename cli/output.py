@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +18,10 @@ def emit(document: Mapping[str, Any], output: str | None, table: Callable[[], st
     """Prints a document in the format asked for; without one a table on a terminal and JSON elsewhere."""
     chosen = output or ("table" if sys.stdout.isatty() else "json")
     if chosen == "json":
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        import msgspec
+
+        # In a tenth of the time of Python's own, which counts for thousands of workloads or items.
+        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
     elif chosen == "yaml":
         import yaml
 

@@ -18,8 +18,9 @@ from cli.options import Option, cluster_options, output_option, settings_from, t
 from cli.output import annotated, clipped, emit, width
 
 if TYPE_CHECKING:
-    from temporalio.client import Client, WorkflowExecution
+    from temporalio.client import Client
 
+    from activities.listed import Listed
     from mesh.items import Item, ItemView
     from worker.settings import Settings
 
@@ -97,22 +98,16 @@ async def _list(settings: Settings, wanted: ItemFilter, output: str | None) -> i
 
 async def find_items(client: Client, cluster: str, wanted: ItemFilter) -> list[ItemView]:
     """The newest run of each item, oldest item first. Closed ones are there for as long as Temporal keeps them."""
-    from activities.listed import PAGE, item_of, items_query
+    from activities.listed import list_items
     from mesh.items import view_of
 
-    newest: dict[str, tuple[datetime, bool, Item]] = {}
-    query = items_query(cluster, running=wanted.state != "resolved")
-    async for one in client.list_workflows(query, page_size=PAGE):
-        item = await item_of(one)
+    newest: dict[str, Listed] = {}
+    for one in await list_items(client, cluster, running=wanted.state != "resolved"):
         before = newest.get(one.id)
-        if item is not None and (before is None or one.start_time > before[0]):
-            newest[one.id] = (one.start_time, _running(one), item)
-    items = [item for _, running, item in newest.values() if wanted.takes(item, running=running)]
+        if before is None or one.started > before.started:
+            newest[one.id] = one
+    items = [one.item for one in newest.values() if wanted.takes(one.item, running=one.running)]
     return [view_of(item) for item in sorted(items, key=lambda item: (item.since, item.id))]
-
-
-def _running(one: WorkflowExecution) -> bool:
-    return one.status is not None and one.status.name == "RUNNING"
 
 
 @queue.command()

@@ -169,9 +169,9 @@ class _Running:
         from temporalio.client import WorkflowExecutionStatus
         from temporalio.service import RPCError
 
+        from activities.attributes import TARGET
         from cli.session import is_absent
         from mesh.cluster import upgrade_id
-        from workflows.attributes import TARGET
 
         try:
             found = await client.get_workflow_handle(upgrade_id(cluster)).describe()

@@ -109,7 +109,7 @@ def _document(progress: Progress, found: WorkflowExecutionDescription) -> dict[s
 
 def _kept(found: WorkflowExecutionDescription, cluster: str) -> dict[str, Any]:
     """What the server itself keeps: search attributes. Counts that only a worker knows are null."""
-    from workflows.attributes import NEEDS_ATTENTION, PHASE, STALE_LEFT, TARGET
+    from activities.attributes import NEEDS_ATTENTION, PHASE, STALE_LEFT, TARGET
 
     kept = found.typed_search_attributes
     attention = kept.get(NEEDS_ATTENTION)

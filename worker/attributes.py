@@ -13,8 +13,8 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.attributes import ALL
 from mesh.errors import RefusedError
-from workflows.attributes import ALL
 
 #: Temporal Cloud and locked-down servers do not offer the operator service.
 _NOT_ALLOWED = frozenset({RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNIMPLEMENTED, RPCStatusCode.UNAUTHENTICATED})

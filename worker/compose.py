@@ -8,8 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from activities.cluster_watch import WatchActivities
 from activities.control_plane import ControlPlaneActivities
@@ -25,8 +24,9 @@ from worker.cluster import connect, first_uid, name_of
 from worker.settings import ClusterSettings, WorkerSettings
 from workflows.registry import ALL_WORKFLOWS
 
-#: What workflow code shares with the process instead of importing it anew in each run's sandbox: pure or typed parts.
-_PASSED_THROUGH = ("mesh", "activities", "pydantic", "pydantic_core", "msgspec", "yaml", "annotated_types")
+#: Workflows kept in memory between their tasks; of others the history is read again. Thousands of items sleep for
+#: days, and need none of it.
+_CACHED = 200
 _HEARTBEATS = timedelta(seconds=5)
 
 
@@ -74,11 +74,6 @@ def namespace_of(host: str) -> tuple[str, ...]:
     return (labels[1],) if len(labels) > 2 and labels[2] == "svc" else ()
 
 
-def compose_runner() -> SandboxedWorkflowRunner:
-    """The sandbox that workflows run and are replayed in."""
-    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
-
-
 def compose_workers(client: Client, served: Served, settings: WorkerSettings) -> tuple[Worker, Worker]:
     """Two workers in one process: workflows on the shared queue, activities on the cluster's own."""
     grace = timedelta(seconds=settings.grace)
@@ -86,7 +81,9 @@ def compose_workers(client: Client, served: Served, settings: WorkerSettings) ->
         client,
         task_queue=TASK_QUEUE,
         workflows=ALL_WORKFLOWS,
-        workflow_runner=compose_runner(),
+        # Each run in a sandbox of its own would cost half a megabyte and 10 ms: docs/adr/0011. The tests have it.
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        max_cached_workflows=_CACHED,
         graceful_shutdown_timeout=grace,
     )
     activities = Worker(

@@ -7,12 +7,12 @@ import logging
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.service import RPCError
 
 from mesh.errors import RefusedError, UnreachableError
+from worker.converter import data_converter
 from worker.settings import TemporalSettings
 
 _DEFAULT_ADDRESS = "localhost:7233"
@@ -57,7 +57,9 @@ async def connect(settings: TemporalSettings, runtime: Runtime | None = None) ->
     address = config["target_host"]
     try:
         async with asyncio.timeout(settings.connect_timeout):
-            return await Client.connect(**config, data_converter=pydantic_data_converter, runtime=runtime)
+            return await Client.connect(
+                **config, data_converter=data_converter, payload_limits=_LIMITS, runtime=runtime
+            )
     except ValueError as error:
         raise RefusedError(f"{address!r} is no address of a Temporal server: {error}.", "Write host:port.") from error
     except (RuntimeError, RPCError, TimeoutError, OSError) as error:

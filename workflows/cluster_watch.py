@@ -9,10 +9,10 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
+    from activities.attributes import CLUSTER
     from activities.cluster_watch import WatchActivities, WatchInput
 
     from workflows import options
-    from workflows.attributes import CLUSTER
 
 #: A watch that failed is begun again after this; meanwhile items look by their own timers.
 _AGAIN_AFTER = timedelta(minutes=1)

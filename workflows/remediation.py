@@ -17,6 +17,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from activities.attributes import of_item
     from activities.remediation import ItemInput, RecheckInput, RemediationActivities, WarnInput
     from activities.restarts import Outcome, RestartActivities, RestartInput, RestartResult, WorkloadRef
     from mesh.causes import RETRIABLE
@@ -25,7 +26,6 @@ with workflow.unsafe.imports_passed_through():
     from mesh.text import brief, rfc3339
 
     from workflows import options
-    from workflows.attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD
     from workflows.failures import refused, told
     from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord, check_word, duration_of
     from workflows.show import item_details
@@ -59,8 +59,9 @@ class RemediationItemWorkflow:
         #: The sighting that the Pods are warned of.
         self._warned: Sighting | None = ask.item.seen if ask.item and ask.item.is_open else None
         self._recheck_after = _RECHECK_FIRST
-        self._shown: tuple[object, ...] = ()
-        self._listed: Item | None = None
+        #: What the list shows of it, by attributes and by memo.
+        self._shown = of_item(ask.item) if ask.item else None
+        self._listed = ask.item.listed() if ask.item else None
 
     @workflow.run
     async def run(self, ask: ItemInput) -> str:
@@ -380,18 +381,10 @@ class RemediationItemWorkflow:
     def _show(self) -> None:
         """Attributes and memo for the list, details for the page. Each upsert is an event: only what changed."""
         item = self._known
-        shown = (str(item.seen.reason), str(item.state))
+        shown = of_item(item)
         if shown != self._shown:
             self._shown = shown
-            workflow.upsert_search_attributes(
-                [
-                    CLUSTER.value_set(item.cluster),
-                    NAMESPACE.value_set(item.seen.namespace),
-                    WORKLOAD.value_set(f"{item.seen.kind}/{item.seen.name}"),
-                    REASON.value_set(shown[0]),
-                    ITEM_STATE.value_set(shown[1]),
-                ]
-            )
+            workflow.upsert_search_attributes([one.key.value_set(one.value) for one in shown.search_attributes])
         listed = item.listed()
         if listed != self._listed:
             self._listed = listed

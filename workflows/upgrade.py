@@ -28,12 +28,12 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
+    from activities.attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT, TARGET
     from activities.control_plane import ResolvedTarget
     from activities.survey import SurveyInput, SurveySummary
     from mesh.kyma import Target
     from mesh.waves import WaveRule
 
-    from workflows.attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT, TARGET
     from workflows.failures import NO_WORKER, is_our_end, no_worker, told
     from workflows.model import (
         AttachInput,

@@ -11,6 +11,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
+    from activities.attributes import CLUSTER, PHASE
     from activities.remediation import OpenFailedInput, RemediationActivities
     from activities.restarts import Outcome, RestartActivities, RestartInput, RestartResult, WorkloadRef
     from activities.survey import Member, MembersInput, SurveyActivities
@@ -18,7 +19,6 @@ with workflow.unsafe.imports_passed_through():
     from mesh.text import brief
 
     from workflows import options
-    from workflows.attributes import CLUSTER, PHASE
     from workflows.failures import NO_WORKER, no_worker, told
     from workflows.model import NAMED, Phase, Steer, WaveInput, WaveReport, WaveResult
     from workflows.steps import Steps

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
 import msgspec
+from temporalio.api.common.v1 import Memo, WorkflowExecution
+from temporalio.api.enums.v1 import WorkflowExecutionStatus as RunStatus
+from temporalio.api.workflow.v1 import WorkflowExecutionInfo
+from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest, ListWorkflowExecutionsResponse
 from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from mesh.causes import Reason
 from mesh.cluster import item_key
 from mesh.items import Item, Look
 from mesh.sighting import Sighting
+from worker.converter import data_converter
+
+#: Items in an answer of its list: more than one answer is an ordinary thing.
+_PAGE = 2
 
 
 def opened(identity: str) -> Item:
@@ -30,8 +38,9 @@ class Start:
 
     workflow: str
     id: str
-    signal: str
+    signal: str | None
     said: tuple[Any, ...]
+    item: Item | None = None
 
 
 @dataclass
@@ -57,18 +66,41 @@ class FakeTemporal:
         self._check(query)
         return SimpleNamespace(count=len(self.open))
 
-    async def list_workflows(self, query: str, **_: int) -> AsyncIterator[_Description]:
-        self._check(query)
-        self.readings += 1
-        for one in sorted(self.open):
-            yield _Description(one, self.items.get(one) or opened(one))
+    @property
+    def namespace(self) -> str:
+        return "default"
+
+    @property
+    def workflow_service(self) -> FakeTemporal:
+        return self
+
+    async def list_workflow_executions(
+        self, ask: ListWorkflowExecutionsRequest, **_: bool
+    ) -> ListWorkflowExecutionsResponse:
+        self._check(ask.query)
+        first = int(ask.next_page_token or 0)
+        self.readings += first == 0
+        page = sorted(self.open)[first : first + _PAGE]
+        token = str(first + _PAGE).encode() if first + _PAGE < len(self.open) else b""
+        return ListWorkflowExecutionsResponse(executions=[self._listed(one) for one in page], next_page_token=token)
+
+    def _listed(self, identity: str) -> WorkflowExecutionInfo:
+        [payload] = data_converter.payload_converter.to_payloads([self.items.get(identity) or opened(identity)])
+        return WorkflowExecutionInfo(
+            execution=WorkflowExecution(workflow_id=identity),
+            status=RunStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
+            memo=Memo(fields={"item": payload}),
+        )
 
     def get_workflow_handle(self, identity: str) -> _Handle:
         return _Handle(self, identity)
 
-    async def start_workflow(self, workflow: str, _: object, **options: Any) -> None:  # noqa: ANN401  # many types
+    async def start_workflow(self, workflow: str, ask: Any, **options: Any) -> None:  # noqa: ANN401  # many types
+        signal = options.get("start_signal")
+        if signal is None and options["id"] in self.open:
+            raise WorkflowAlreadyStartedError(options["id"], workflow)
         said = tuple(options.get("start_signal_args", ()))
-        self.started.append(Start(workflow, options["id"], options["start_signal"], said))
+        self.started.append(Start(workflow, options["id"], signal, said, getattr(ask, "item", None)))
 
     def _check(self, query: str) -> None:
         assert query == 'WorkflowId STARTS_WITH "remediation:one:" AND ExecutionStatus = "Running"'

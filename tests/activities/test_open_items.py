@@ -57,7 +57,7 @@ class Queue:
     @property
     def sightings(self) -> list[Sighting]:
         """What items were opened for."""
-        return [one.said[0].seen for one in self.temporal.started if one.workflow == "RemediationItem"]
+        return [one.item.seen for one in self.temporal.started if one.item is not None]
 
     @property
     def pokes(self) -> int:

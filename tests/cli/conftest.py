@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.attributes import ALL
 from mesh.cluster import TASK_QUEUE, ClusterRef
 from tests.cli.fakes import FakeItemWorkflow, FakeUpgradeWorkflow
+from worker.converter import data_converter
 from worker.settings import ClusterSettings, Settings, TemporalSettings
-from workflows.attributes import ALL
 
 _numbers = count(1)
 
@@ -27,7 +27,7 @@ async def client() -> AsyncIterator[Client]:
     """The server; nobody works on it yet."""
     environment = await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         search_attributes=ALL,
         dev_server_log_level="error",
     )

@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
+from activities.attributes import NEEDS_ATTENTION, PHASE, TARGET
 from activities.remediation import ItemInput
 from mesh.items import Look
-from workflows.attributes import NEEDS_ATTENTION, PHASE, TARGET
 from workflows.model import (
     AttachInput,
     ItemCounts,

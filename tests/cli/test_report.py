@@ -35,8 +35,8 @@ from mesh.sighting import Sighting
 from mesh.text import rfc3339
 from tests.cli.fakes import START
 from tests.workflows.fakes import FakeCluster, workloads
+from tests.workflows.sandbox import strict_runner
 from tests.workflows.stage import ME, RunningUpgrade, compose_real_temporal, serve, start_upgrade, until
-from worker.compose import compose_runner
 from worker.settings import Settings
 from workflows.model import ApproveInput, LimitInput, Phase, Progress, UpgradeInput
 from workflows.registry import ALL_WORKFLOWS
@@ -47,7 +47,7 @@ _ONE_BY_ONE = Policy(soak=timedelta(0), inFlight=InFlight(cluster=1))
 @pytest_asyncio.fixture
 async def at_real_work(client: Client) -> AsyncIterator[None]:
     """A worker for the product's own workflows."""
-    async with Worker(client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=compose_runner()):
+    async with Worker(client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=strict_runner()):
         yield
 
 
@@ -130,7 +130,7 @@ async def test_report_needs_no_worker(client: Client, ref: ClusterRef, monkeypat
     cluster = FakeCluster(ref)
     cluster.stale = {"canary": workloads("a"), "to 100%": workloads("b")}
     policy = Policy(soak=timedelta(hours=1))
-    worker = Worker(client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=compose_runner())
+    worker = Worker(client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=strict_runner())
     async with worker, serve(client, cluster):
         upgrade = await start_upgrade(client, cluster, policy)
         await upgrade.reaches(Phase.SOAKING)

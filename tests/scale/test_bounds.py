@@ -15,7 +15,6 @@ from typing import Any, Union, cast, get_args, get_origin, get_type_hints
 import pytest
 from temporalio import workflow
 from temporalio.api.failure.v1 import Failure
-from temporalio.contrib.pydantic import pydantic_data_converter
 
 from activities.cluster_watch import WatchInput
 from activities.control_plane import ApplyInput, AwaitInput, AwaitResult, ResolvedTarget, ResolveInput
@@ -47,6 +46,7 @@ from mesh.text import DETAIL_LIMIT
 from mesh.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule
 from tests.scale.world import LONGEST_NAME, LONGEST_NAMESPACE
 from worker.compose import compose_activities
+from worker.converter import data_converter
 from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord
 from workflows.model import (
     NAMED,
@@ -204,7 +204,7 @@ WORST: tuple[object, ...] = (
 
 
 def _bytes(value: object) -> int:
-    [payload] = pydantic_data_converter.payload_converter.to_payloads([value])
+    [payload] = data_converter.payload_converter.to_payloads([value])
     return payload.ByteSize()
 
 
@@ -245,9 +245,7 @@ async def test_failure_is_short_whatever_the_api_server_quotes() -> None:
     failure = Failure()
     with pytest.raises(Exception, match="🛑") as raised:
         await _Refusing().ask()
-    pydantic_data_converter.failure_converter.to_failure(
-        raised.value, pydantic_data_converter.payload_converter, failure
-    )
+    data_converter.failure_converter.to_failure(raised.value, data_converter.payload_converter, failure)
 
     assert failure.HasField("cause")
     assert failure.ByteSize() <= _MOST

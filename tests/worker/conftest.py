@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest_asyncio
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
+
+from worker.converter import data_converter
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -17,7 +18,7 @@ async def bare_temporal() -> AsyncIterator[Client]:
     """A server that knows none of our search attributes."""
     environment = await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         dev_server_log_level="error",
     )
     async with environment:

@@ -4,10 +4,10 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, Remove
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
+from activities.attributes import ALL, PHASE, STALE_LEFT
 from mesh.errors import RefusedError
 from worker import attributes
 from worker.attributes import check_attributes, create_command, ensure_search_attributes, registered
-from workflows.attributes import ALL, PHASE, STALE_LEFT
 
 
 async def test_missing_attributes_are_registered_and_a_second_time_changes_nothing(bare_temporal: Client) -> None:

@@ -21,17 +21,17 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributeKey
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from activities.attributes import ALL
 from activities.cluster_watch import WatchInput
 from mesh.cluster import TASK_QUEUE, upgrade_id, watch_id, wave_id
 from mesh.policy import Policy
 from tests.workflows.fakes import FakeCluster
-from worker.compose import compose_runner
-from workflows.attributes import ALL
+from tests.workflows.sandbox import strict_runner
+from worker.converter import data_converter
 from workflows.cluster_watch import ClusterWatchWorkflow
 from workflows.model import OperatorInput, Phase, Progress, UpgradeInput, UpgradeResult
 from workflows.registry import ALL_WORKFLOWS
@@ -48,7 +48,7 @@ async def compose_temporal() -> AsyncIterator[WorkflowEnvironment]:
     """The server with our search attributes and a worker for all workflows, in the sandbox of production."""
     environment = await WorkflowEnvironment.start_time_skipping(
         test_server_existing_path=str(Path(sys.executable).with_name("temporal-test-server")),
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         identity="test",
         runtime=_quiet_runtime(),
     )
@@ -61,7 +61,7 @@ async def compose_temporal() -> AsyncIterator[WorkflowEnvironment]:
                 search_attributes=attributes,  # type: ignore[arg-type]
             )
         )
-        worker = Worker(client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=compose_runner())
+        worker = Worker(client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=strict_runner())
         with environment.auto_time_skipping_disabled():
             async with worker:
                 yield environment
@@ -74,13 +74,13 @@ async def compose_real_temporal(*settings: str) -> AsyncIterator[Client]:
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
         dev_server_log_level="error",
         dev_server_extra_args=[part for one in settings for part in ("--dynamic-config-value", one)],
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         search_attributes=ALL,
         runtime=_quiet_runtime(),
     )
     async with (
         environment,
-        Worker(environment.client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=compose_runner()),
+        Worker(environment.client, task_queue=TASK_QUEUE, workflows=ALL_WORKFLOWS, workflow_runner=strict_runner()),
     ):
         yield environment.client
 

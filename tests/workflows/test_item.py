@@ -20,6 +20,7 @@ from temporalio.client import (
 )
 from temporalio.exceptions import ApplicationError
 
+from activities.attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD
 from activities.remediation import ItemInput, WarnInput
 from activities.restarts import WorkloadRef
 from mesh.causes import Reason
@@ -30,7 +31,6 @@ from mesh.sighting import Facts, Sighting
 from mesh.text import markdown
 from tests.workflows.fakes import FakeCluster
 from tests.workflows.stage import Clock, attribute, current_details, until
-from workflows.attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD
 from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord
 from workflows.remediation import RemediationItemWorkflow
 from workflows.show import item_details

@@ -7,20 +7,20 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 from temporalio.workflow import NondeterminismError
 
 from tests.workflows.altered import AlteredWaveWorkflow
 from tests.workflows.record import HISTORIES, SCENES
-from worker.compose import compose_runner
+from tests.workflows.sandbox import strict_runner
+from worker.converter import data_converter
 from workflows.registry import ALL_WORKFLOWS
 
 _FILES = sorted(HISTORIES.glob("*.json"))
 
 
 def _replayer(workflows: Sequence[type]) -> Replayer:
-    return Replayer(workflows=workflows, workflow_runner=compose_runner(), data_converter=pydantic_data_converter)
+    return Replayer(workflows=workflows, workflow_runner=strict_runner(), data_converter=data_converter)
 
 
 def _history(file: Path) -> WorkflowHistory:

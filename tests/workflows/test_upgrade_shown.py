@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 import pytest
 
+from activities.attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT
+from activities.attributes import TARGET as TARGET_ATTRIBUTE
 from mesh.policy import Policy
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import TARGET, FakeCluster
 from tests.workflows.stage import Clock, attribute, current_details
-from workflows.attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT
-from workflows.attributes import TARGET as TARGET_ATTRIBUTE
 from workflows.model import ItemCounts, Phase, Progress, WaveProgress, WorkloadCounts
 from workflows.show import upgrade_details
 from workflows.upgrade import UpgradeWorkflow

@@ -9,12 +9,12 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError, CancelledError
 
+from activities.attributes import NEEDS_ATTENTION
 from mesh.kyma import Target
 from mesh.policy import InFlight, Policy
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import TARGET, FakeCluster, workloads
 from tests.workflows.stage import Clock, RunningUpgrade, attribute, current_details, until
-from workflows.attributes import NEEDS_ATTENTION
 from workflows.model import AttachInput, OperatorInput, Phase, Progress
 from workflows.steering import Steering
 from workflows.upgrade import UpgradeWorkflow

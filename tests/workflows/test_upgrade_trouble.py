@@ -9,6 +9,7 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
+from activities.attributes import NEEDS_ATTENTION, PHASE
 from activities.survey import SurveyInput
 from mesh.causes import Reason
 from mesh.cluster import TASK_QUEUE, wave_id
@@ -18,7 +19,6 @@ from mesh.waves import WaveGroup, WaveRule
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import NO_SOAK, Clock, attribute, current_details, until
-from workflows.attributes import NEEDS_ATTENTION, PHASE
 from workflows.model import Phase, Steer, WaveInput
 from workflows.open_waves import OpenWaves
 from workflows.waves import WaveWorkflow

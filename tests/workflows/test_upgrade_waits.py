@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
+from activities.attributes import NEEDS_ATTENTION, PHASE
 from activities.gates import WindowState
 from mesh.policy import InFlight, Policy
 from tests.workflows.conftest import Starter
@@ -20,7 +21,6 @@ from tests.workflows.stage import (
     attribute,
     current_details,
 )
-from workflows.attributes import NEEDS_ATTENTION, PHASE
 from workflows.model import ApproveInput, LimitInput, Phase, Progress
 
 SATURDAYS = ("Sat 00:00-04:00",)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from temporalio.client import Client
 
+from activities.attributes import CLUSTER
 from mesh.errors import PermissionDeniedError
 from tests.workflows.fakes import FakeCluster
 from tests.workflows.stage import Clock, attribute, poke, until
-from workflows.attributes import CLUSTER
 
 
 @pytest.fixture(autouse=True)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 
+from activities.attributes import CLUSTER, PHASE
 from activities.restarts import Outcome, RestartInput, WorkloadRef
 from activities.survey import SurveyInput
 from mesh.causes import Reason
@@ -21,7 +21,7 @@ from mesh.policy import InFlight, Policy
 from mesh.waves import WaveGroup, WaveRule
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import attribute, current_details, until
-from workflows.attributes import CLUSTER, PHASE
+from worker.converter import data_converter
 from workflows.model import Steer, WaveInput, WaveResult
 from workflows.waves import WaveWorkflow
 
@@ -184,7 +184,7 @@ def _most_in_flight(history: WorkflowHistory) -> tuple[int, int]:
     for event in history.events:
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name == "restart_workload":
-            converter = pydantic_data_converter.payload_converter
+            converter = data_converter.payload_converter
             [ask] = converter.from_payloads(scheduled.input.payloads, [RestartInput])
             namespaces[event.event_id] = ask.workload.namespace
             open_in[ask.workload.namespace] += 1

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from temporalio.common import SearchAttributeKey
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+
+from mesh.items import Item
 
 CLUSTER = SearchAttributeKey.for_keyword("KymaCluster")
 PHASE = SearchAttributeKey.for_keyword("KymaPhase")
@@ -27,3 +29,16 @@ ALL: tuple[SearchAttributeKey[Any], ...] = (
     NEEDS_ATTENTION,
     STALE_LEFT,
 )
+
+
+def of_item(item: Item) -> TypedSearchAttributes:
+    """By which items are found."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(CLUSTER, item.cluster),
+            SearchAttributePair(NAMESPACE, item.seen.namespace),
+            SearchAttributePair(WORKLOAD, f"{item.seen.kind}/{item.seen.name}"),
+            SearchAttributePair(REASON, str(item.seen.reason)),
+            SearchAttributePair(ITEM_STATE, str(item.state)),
+        ]
+    )
