@@ -16,8 +16,8 @@ from temporalio.client import Client, WorkflowExecution
 from mesh.cluster import items_prefix
 from mesh.items import Item
 
-#: As many as Temporal gives: its server sorts all of a list for each page. The items' memos come along, up to 8 kB each,
-#: and the client takes answers of 128 MB.
+#: As many as Temporal gives: its server sorts all of a list for each page. The items' memos come along, up to 8 kB
+#: each, and the client takes answers of 128 MB.
 _PAGE = 1000
 _ITEM = msgspec.json.Decoder(Item)
 

@@ -70,10 +70,7 @@ class ItemInput:
     """
 
     cluster: ClusterRef
-    namespace: str
-    kind: str
-    name: str
-    item: Item | None = None
+    item: Item
     no_progress: timedelta = _NO_PROGRESS
 
 
@@ -189,7 +186,7 @@ class RemediationActivities:
         if patches:
             await _event(cluster, seen, text)
         item = Item(ref.name, seen, look.at, look.at)
-        ask = ItemInput(ref, *seen.key, item=item, no_progress=no_progress)
+        ask = ItemInput(ref, item, no_progress)
         start = partial(
             self._client.start_workflow,
             "RemediationItem",

@@ -9,13 +9,15 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.envconfig import ClientConfig
 from temporalio.runtime import LogForwardingConfig, LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
-from temporalio.service import RPCError
+from temporalio.service import PayloadLimitsConfig, RPCError
 
 from mesh.errors import RefusedError, UnreachableError
 from worker.converter import data_converter
 from worker.settings import TemporalSettings
 
 _DEFAULT_ADDRESS = "localhost:7233"
+#: An item's memo is what the queue shows of it, at most 8 kB (a test of its bounds); the core would warn above 2 kB.
+_LIMITS = PayloadLimitsConfig(memo_warn_size=16 * 1024)
 
 
 def quiet_runtime() -> Runtime:

@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.remediation import ItemInput, RecheckInput, RemediationActivities, WarnInput
     from activities.restarts import Outcome, RestartActivities, RestartInput, RestartResult, WorkloadRef
     from mesh.causes import RETRIABLE
-    from mesh.items import Deed, Item, ItemState, ItemView, Look, end_of, view_of, warning_text
+    from mesh.items import Deed, ItemState, ItemView, Look, end_of, view_of, warning_text
     from mesh.sighting import Sighting
     from mesh.text import brief, rfc3339
 
@@ -57,17 +57,15 @@ class RemediationItemWorkflow:
         self._busy: str | None = None
         self._retry: asyncio.Task[None] | None = None
         #: The sighting that the Pods are warned of.
-        self._warned: Sighting | None = ask.item.seen if ask.item and ask.item.is_open else None
+        self._warned: Sighting | None = ask.item.seen if ask.item.is_open else None
         self._recheck_after = _RECHECK_FIRST
         #: What the list shows of it, by attributes and by memo.
-        self._shown = of_item(ask.item) if ask.item else None
-        self._listed = ask.item.listed() if ask.item else None
+        self._shown = of_item(ask.item)
+        self._listed = ask.item.listed()
 
     @workflow.run
     async def run(self, ask: ItemInput) -> str:
         """Lives until nothing of the workload needs a restart any more, or an operator closes it; returns why."""
-        await workflow.wait_condition(lambda: self._item is not None or self._look is not None)
-        # From here on there is an item: a first word without a sighting is not taken.
         while True:
             self._stirred = False
             self._take_in()
@@ -78,11 +76,11 @@ class RemediationItemWorkflow:
                     await workflow.wait_condition(workflow.all_handlers_finished)
                     # A sighting that arrives while the item closes opens it again.
                     if self._look is None:
-                        return self._known.closed or "resolved"
+                        return self._item.closed or "resolved"
                 elif workflow.info().is_continue_as_new_suggested():
                     await workflow.wait_condition(workflow.all_handlers_finished)
                     if self._look is None and self._idle():
-                        workflow.continue_as_new(replace(ask, item=self._known))
+                        workflow.continue_as_new(replace(ask, item=self._item))
             if not self._stirred and self._look is None:
                 await self._something_happens()
 
@@ -90,8 +88,8 @@ class RemediationItemWorkflow:
 
     @workflow.signal(description="What a look at the workload found. Sent by surveys and by the cluster's watch.")
     def seen(self, look: Look) -> None:
-        """The newest counts. The first one tells what is to be settled."""
-        if (self._look is None or look.at >= self._look.at) and (self._item is not None or look.seen is not None):
+        """The newest counts."""
+        if self._look is None or look.at >= self._look.at:
             self._look = look
 
     @workflow.signal(description="Look again. No input.")
@@ -100,9 +98,9 @@ class RemediationItemWorkflow:
         self._look_now = self._stirred = True
 
     @workflow.query(description="The item as the queue shows it, with everything that was done.")
-    def item(self) -> ItemView | None:
-        """None before the first sighting."""
-        return view_of(self._item) if self._item else None
+    def item(self) -> ItemView:
+        """With its newest deeds."""
+        return view_of(self._item)
 
     # What operators say: as updates, and as signals for Temporal's batch operations, which know no updates. A refusal
     # is the update's answer; of a signal it is kept as what came of it.
@@ -171,8 +169,6 @@ class RemediationItemWorkflow:
 
     def _check(self, what: str, word: ItemWord) -> None:
         """Refused with a sentence where it cannot be meant."""
-        if self._item is None:
-            raise refused("It was not seen yet; try again in a moment.")
         if self._state is ItemState.RESOLVED:
             raise refused(f"It is resolved: {self._item.closed}.")
         if self._busy is not None:
@@ -185,8 +181,7 @@ class RemediationItemWorkflow:
         try:
             self._check(what, word)
         except ApplicationError as error:
-            if self._item is not None:
-                self._did(what, word, f"refused: {error.message}")
+            self._did(what, word, f"refused: {error.message}")
             return
         with contextlib.suppress(ApplicationError):
             await self._carry_out(what, word, work)
@@ -202,27 +197,27 @@ class RemediationItemWorkflow:
         finally:
             self._busy = None
         self._show()
-        return view_of(self._known)
+        return view_of(self._item)
 
     async def _begin_retry(self, word: ItemWord) -> str:
         found = await self._recheck(0.0)
-        self._item = self._known.looked(found)
+        self._item = self._item.looked(found)
         if found.closed is not None:
             self._enter(ItemState.RESOLVED)
             return f"nothing to restart: {found.closed}"
         # Reasons of the owner: no restart of ours can help before somebody has done what the advice says.
         if found.seen is not None and found.seen.reason not in RETRIABLE:
-            view = view_of(self._known)
+            view = view_of(self._item)
             raise refused(f"A restart does not help: {view.reason}. {view.next_step}")
         if found.opens_at is not None:
             raise refused(f"Its maintenance window is shut until {rfc3339(found.opens_at)}; retry it then.")
-        self._item = replace(self._known, attempts=self._known.attempts + 1)
+        self._item = replace(self._item, attempts=self._item.attempts + 1)
         self._enter(ItemState.RETRYING)
         self._retry = asyncio.create_task(self._restart(word))
-        return f"attempt {self._known.attempts} began"
+        return f"attempt {self._item.attempts} began"
 
     async def _restart(self, word: ItemWord) -> None:
-        seen = self._known.seen
+        seen = self._item.seen
         # Marks are whole seconds: later than whatever was written in this one.
         mark = workflow.now().replace(microsecond=0) + timedelta(seconds=1)
         workload = WorkloadRef(*seen.key)
@@ -230,20 +225,20 @@ class RemediationItemWorkflow:
             result = await workflow.execute_activity_method(
                 RestartActivities.restart_workload,
                 RestartInput(self._ask.cluster, workload, mark, self._ask.no_progress),
-                summary=f"attempt {self._known.attempts}: {workload.words()}",
+                summary=f"attempt {self._item.attempts}: {workload.words()}",
                 **options.waiting(self._ask.cluster),
             )
             came = _came(result)
             if result.outcome is Outcome.FAILED and result.reason is not None:
                 self._item = replace(
-                    self._known,
+                    self._item,
                     # What was evident of another cause tells nothing of this one.
                     seen=replace(seen, reason=result.reason, detail=result.detail, evidence=()),
                     restartable=False,
                 )
         except ActivityError as error:
             came = f"failed: {told(error)}"
-        self._did(f"attempt {self._known.attempts}", word, came)
+        self._did(f"attempt {self._item.attempts}", word, came)
         if self._state is ItemState.RETRYING:
             self._enter(ItemState.OPEN)
         self._retry = None
@@ -252,16 +247,16 @@ class RemediationItemWorkflow:
     async def _resolve(self, word: ResolveWord) -> str:
         if word.force:
             self._item = replace(
-                self._known, closed=brief(f"closed as it is by {word.who or 'somebody'}: {word.because}"), forced=True
+                self._item, closed=brief(f"closed as it is by {word.who or 'somebody'}: {word.because}"), forced=True
             )
             self._enter(ItemState.RESOLVED)
             return "closed as it is"
         found = await self._recheck(0.0)
-        self._item = self._known.looked(found)
+        self._item = self._item.looked(found)
         if found.closed is None:
-            view = view_of(self._known)
+            view = view_of(self._item)
             cause = f"{view.reason}: {view.detail}" if view.detail else view.reason
-            why = "its Pods still run the old proxy" if self._known.restartable else cause
+            why = "its Pods still run the old proxy" if self._item.restartable else cause
             raise refused(f"It is not settled: {why}. To close it all the same, force it and say why.")
         self._enter(ItemState.RESOLVED)
         return found.closed
@@ -277,29 +272,23 @@ class RemediationItemWorkflow:
     # The item's own life.
 
     @property
-    def _known(self) -> Item:
-        if self._item is None:
-            raise ValueError("no sighting yet")
-        return self._item
-
-    @property
     def _state(self) -> ItemState:
-        return self._known.state
+        return self._item.state
 
     @property
     def _until(self) -> str:
-        return rfc3339(self._known.until) if self._known.until else "-"
+        return rfc3339(self._item.until) if self._item.until else "-"
 
     def _idle(self) -> bool:
         return self._busy is None and self._retry is None
 
     def _enter(self, state: ItemState, until: datetime | None = None) -> None:
-        self._item = replace(self._known, state=state, until=until)
+        self._item = replace(self._item, state=state, until=until)
         self._stirred = True
 
     def _did(self, what: str, word: ItemWord, result: str) -> None:
         deed = Deed(workflow.now(), what, brief(word.who or "somebody"), brief(word.because), brief(result))
-        self._item = self._known.did(deed)
+        self._item = self._item.did(deed)
         self._stirred = True
 
     def _take_in(self) -> None:
@@ -307,28 +296,26 @@ class RemediationItemWorkflow:
         look, self._look = self._look, None
         if look is not None:
             self._take_look(look)
-        if self._known.until is not None and workflow.now() >= self._known.until:
+        if self._item.until is not None and workflow.now() >= self._item.until:
             self._did("open again", ItemWord(_SELF), f"the {self._state} ended")
             self._enter(ItemState.OPEN)
             self._look_now = True
 
     def _take_look(self, look: Look) -> None:
-        if self._item is None and look.seen is not None:
-            self._item = Item(self._ask.cluster.name, look.seen, look.at, look.at)
-        before, self._item = self._known, self._known.looked(look)
+        before, self._item = self._item, self._item.looked(look)
         if look.warned and look.seen is not None:
             self._warned = look.seen
-        if before.seen != self._known.seen:
+        if before.seen != self._item.seen:
             self._recheck_after = _RECHECK_FIRST
-        if self._known.closed is not None and self._retry is None:
+        if self._item.closed is not None and self._retry is None:
             self._enter(ItemState.RESOLVED)
         elif self._state is ItemState.RESOLVED:
-            self._item = replace(self._known, forced=False)
+            self._item = replace(self._item, forced=False)
             self._enter(ItemState.OPEN)
 
     async def _something_happens(self) -> None:
         """Waits for a word, for the end of a snooze or skip, or until it is time to look; then looks."""
-        until = self._known.until
+        until = self._item.until
         after = self._recheck_after * workflow.random().uniform(0.9, 1.1)
         within = min(after, until - workflow.now()) if until is not None else after
         age = 0.0
@@ -351,7 +338,7 @@ class RemediationItemWorkflow:
             self.seen(await self._recheck(age))
 
     async def _recheck(self, max_age: float) -> Look:
-        ask = RecheckInput(self._ask.cluster, self._known.seen, max_age)
+        ask = RecheckInput(self._ask.cluster, self._item.seen, max_age)
         try:
             return await workflow.execute_activity_method(
                 RemediationActivities.recheck_item, ask, summary="look again", **options.unhurried(ask.cluster)
@@ -361,7 +348,7 @@ class RemediationItemWorkflow:
 
     async def _keep_warnings(self) -> None:
         """The Pods carry the warning while the item is open, and not after."""
-        item = self._known
+        item = self._item
         wanted = item.seen if item.is_open else None
         if wanted == self._warned:
             return
@@ -380,7 +367,7 @@ class RemediationItemWorkflow:
 
     def _show(self) -> None:
         """Attributes and memo for the list, details for the page. Each upsert is an event: only what changed."""
-        item = self._known
+        item = self._item
         shown = of_item(item)
         if shown != self._shown:
             self._shown = shown

@@ -26,7 +26,7 @@ from cli.report import FORMATS, read_report
 from cli.report import _report as report
 from cli.upgrade import find_upgrade
 from mesh.causes import Reason
-from mesh.cluster import TASK_QUEUE, ClusterRef, item_id, upgrade_id, wave_id
+from mesh.cluster import TASK_QUEUE, ClusterRef, upgrade_id, wave_id
 from mesh.errors import PermissionDeniedError, RefusedError
 from mesh.items import Deed, Item, ItemState
 from mesh.policy import InFlight, Policy
@@ -314,8 +314,8 @@ async def _open(client: Client, ref: ClusterRef, name: str, state: ItemState = I
     item = Item(ref.name, seen, START, START, state, START if state is not ItemState.OPEN else None)
     await client.start_workflow(
         "RemediationItem",
-        ItemInput(ref, *seen.key),
-        id=item_id(ref.name, *seen.key),
+        ItemInput(ref, item),
+        id=item.id,
         task_queue=TASK_QUEUE,
         memo={"item": item.did(Deed(START, "skip", "ann", "it goes", "skipped"))},
     )

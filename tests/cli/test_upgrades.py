@@ -231,14 +231,13 @@ async def test_without_a_worker_status_tells_what_temporal_keeps(
 
 async def _open_item(client: Client, ref: ClusterRef, namespace: str, name: str, reason: Reason) -> None:
     seen = Sighting(namespace, "Deployment", name, reason, "why", (f"{name}-1",), 1)
+    item = Item(ref.name, seen, START, START)
     await client.start_workflow(
         "RemediationItem",
-        ItemInput(ref, *seen.key),
-        id=item_id(ref.name, *seen.key),
+        ItemInput(ref, item),
+        id=item.id,
         task_queue=TASK_QUEUE,
-        start_signal="seen",
-        start_signal_args=[Look(START, seen)],
-        memo={"item": Item(ref.name, seen, START, START)},
+        memo={"item": item},
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
     )
 

@@ -185,7 +185,7 @@ WORST: tuple[object, ...] = (
     Look(NOW, SIGHTING, DETAIL, True, NOW),
     *(view_of(replace(ITEM, seen=replace(SIGHTING, reason=reason))) for reason in Reason),
     ITEM.listed(),
-    ItemInput(REF, *KEY, ITEM),
+    ItemInput(REF, ITEM),
     ItemWord(TYPED, TYPED),
     ResolveWord(TYPED, TYPED, force=True),
     SkipWord(TYPED, TYPED, TYPED),

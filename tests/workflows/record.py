@@ -23,9 +23,9 @@ from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 from activities.remediation import ItemInput
 from activities.restarts import WorkloadRef
 from mesh.causes import Reason
-from mesh.cluster import TASK_QUEUE, ClusterRef, item_id
+from mesh.cluster import TASK_QUEUE, ClusterRef
 from mesh.errors import PermissionDeniedError, UnreachableError
-from mesh.items import Look
+from mesh.items import Item, Look
 from mesh.policy import InFlight, Policy
 from mesh.sighting import Sighting
 from tests.workflows.fakes import FakeCluster, workloads
@@ -75,13 +75,10 @@ async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHa
     """Seen twice, looked at by timer, refused, retried in vain, snoozed, skipped, open again, closed."""
     seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "0/3 nodes are available", ("cart-1",), 1)
     other = Sighting("shop", "Deployment", "cart", Reason.CRASH_LOOPING, "exit code 1", ("cart-2",), 1)
+    now = await clock.now()
+    known = Item(cluster.ref.name, seen, now, now)
     handle: WorkflowHandle[Any, str] = await client.start_workflow(
-        RemediationItemWorkflow.run,
-        ItemInput(cluster.ref, *seen.key),
-        id=item_id(cluster.ref.name, *seen.key),
-        task_queue=TASK_QUEUE,
-        start_signal="seen",
-        start_signal_args=[Look(await clock.now(), seen, warned=True)],
+        RemediationItemWorkflow.run, ItemInput(cluster.ref, known), id=known.id, task_queue=TASK_QUEUE
     )
     await handle.query(RemediationItemWorkflow.item)
     await clock.passes(minutes=40)

@@ -20,7 +20,7 @@ from temporalio.client import (
 )
 from temporalio.exceptions import ApplicationError
 
-from activities.attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD
+from activities.attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD, of_item
 from activities.remediation import ItemInput, WarnInput
 from activities.restarts import WorkloadRef
 from mesh.causes import Reason
@@ -118,16 +118,16 @@ ItemStarter = Callable[..., Awaitable[OpenItem]]
 def item_of(client: Client, clock: Clock, leftovers: list[WorkflowHandle[Any, Any]]) -> ItemStarter:
     """Opens an item by its first sighting, as `open_items` does: its Pods are warned."""
 
-    async def start(cluster: FakeCluster, sighting: Sighting = PENDING, *, warned: bool = True) -> OpenItem:
+    async def start(cluster: FakeCluster, sighting: Sighting = PENDING) -> OpenItem:
         now = await clock.now()
+        known = Item(cluster.ref.name, sighting, now, now)
         handle = await client.start_workflow(
             RemediationItemWorkflow.run,
-            ItemInput(cluster.ref, *sighting.key),
-            id=item_id(cluster.ref.name, *sighting.key),
+            ItemInput(cluster.ref, known),
+            id=known.id,
             task_queue=TASK_QUEUE,
-            start_signal="seen",
-            start_signal_args=[Look(now, sighting, warned=warned)],
-            memo={"item": Item(cluster.ref.name, sighting, now, now)},
+            memo={"item": known},
+            search_attributes=of_item(known),
         )
         leftovers.append(handle)
         item = OpenItem(handle, cluster, clock)
@@ -147,11 +147,12 @@ async def test_item_whose_pods_are_warned_costs_no_activity(cluster: FakeCluster
     assert cluster.names == []
 
 
-async def test_item_warns_pods_that_nobody_has(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster, warned=False)
+async def test_item_warns_of_what_the_watch_has_seen(cluster: FakeCluster, item_of: ItemStarter) -> None:
+    item = await item_of(cluster)
+    await item.seen(LOOPING)
     await item.calls("keep_warnings")
 
-    assert item.warnings == ["PodPending: 0/3 nodes are available"]
+    assert item.warnings == ["CrashLooping: container cart: CrashLoopBackOff"]
 
 
 async def test_list_tells_the_item_without_a_worker(cluster: FakeCluster, item_of: ItemStarter) -> None:
@@ -266,7 +267,8 @@ async def test_look_that_fails_does_not_close_it(
 
 async def test_item_closes_without_its_courtesies(cluster: FakeCluster, item_of: ItemStarter) -> None:
     cluster.fail("keep_warnings", ClusterError("something unusable"), ClusterError("something unusable"))
-    item = await item_of(cluster, warned=False)
+    item = await item_of(cluster)
+    await item.seen(LOOPING)
     await item.seen(closed=CURRENT)
 
     assert await item.handle.result() == CURRENT
@@ -516,7 +518,7 @@ async def test_item_goes_on_in_a_new_run(client: Client, cluster: FakeCluster, c
     state = Item(cluster.ref.name, LOOPING, now, now, ItemState.SNOOZED, now + timedelta(hours=1), 1, deeds=deeds)
     handle = await client.start_workflow(
         RemediationItemWorkflow.run,
-        ItemInput(cluster.ref, *LOOPING.key, state),
+        ItemInput(cluster.ref, state),
         id=item_id(cluster.ref.name, *LOOPING.key),
         task_queue=TASK_QUEUE,
     )
