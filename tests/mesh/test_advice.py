@@ -26,7 +26,6 @@ NEVER_BY_A_RESTART = {
     Reason.UNSUPPORTED_OWNER,
     Reason.ON_DELETE,
     Reason.PARTITIONED,
-    Reason.STUCK_TERMINATING,
     Reason.GATEWAY_NOT_UPGRADED,
 }
 
