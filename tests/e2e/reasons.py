@@ -479,10 +479,11 @@ def _rewritten(place: Place) -> None:
 
 
 STORIES = (
-    Story("alone", Reason.STANDALONE_POD, _alone, "has no controller"),
-    Story("job", Reason.JOB_POD, _job, "1 Pods active", without=(" wait ",)),
+    # Seen between its deletion and its return, a workload has no Pods, and that settles it as well.
+    Story("alone", Reason.STANDALONE_POD, _alone, "has no controller", closed="Pods"),
+    Story("job", Reason.JOB_POD, _job, "1 Pods active", without=(" wait ",), closed="Pods"),
     Story("job-ends", Reason.JOB_POD, _job, "1 Pods active", _job_ends, (".yaml",), "finished"),
-    Story("cron-job", Reason.JOB_POD, _cron_job, "1 Pods active", without=(" wait ",)),
+    Story("cron-job", Reason.JOB_POD, _cron_job, "1 Pods active", without=(" wait ",), closed="Pods"),
     Story("foreign", Reason.UNSUPPORTED_OWNER, _foreign, "is controlled by ConfigMap", _delete_pods, (), "no Pods"),
     Story("paused", Reason.ROLLOUT_PAUSED, _paused, "DeploymentPaused"),
     Story("on-delete", Reason.ON_DELETE, lambda place: place.make("StatefulSet", **_ON_DELETE), "OnDelete"),
