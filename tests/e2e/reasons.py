@@ -60,7 +60,8 @@ class Place:
 
     def pods(self) -> list[str]:
         """The names of its Pods."""
-        return [pod["metadata"]["name"] for pod in read(self.mesh, "pods", "-n", self.namespace)["items"]]
+        found = read(self.mesh, "pods", "-n", self.namespace) or {"items": []}
+        return [pod["metadata"]["name"] for pod in found["items"]]
 
     def kubectl(self, *arguments: str) -> str:
         """In the namespace, as anybody would type it."""
