@@ -21,7 +21,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
 from activities.at_once import at_once
-from activities.kube.client import Cluster, connect
+from activities.kube.client import connect
 from activities.kube.paths import path
 from deploy.local import lifecycle
 from deploy.local.demo.stage import raise_stage, wait_for
@@ -36,6 +36,7 @@ _NAME = "bench-items"
 _ITEMS, _PER_NAMESPACE = 5000, 250
 _AT_ONCE = 30
 _RUNS = 5
+_WHOLE_LIST = ("queue", "list", "-o", "json")
 #: Until what follows the opening is done, and for how long the worker is then watched.
 _SETTLE_SECONDS, _IDLE_SECONDS = 30, 60
 
@@ -72,16 +73,13 @@ async def _fill(service: Service) -> None:
     async with await connect(str(service.mesh.kubeconfig)) as cluster:
 
         async def make(where: tuple[str, int]) -> None:
-            body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"odd-{where[1]}"}, "spec": spec}
-            await _create(cluster, where[0], body)
+            namespace, number = where
+            body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"odd-{number}"}, "spec": spec}
+            await cluster.create(path("Pod", namespace), body, Pod)
 
         await at_once(_AT_ONCE, [(one, number) for one in spaces for number in range(_PER_NAMESPACE)], make)
     running = ("get", "pods", "-A", "--field-selector=status.phase=Running", "-o", "name", "--chunk-size=500")
     wait_for("the Pods to run", lambda: kubectl(service.mesh, *running).count("pod/odd-") == _ITEMS, 300)
-
-
-async def _create(cluster: Cluster, namespace: str, body: object) -> None:
-    await cluster.create(path("Pod", namespace), body, Pod)
 
 
 async def _opening(service: Service) -> None:
@@ -109,7 +107,7 @@ def _idle(worker: psutil.Process) -> None:
 
 def _words(service: Service) -> None:
     """The list, and each of an operator's words to items that nobody has spoken to yet."""
-    _tell("queue list -o json", [_command(service, "queue", "list", "-o", "json") for _ in range(_RUNS)])
+    _tell("queue list -o json", [_command(service, *_WHOLE_LIST) for _ in range(_RUNS)])
     _tell("queue list -n", [_command(service, "queue", "list", "-n", "bench-7") for _ in range(_RUNS)])
     why = ("--because", "bench")
     words: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
@@ -135,8 +133,8 @@ def _command(service: Service, *arguments: str, codes: Sequence[int] = (0,)) -> 
     seconds = time.perf_counter() - began
     if done.returncode not in codes:
         raise SystemExit(f"kyma-upgrade {' '.join(arguments)} ended with {done.returncode}: {done.stderr[-2000:]}")
-    if arguments == ("queue", "list", "-o", "json") and len(json.loads(done.stdout)["items"]) != _ITEMS:
-        raise SystemExit(f"the list has {len(json.loads(done.stdout)['items'])} items")
+    if arguments == _WHOLE_LIST and (listed := len(json.loads(done.stdout)["items"])) != _ITEMS:
+        raise SystemExit(f"the list has {listed} items")
     return seconds
 
 

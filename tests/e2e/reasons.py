@@ -13,7 +13,7 @@ from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, create, kubectl, read
 from deploy.local.mesh import Mesh
 from mesh.causes import Reason
-from tests.e2e.workloads import limit, make, pod_uids
+from tests.e2e.workloads import APP, allow, limit, make, make_pod, pod_uids
 
 _BEHAVIOUR = "behaviour.local-mesh/"
 _WINDOW = "restarter.istio-operator.kyma-project.io/maintenance-window"
@@ -46,7 +46,7 @@ class Place:
     def begin(self, **pod: Any) -> str:  # noqa: ANN401
         """A Deployment whose Pods find no node, unless told otherwise; the words that name it."""
         spec = {
-            "containers": [{"name": "app", "image": "docker.io/library/nginx:1.29"}],
+            "containers": [APP],
             "nodeSelector": {self.namespace: "yes"},
             **pod,
         }
@@ -62,6 +62,11 @@ class Place:
         """The names of its Pods."""
         found = read(self.mesh, "pods", "-n", self.namespace) or {"items": []}
         return [pod["metadata"]["name"] for pod in found["items"]]
+
+    def runs(self) -> None:
+        """Waits until it has Pods, and all of them are Ready."""
+        wait_for(f"Pods of {self.name}", lambda: self.pods() != [])
+        self.kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=40s")
 
     def kubectl(self, *arguments: str) -> str:
         """In the namespace, as anybody would type it."""
@@ -127,24 +132,20 @@ _HEALS = ("queue retry",)
 def _alone(place: Place) -> str:
     # As long as names can be.
     place.name = f"{place.name}-{'n' * (252 - len(place.name))}"
-    spec = {"containers": [{"name": "app", "image": "docker.io/library/nginx:1.29"}]}
-    metadata = {"name": place.name, "namespace": place.namespace}
-    apply(place.mesh, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-    place.kubectl("wait", f"pod/{place.name}", "--for=condition=Ready", "--timeout=30s")
+    make_pod(place.mesh, place.namespace, place.name)
     return f"Pod/{place.name}"
 
 
 def _job_spec() -> dict[str, Any]:
     annotations = {f"{_BEHAVIOUR}pod": "running"}
-    spec = {"restartPolicy": "Never", "containers": [{"name": "app", "image": "docker.io/library/nginx:1.29"}]}
+    spec = {"restartPolicy": "Never", "containers": [APP]}
     return {"template": {"metadata": {"annotations": annotations}, "spec": spec}}
 
 
 def _job(place: Place) -> str:
     metadata = {"name": place.name, "namespace": place.namespace}
     apply(place.mesh, {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": _job_spec()})
-    wait_for("the Job's Pod", lambda: place.pods() != [])
-    place.kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=30s")
+    place.runs()
     return f"Job/{place.name}"
 
 
@@ -154,8 +155,7 @@ def _cron_job(place: Place) -> str:
     spec = {"schedule": "0 0 1 1 *", "jobTemplate": {"spec": _job_spec()}}
     apply(place.mesh, {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": metadata, "spec": spec})
     place.kubectl("create", "job", f"--from=cronjob/{place.name}", f"{place.name}-run")
-    wait_for("the Job's Pod", lambda: place.pods() != [])
-    place.kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=30s")
+    place.runs()
     return f"CronJob/{place.name}"
 
 
@@ -168,10 +168,7 @@ def _foreign(place: Place) -> str:
     apply(place.mesh, {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     uid = read(place.mesh, "configmap", place.name, "-n", place.namespace)["metadata"]["uid"]
     owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": place.name, "uid": uid, "controller": True}
-    spec = {"containers": [{"name": "app", "image": "docker.io/library/nginx:1.29"}]}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {**metadata, "ownerReferences": [owner]}, "spec": spec}
-    apply(place.mesh, pod)
-    place.kubectl("wait", f"pod/{place.name}", "--for=condition=Ready", "--timeout=30s")
+    make_pod(place.mesh, place.namespace, place.name, ownerReferences=[owner])
     return f"ConfigMap/{place.name}"
 
 
@@ -239,9 +236,7 @@ def _lost(place: Place) -> str:
 
 
 def _too_big(place: Place) -> str:
-    resources = {"requests": {"cpu": "700"}}
-    containers = [{"name": "app", "image": "docker.io/library/nginx:1.29", "resources": resources}]
-    return place.begin(containers=containers, nodeSelector={})
+    return place.begin(containers=[{**APP, "resources": {"requests": {"cpu": "700"}}}], nodeSelector={})
 
 
 def _bigger_node(place: Place) -> None:
@@ -253,7 +248,7 @@ def _bigger_node(place: Place) -> None:
         node["status"][amount]["cpu"] = "4000"
     node["status"].pop("conditions", None)
     create(place.mesh, node)
-    place.kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=40s")
+    place.runs()
 
 
 def _nowhere(place: Place) -> str:
@@ -262,7 +257,7 @@ def _nowhere(place: Place) -> str:
 
 def _found_a_node(place: Place) -> None:
     place.node()
-    place.kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=40s")
+    place.runs()
 
 
 def _no_image(place: Place, **pod: Any) -> str:  # noqa: ANN401
@@ -318,11 +313,8 @@ def _crashing(place: Place) -> str:
 
 
 def _failed(place: Place) -> str:
-    words = place.make(pod={"containers": [{"name": "app", "image": "docker.io/library/nginx:1.29"}]})
-    spec = {"hard": {"count/pods": "2"}}
-    metadata = {"name": "tight", "namespace": place.namespace}
-    apply(place.mesh, {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
-    place.kubectl("wait", "resourcequota/tight", r"--for=jsonpath={.status.used.count/pods}=2", "--timeout=20s")
+    words = place.make()
+    allow(place.mesh, place.namespace, "count/pods", 2)
     place.behave("jsonpath={.status.phase}=Failed", pod="failed")
     return words
 
@@ -371,10 +363,7 @@ def _allowed(place: Place) -> None:
 
 def _squeezed(place: Place) -> str:
     words = place.make(strategy=_SURGING)
-    spec = {"hard": {"pods": "2"}}
-    metadata = {"name": "tight", "namespace": place.namespace}
-    apply(place.mesh, {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
-    place.kubectl("wait", "resourcequota/tight", "--for=jsonpath={.status.used.pods}=2", "--timeout=20s")
+    allow(place.mesh, place.namespace, "pods", 2)
     return words
 
 

@@ -16,7 +16,7 @@ from deploy.local.service import Service
 from mesh.pod_warnings import EARLIER, WARNING
 from tests.e2e.command import Done, run
 from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
-from tests.e2e.workloads import make, proxies
+from tests.e2e.workloads import make, make_pod, proxies
 
 pytestmark = pytest.mark.mesh
 
@@ -45,11 +45,7 @@ class Queue:
 
     def alone(self, name: str, **annotations: str) -> None:
         """A standalone Pod that runs."""
-        metadata = {"name": name, "namespace": self.namespace, "annotations": annotations, "labels": {"app": name}}
-        spec = {"containers": [{"name": "app", "image": "docker.io/library/nginx:1.29"}]}
-        apply(self.mesh, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
-        wait = ("wait", f"pod/{name}", "--for=condition=Ready", "--timeout=30s")
-        kubectl(self.mesh, "-n", self.namespace, *wait)
+        make_pod(self.mesh, self.namespace, name, annotations=annotations, labels={"app": name})
 
     def paused(self, name: str) -> None:
         """A Deployment whose owner paused its rollout."""

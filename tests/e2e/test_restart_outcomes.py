@@ -19,14 +19,14 @@ from activities.kube.client import Cluster, connect
 from activities.restarts import Outcome, RestartResult
 from deploy.local.demo.stage import wait_for
 from deploy.local.istio import injected_proxy, start_istiod
-from deploy.local.kubectl import KubectlError, apply, kubectl, read
+from deploy.local.kubectl import KubectlError, kubectl, read
 from deploy.local.mesh import Mesh
 from deploy.local.service import Service
 from mesh.causes import Reason
 from mesh.errors import UnreachableError
 from tests.e2e.conftest import NewProxy
 from tests.e2e.restarts import MARK, ReadyPods, Restarts, until
-from tests.e2e.workloads import generation, limit, make, pod_uids, proxies
+from tests.e2e.workloads import allow, generation, limit, make, pod_uids, proxies
 
 pytestmark = pytest.mark.mesh
 
@@ -376,10 +376,7 @@ async def test_quota_without_room_for_a_surge_is_told_and_the_old_pods_stay(
     platform: Service, namespace: str, stale: Open, restarts: Restarts, deadline: int, patience: float
 ) -> None:
     cart = stale(strategy=_SURGING, progressDeadlineSeconds=deadline)
-    metadata = {"name": "tight", "namespace": namespace}
-    spec = {"hard": {"pods": "2"}}
-    apply(platform.mesh, {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
-    cart.kubectl("wait", "resourcequota/tight", "--for=jsonpath={.status.used.pods}=2", "--timeout=20s")
+    allow(platform.mesh, namespace, "pods", 2)
 
     result = await restarts.of("cart", patience=patience)
 

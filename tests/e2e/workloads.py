@@ -8,6 +8,8 @@ from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.mesh import Mesh
 
+#: The container of every workload here.
+APP = {"name": "app", "image": "docker.io/library/nginx:1.29"}
 _GROUPS = {"ReplicationController": "v1", "Rollout": "argoproj.io/v1alpha1"}
 
 
@@ -29,7 +31,7 @@ def make(
     own = {"app": name}
     template = {
         "metadata": {"labels": own | (labels or {}), "annotations": annotations or {}},
-        "spec": {"containers": [{"name": "app", "image": "docker.io/library/nginx:1.29"}]} | (pod or {}),
+        "spec": {"containers": [APP]} | (pod or {}),
     }
     body: dict[str, Any] = {"selector": {"matchLabels": own}, "template": template}
     if kind != "DaemonSet":
@@ -44,6 +46,22 @@ def make(
     api = _GROUPS.get(kind, "apps/v1")
     apply(mesh, {"apiVersion": api, "kind": kind, "metadata": metadata, "spec": body | spec})
     wait_for(f"{kind} {name}", lambda: _available(mesh, namespace, name, kind))
+
+
+def make_pod(mesh: Mesh, namespace: str, name: str, **metadata: Any) -> None:  # noqa: ANN401
+    """A Pod that no controller made, waited for until it is Ready; `metadata` goes over its own."""
+    about = {"name": name, "namespace": namespace, **metadata}
+    apply(mesh, {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": {"containers": [APP]}})
+    kubectl(mesh, "-n", namespace, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=30s")
+
+
+def allow(mesh: Mesh, namespace: str, resource: str, amount: int) -> None:
+    """A ResourceQuota called `tight`, waited for until its controller has counted so many, which leaves no room."""
+    metadata = {"name": "tight", "namespace": namespace}
+    spec = {"hard": {resource: str(amount)}}
+    apply(mesh, {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
+    counted = f"--for=jsonpath={{.status.used.{resource}}}={amount}"
+    kubectl(mesh, "-n", namespace, "wait", "resourcequota/tight", counted, "--timeout=20s")
 
 
 def limit(mesh: Mesh, namespace: str, labels: dict[str, str], pods: int, **spec: int) -> None:
