@@ -20,6 +20,8 @@ _WINDOW = "restarter.istio-operator.kyma-project.io/maintenance-window"
 _ALWAYS = "Mon-Sun 00:00-24:00"
 _TAKING = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}
 _SURGING = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
+#: Why an item closes itself.
+_CURRENT, _GONE, _FINISHED = "its Pods are current", "the workload has no Pods any more", "its Pods are finished"
 _ON_DELETE = {"updateStrategy": {"type": "OnDelete"}}
 #: What a program may have written when it died.
 _HOSTILE = "\x1b[31m**boom**\x07 <script>alert(1)</script> | [here](https://example.org) " + "x" * 3000
@@ -108,7 +110,8 @@ class Story:
     """How the reason comes about in a place, what a person does about it, and what is then seen.
 
     `begin` returns the words that name the workload. `meanwhile` happens once the upgrade waits for its approval,
-    `in_restart` once it restarts. Of the advice's commands those are left out that hold one of `without`.
+    `in_restart` once it restarts. Of the advice's commands those are left out that hold one of `without`. `closed` has
+    the sentences that may tell why the item closed.
     """
 
     name: str
@@ -117,7 +120,7 @@ class Story:
     evidence: str
     mend: Callable[[Place], None] = _nothing
     without: tuple[str, ...] = ()
-    closed: str = "its Pods are current"
+    closed: tuple[str, ...] = (_CURRENT,)
     meanwhile: Callable[[Place], None] = _nothing
     in_restart: Callable[[Place], None] = _nothing
     labels: tuple[tuple[str, str], ...] = ()
@@ -368,7 +371,9 @@ def _squeezed(place: Place) -> str:
 
 
 def _raised(place: Place) -> None:
-    place.patch("resourcequota/tight", {"spec": {"hard": {"pods": "9", "count/pods": None}}})
+    place.patch("resourcequota/tight", {"spec": {"hard": {"pods": "9"}}})
+    # Until its controller has told so, Pods are refused by the old amount.
+    place.kubectl("wait", "resourcequota/tight", "--for=jsonpath={.status.hard.pods}=9", "--timeout=20s")
 
 
 def _window(place: Place, text: str) -> str:
@@ -470,11 +475,11 @@ def _rewritten(place: Place) -> None:
 
 STORIES = (
     # Seen between its deletion and its return, a workload has no Pods, and that settles it as well.
-    Story("alone", Reason.STANDALONE_POD, _alone, "has no controller", closed="Pods"),
-    Story("job", Reason.JOB_POD, _job, "1 Pods active", without=(" wait ",), closed="Pods"),
-    Story("job-ends", Reason.JOB_POD, _job, "1 Pods active", _job_ends, (".yaml",), "finished"),
-    Story("cron-job", Reason.JOB_POD, _cron_job, "1 Pods active", without=(" wait ",), closed="Pods"),
-    Story("foreign", Reason.UNSUPPORTED_OWNER, _foreign, "is controlled by ConfigMap", _delete_pods, (), "no Pods"),
+    Story("alone", Reason.STANDALONE_POD, _alone, "has no controller", closed=(_GONE, _CURRENT)),
+    Story("job", Reason.JOB_POD, _job, "1 Pods active", without=(" wait ",), closed=(_GONE, _CURRENT)),
+    Story("job-ends", Reason.JOB_POD, _job, "1 Pods active", _job_ends, (".yaml",), (_FINISHED,)),
+    Story("cron-job", Reason.JOB_POD, _cron_job, "1 Pods active", without=(" wait ",), closed=(_GONE, _CURRENT)),
+    Story("foreign", Reason.UNSUPPORTED_OWNER, _foreign, "is controlled by ConfigMap", _delete_pods, (), (_GONE,)),
     Story("paused", Reason.ROLLOUT_PAUSED, _paused, "DeploymentPaused"),
     Story("on-delete", Reason.ON_DELETE, lambda place: place.make("StatefulSet", **_ON_DELETE), "OnDelete"),
     Story("on-delete-daemons", Reason.ON_DELETE, lambda place: place.make("DaemonSet", **_ON_DELETE), "OnDelete"),

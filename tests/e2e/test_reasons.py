@@ -138,7 +138,7 @@ def test_item_is_mended_as_its_advice_says_and_closes_itself(world: World, story
 
     story.mend(place)
     world.paste(item, tmp_path, story.without)
-    assert story.closed in world.closes(item)
+    assert world.closes(item) in story.closed
     wait_for("the warnings to go", lambda: _warned(place) == {}, 20)
 
 
