@@ -81,7 +81,7 @@ def compose_workers(client: Client, served: Served, settings: WorkerSettings) ->
         client,
         task_queue=TASK_QUEUE,
         workflows=ALL_WORKFLOWS,
-        # Each run in a sandbox of its own would cost half a megabyte and 10 ms: docs/adr/0011. The tests have it.
+        # What a sandbox for each run costs is told in docs/adr/0011. The tests have it.
         workflow_runner=UnsandboxedWorkflowRunner(),
         max_cached_workflows=_CACHED,
         graceful_shutdown_timeout=grace,
