@@ -27,7 +27,7 @@ from activities.kube.mirror import Mirror
 from activities.kube.paths import path
 from activities.kube.reading import read_pods, read_template_manager, read_workload
 from mesh.asking import Expected
-from mesh.causes import Cause, Reason, cause_of_moment, cause_of_owner, cause_of_pods
+from mesh.causes import Cause, Reason, cause_of_budgets, cause_of_last_rollout, cause_of_owner, cause_of_pods
 from mesh.classes import live_proxy
 from mesh.cluster import ClusterRef
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RejectedError, UnreachableError, UpgradeError
@@ -80,12 +80,16 @@ class WorkloadRef:
 
 @dataclass(frozen=True, slots=True)
 class RestartInput:
-    """`mark` is the attempt's time; `no_progress` ends the waiting for a rollout that does not move."""
+    """`mark` is the attempt's time; `no_progress` ends the waiting for a rollout that does not move.
+
+    `again`: a person asks for it, and may have mended what the last rollout failed for.
+    """
 
     cluster: ClusterRef
     workload: WorkloadRef
     mark: datetime
     no_progress: timedelta
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +175,9 @@ class _State:
         return not self.rollout.wanted and not self.pods
 
     @property
-    def over_quota(self) -> bool:
-        """Whether a quota leaves no room for its new Pods."""
-        return "exceeded quota" in (self.rollout.refused or "")
-
-    @property
     def gave_up(self) -> bool:
         """Its controller did. Where a webhook refuses new Pods it says so too, and goes on once they are let in."""
-        return self.rollout.failed is not None and (self.rollout.refused is None or self.over_quota)
+        return self.rollout.failed is not None and (self.rollout.refused is None or self.rollout.over_quota)
 
     @property
     def stuck(self) -> bool:
@@ -287,7 +286,9 @@ class Restart:
             cause = (Reason.UNSUPPORTED_OWNER, "it has no Pod template")
         if cause is None and state.known and state.expected.image is None:
             cause = (Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {state.expected.words}")
-        return cause or cause_of_moment(owner, state.pods, self._mirror.budgets(owner.namespace))
+        if not self._ask.again:
+            cause = cause or cause_of_last_rollout(owner)
+        return cause or cause_of_budgets(owner, state.pods, self._mirror.budgets(owner.namespace))
 
     def _marked(self, workload: Workload) -> bool:
         mark = mark_of(workload)
@@ -390,7 +391,7 @@ class Restart:
 
     def _gave_up(self, state: _State, reason: Reason, before: str, otherwise: str) -> RestartResult:
         """What the API server, or the Pods, say of a rollout that does not come to its end."""
-        if state.over_quota:
+        if state.rollout.over_quota:
             return self._failed(Reason.QUOTA_EXCEEDED, state.rollout.refused)
         cause = cause_of_pods(state.pods, datetime.now(UTC))
         return self._failed(reason, before + (state.rollout.refused or (cause[1] if cause else None) or otherwise))

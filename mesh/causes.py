@@ -179,13 +179,22 @@ def explained(pod: Pod, words: str | None) -> Pod:
     return msgspec.structs.replace(pod, status=msgspec.structs.replace(pod.status, message=words))
 
 
-def cause_of_moment(owner: Owner, pods: Sequence[Pod], budgets: Iterable[DisruptionBudget]) -> Cause | None:
+def cause_of_last_rollout(owner: Owner) -> Cause | None:
+    """That its last rollout failed: another one of the same template fares no better before somebody has mended it."""
+    if owner.workload is None:
+        return None
+    last = rollout(owner.workload)
+    if last.failed is None:
+        return None
+    if last.over_quota:
+        return (Reason.QUOTA_EXCEEDED, brief(last.refused or ""))
+    return (Reason.ROLLOUT_FAILING, brief(last.failed))
+
+
+def cause_of_budgets(owner: Owner, pods: Sequence[Pod], budgets: Iterable[DisruptionBudget]) -> Cause | None:
     """What forbids a restart of an otherwise restartable workload, and waiting cannot help."""
     if owner.workload is None:
         return None
-    failed = rollout(owner.workload).failed
-    if failed is not None:
-        return (Reason.ROLLOUT_FAILING, brief(failed))
     taken = may_take(owner.workload)
     for budget in budgets:
         status = budget.status

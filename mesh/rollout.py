@@ -42,6 +42,11 @@ class Rollout:
     refused: str | None = None
     paused: str | None = None
 
+    @property
+    def over_quota(self) -> bool:
+        """Whether a quota leaves no room for its new Pods."""
+        return "exceeded quota" in (self.refused or "")
+
 
 def rollout(workload: Workload) -> Rollout:
     """The rules of `kubectl rollout status`: k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go."""

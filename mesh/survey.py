@@ -17,7 +17,8 @@ from mesh.asking import NO_PROXY, Expected, Question, question_of
 from mesh.causes import (
     Cause,
     Reason,
-    cause_of_moment,
+    cause_of_budgets,
+    cause_of_last_rollout,
     cause_of_owner,
     cause_of_pod,
     cause_of_pods,
@@ -466,7 +467,8 @@ def judge_restart(
         return Action.REMEDIATE, cause_of_pods(awaited, now) or (Reason.NOT_READY, "none of its Pods is Ready")
     here = [one for one in world.budgets if one.metadata.namespace == owner.namespace]
     declared = declared_windows(owner, world.namespaces.get(owner.namespace))
-    cause = cause_of_moment(owner, living, here) or cause_of_windows((*attempt.windows, *declared), now)
+    cause = cause_of_last_rollout(owner) or cause_of_budgets(owner, living, here)
+    cause = cause or cause_of_windows((*attempt.windows, *declared), now)
     if cause is not None:
         return Action.REMEDIATE, cause
     return _restart(owner.kind), None

@@ -224,7 +224,7 @@ class RemediationItemWorkflow:
         try:
             result = await workflow.execute_activity_method(
                 RestartActivities.restart_workload,
-                RestartInput(self._ask.cluster, workload, mark, self._ask.no_progress),
+                RestartInput(self._ask.cluster, workload, mark, self._ask.no_progress, again=True),
                 summary=f"attempt {self._item.attempts}: {workload.words()}",
                 **options.waiting(self._ask.cluster),
             )

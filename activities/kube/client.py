@@ -31,6 +31,7 @@ from mesh.errors import (
     UnreachableError,
     UpgradeError,
 )
+from mesh.objects import Metadata
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -43,6 +44,8 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 #: Pods a page: each costs the API server about 25 kB.
 _PAGE = 500
+#: Items of a page that are decoded in one go: a millisecond or two.
+_TURN = 25
 #: Bytes of a stream that are taken at once.
 _PIECE = 128 * 1024
 #: Seconds before each further try of a reading.
@@ -64,6 +67,12 @@ class ListMeta(msgspec.Struct, frozen=True, rename="camel"):
 
     resource_version: str = ""
     continue_: str = msgspec.field(default="", name="continue")
+
+
+class Bare(msgspec.Struct, frozen=True):
+    """An object of any kind, as far as it says which."""
+
+    metadata: Metadata = Metadata()
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -115,7 +124,7 @@ class Cluster:
 
     async def get(self, path: str, kind: type[T], params: Params | None = None) -> T:
         """Reads one object."""
-        return _decode(await self._read("GET", path, params), kind)
+        return await self._read(path, params, kind)
 
     async def find(self, path: str, kind: type[T]) -> T | None:
         """Reads one object, None when it or its kind is not there."""
@@ -136,20 +145,38 @@ class Cluster:
         A connection cut half-way is an error or a new start, never a short list.
         """
         decoder = msgspec.json.Decoder(kind)
-        for _ in range(_STARTS):
-            kept: list[K] = []
-            token = ""
+
+        def kept(item: msgspec.Raw) -> K | None:
             try:
-                while True:
-                    asked = {**(params or {}), "limit": _PAGE, **({"continue": token} if token else {})}
-                    page = _decode(await self._read("GET", path, asked), Page)
-                    kept += [one for item in page.items if (one := keep(decoder.decode(item))) is not None]
-                    token = page.metadata.continue_
-                    if not token:
-                        return kept, page.metadata.resource_version
+                return keep(decoder.decode(item))
+            except msgspec.ValidationError as error:
+                raise unreadable(item, path) from error
+
+        for _ in range(_STARTS):
+            try:
+                return await self._pages(path, kept, params or {})
             except ExpiredError:
                 await asyncio.sleep(_RESTART_SECONDS)
         raise UnreachableError(f"{path} cannot be read to its end: its pages expire faster than they are read.")
+
+    async def _pages(self, path: str, keep: Callable[[msgspec.Raw], K | None], params: Params) -> tuple[list[K], str]:
+        """The API server writes the next page while this one is decoded, each on a core of its own."""
+        kept: list[K] = []
+        page = await self._page(path, params)
+        while token := page.metadata.continue_:
+            coming = asyncio.create_task(self._page(path, {**params, "continue": token}))
+            try:
+                for start in range(0, len(page.items), _TURN):
+                    await asyncio.sleep(0)  # the request for the next page, and its answer, have their turn
+                    kept += [one for item in page.items[start : start + _TURN] if (one := keep(item)) is not None]
+                page = await coming
+            finally:
+                coming.cancel()
+        kept += [one for item in page.items if (one := keep(item)) is not None]
+        return kept, page.metadata.resource_version
+
+    async def _page(self, path: str, params: Params) -> Page:
+        return await self._read(path, {**params, "limit": _PAGE}, Page)
 
     async def watch(
         self, path: str, resource_version: str, params: Params | None = None
@@ -207,9 +234,20 @@ class Cluster:
         except NotFoundError:
             return
 
-    async def _read(self, method: str, path: str, params: Params | None) -> bytes:
+    async def _read(self, path: str, params: Params | None, kind: type[T]) -> T:
         """Reading is safe to repeat, so short troubles are waited out here."""
-        return await patiently(lambda: self._exchange(method, path, params, None, None))
+
+        async def read() -> T:
+            # An answer that was cut may show only when it is decoded.
+            return _decode(await self._exchange("GET", path, params, None, None), kind)
+
+        try:
+            return await patiently(read)
+        except PermissionDeniedError as error:
+            if error.status != 401:
+                raise
+            # A token that has run out is renewed after its refusal.
+            return await patiently(read)
 
     async def _write(self, method: str, path: str, body: object, content_type: str, *, dry_run: bool = False) -> bytes:
         params: dict[str, str | int | bool] = {} if method == "DELETE" else {"fieldManager": FIELD_MANAGER}
@@ -355,6 +393,12 @@ def event_of(line: bytes, path: str) -> Event:
         status = _decode(event.object, Status)
         raise _translated(status.code, status, "GET", path)
     return event
+
+
+def unreadable(item: bytes | msgspec.Raw, path: str) -> RejectedError:
+    """That an object is none of its kind, or something like it with fields of other forms."""
+    about = _decode(item, Bare).metadata
+    return RejectedError(f"An object of {path} cannot be read: {about.namespace}/{about.name}.")
 
 
 def _decode(content: bytes | msgspec.Raw, kind: type[T]) -> T:

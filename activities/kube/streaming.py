@@ -1,4 +1,4 @@
-"""Everything of one kind, read as a stream: memory for what is kept, never for what is read.
+"""Everything of one kind, and every change of it, as a stream.
 
 A WatchList sends each object as a line of its own and a bookmark when it has sent all of them, so that a connection
 that was cut can never look like a short list. Servers that do not offer it are read in pages.
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from activities.kube.client import Cluster, Params, event_of, patiently
+from activities.kube.client import Bare, Cluster, Params, event_of, unreadable
 from mesh.errors import ExpiredError, PermissionDeniedError, RejectedError, UnreachableError
 from mesh.objects import Metadata
 
@@ -30,10 +30,8 @@ class Identified(Protocol):
 
 
 T = TypeVar("T", bound=Identified)
-K = TypeVar("K")
 
 _END = "k8s.io/initial-events-end"
-_SILENCE_SECONDS = 60.0
 #: The server ends the stream after this long: far more than a reading takes, and no connection is left behind.
 _STREAM_SECONDS = 900
 #: What makes a watch begin with everything that is there.
@@ -47,11 +45,9 @@ WATCH_LIST: Params = {
 #: The same for what is followed on from a version.
 _WATCH: Params = {"watch": True, "allowWatchBookmarks": True, "timeoutSeconds": _STREAM_SECONDS}
 #: Bookmarks come every minute.
-_WATCH_SILENCE_SECONDS = 180.0
+_SILENCE_SECONDS = 180.0
 #: Seconds before a stream that ended is taken up again.
 _AGAIN_SECONDS = 1.0
-#: A stream that is too old starts anew this often before it is an error.
-_STARTS = 5
 
 
 class _Delta(msgspec.Struct, Generic[T], frozen=True):
@@ -59,12 +55,6 @@ class _Delta(msgspec.Struct, Generic[T], frozen=True):
 
     type: str
     object: T
-
-
-class _Bare(msgspec.Struct, frozen=True):
-    """An object of any kind, as far as it says which."""
-
-    metadata: Metadata = Metadata()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,44 +75,6 @@ class Complete:
     """Everything there was at this resource version has been sent."""
 
     resource_version: str
-
-
-async def read_all(
-    cluster: Cluster, path: str, kind: type[T], keep: Callable[[T], K | None], params: Params | None = None
-) -> tuple[list[K], str]:
-    """What `keep` makes of every object, and the one resource version they were read at; None is left out.
-
-    `keep` may be called again for an object that was read before: after trouble the reading starts anew.
-    """
-    for _ in range(_STARTS):
-        try:
-            return await patiently(lambda: _stream(cluster, path, kind, keep, params or {}))
-        except ExpiredError:
-            continue
-        except (RejectedError, PermissionDeniedError):
-            # Without the feature the server refuses the parameters; a person may have the right to list and not to
-            # watch. A wrong request, or one without any right, is refused by the list as well.
-            return await cluster.list_kept(path, kind, keep, params)
-    raise UnreachableError(f"{path} cannot be read: every stream was too old before it began.")
-
-
-async def _stream(
-    cluster: Cluster, path: str, kind: type[T], keep: Callable[[T], K | None], params: Params
-) -> tuple[list[K], str]:
-    kept: dict[str, K] = {}
-    asked = {**params, **WATCH_LIST}
-    async with contextlib.aclosing(_changes(cluster, path, kind, asked, _SILENCE_SECONDS)) as changes:
-        async for change in changes:
-            if isinstance(change, Complete):
-                return list(kept.values()), change.resource_version
-            if isinstance(change, Change):
-                one = None if change.gone else keep(change.object)
-                uid = change.object.metadata.uid
-                if one is not None:
-                    kept[uid] = one
-                else:
-                    kept.pop(uid, None)
-    raise UnreachableError(f"The stream of {path} ended before everything was sent.")
 
 
 async def follow(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[Change[T] | Begun | Complete]:
@@ -162,7 +114,7 @@ async def follow(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[C
 async def _afresh(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[Change[T] | Begun | Complete]:
     yield Begun()
     try:
-        async with contextlib.aclosing(_changes(cluster, path, kind, WATCH_LIST, _WATCH_SILENCE_SECONDS)) as changes:
+        async with contextlib.aclosing(_changes(cluster, path, kind, WATCH_LIST)) as changes:
             async for change in changes:
                 yield change
     except RejectedError:
@@ -174,16 +126,14 @@ async def _afresh(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[
 
 
 def _onward(cluster: Cluster, path: str, kind: type[T], version: str) -> AsyncGenerator[Change[T] | Complete]:
-    return _changes(cluster, path, kind, {**_WATCH, "resourceVersion": version}, _WATCH_SILENCE_SECONDS)
+    return _changes(cluster, path, kind, {**_WATCH, "resourceVersion": version})
 
 
-async def _changes(
-    cluster: Cluster, path: str, kind: type[T], params: Params, silence: float
-) -> AsyncGenerator[Change[T] | Complete]:
+async def _changes(cluster: Cluster, path: str, kind: type[T], params: Params) -> AsyncGenerator[Change[T] | Complete]:
     """One stream. The bookmark that ends the beginning, and every later one, is a Complete."""
     decoder: msgspec.json.Decoder[_Delta[T]] = msgspec.json.Decoder(_Delta[kind])  # type: ignore[valid-type]
     begun = "sendInitialEvents" not in params
-    async with contextlib.aclosing(cluster.lines(path, params, silence)) as lines:
+    async with contextlib.aclosing(cluster.lines(path, params, _SILENCE_SECONDS)) as lines:
         async for line in lines:
             try:
                 delta = decoder.decode(line)
@@ -195,9 +145,9 @@ async def _changes(
                 yield Change(delta.object, gone=delta.type == "DELETED")
                 continue
             event = event_of(line, path)
-            about = msgspec.json.decode(event.object, type=_Bare).metadata
             if event.type != "BOOKMARK":
-                raise RejectedError(f"An object of {path} cannot be read: {about.namespace}/{about.name}.")
+                raise unreadable(event.object, path)
+            about = msgspec.json.decode(event.object, type=Bare).metadata
             begun = begun or about.annotation(_END) == "true"
             if begun:
                 yield Complete(about.resource_version)

@@ -332,6 +332,16 @@ def test_rollout_that_failed_before_is_told_though_old_pods_are_ready() -> None:
     assert (found.reason, found.detail) == (Reason.ROLLOUT_FAILING, "too slow")
 
 
+def test_rollout_that_failed_for_want_of_quota_is_told_as_such() -> None:
+    told = 'pods "cart-1" is forbidden: exceeded quota: tight, requested: pods=1, used: pods=2, limited: pods=2'
+    refused = Condition(type="ReplicaFailure", status="True", reason="FailedCreate", message=told)
+    cart = workload(status={"updated_replicas": 0, "conditions": (LATE, refused)})
+
+    found = record(cart, pod("a", owner=cart), pod("b", owner=cart))
+
+    assert (found.reason, found.detail) == (Reason.QUOTA_EXCEEDED, told)
+
+
 @pytest.mark.parametrize(
     ("cart", "limit", "reason"),
     [
