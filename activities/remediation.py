@@ -32,7 +32,8 @@ from mesh.objects import Pod
 from mesh.pod_warnings import Patch, warning_patches
 from mesh.policy import Policy
 from mesh.sighting import Sighting
-from mesh.survey import Attempt, Record, Survey, fingerprint
+from mesh.survey import Record, Survey
+from mesh.world import Attempt, fingerprint
 
 _AT_ONCE = 40
 _NO_PROGRESS = Policy().no_progress.rollout

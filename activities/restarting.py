@@ -28,13 +28,12 @@ from activities.kube.paths import path
 from activities.kube.reading import read_pods, read_template_manager, read_workload
 from mesh.asking import Expected
 from mesh.causes import Cause, Reason, cause_of_budgets, cause_of_last_rollout, cause_of_owner, cause_of_pods
-from mesh.classes import live_proxy
+from mesh.classes import live_proxy, pod_is_current, runs_expected
 from mesh.cluster import ClusterRef
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RejectedError, UnreachableError, UpgradeError
 from mesh.objects import Pod, PodTemplate, Workload
 from mesh.owners import Owner
 from mesh.rollout import EVICTABLE_KINDS, Rollout, mark_of, restart_patch, rollout
-from mesh.survey import pod_is_current, runs_expected
 from mesh.text import brief
 
 #: What changed within this time is looked at once.

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from activities.kube.client import Cluster
 from activities.surveying import take_survey
-from mesh.survey import Attempt, Record
+from mesh.survey import Record
+from mesh.world import Attempt
 
 #: Of more namespaces the whole cluster is read in one go.
 _NAMESPACES = 5

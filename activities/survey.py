@@ -14,10 +14,12 @@ from activities.restarts import WorkloadRef
 from activities.surveying import take_survey
 from mesh.classes import PodClass
 from mesh.cluster import ClusterRef
+from mesh.judging import RESTARTS, Action
 from mesh.policy import Policy
-from mesh.survey import RESTARTS, Action, Attempt, Record, Survey
+from mesh.survey import Record, Survey
 from mesh.waves import WavePlan, WaveRule, belongs, plan_waves
 from mesh.windows import Windows, parse_windows
+from mesh.world import Attempt
 
 #: Failed restarts that a survey can be told of: each is 19 bytes of a payload.
 FAILED_KEPT = 6000

@@ -10,7 +10,8 @@ from activities.kube.client import Cluster
 from activities.kube.world import read_world
 from mesh.connected import NOBODY
 from mesh.errors import PermissionDeniedError
-from mesh.survey import NO_ATTEMPT, Assembly, Attempt, Survey, World
+from mesh.survey import Assembly, Survey
+from mesh.world import NO_ATTEMPT, Attempt, World
 
 
 async def take_survey(cluster: Cluster, namespaces: Sequence[str] = (), attempt: Attempt = NO_ATTEMPT) -> Survey:

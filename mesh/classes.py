@@ -203,3 +203,16 @@ def version_text(image: str) -> str | None:
     """The Istio version in an image, as text."""
     version = parse_image(image).version
     return str(version) if version else None
+
+
+def pod_is_current(pod: Pod, expected: Expected) -> bool:
+    """Whether one Pod runs what its template would get now, by an injector's hand, and is Ready."""
+    return runs_expected(pod, expected) and pod.ready
+
+
+def runs_expected(pod: Pod, expected: Expected) -> bool:
+    """Whether one Pod runs what its template would get now, by an injector's hand.
+
+    A name that tells no version counts: after a restart nothing newer can be had under it.
+    """
+    return made_by_injector(pod) and expected.image is not None and runs(pod, expected.image) is not False

@@ -20,7 +20,7 @@ from mesh.text import brief, rfc3339
 from mesh.windows import declared_windows
 
 if TYPE_CHECKING:
-    from mesh.survey import World
+    from mesh.world import World
 
 #: Lines of evidence, and characters of each.
 EVIDENCE_LINES, EVIDENCE_LIMIT = 6, 300

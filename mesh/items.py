@@ -11,9 +11,11 @@ from enum import StrEnum
 from mesh.advice import advise, only_a_restart
 from mesh.causes import FOUND_BY_TRYING, Reason
 from mesh.cluster import item_id, item_key
+from mesh.judging import Action
 from mesh.sighting import Sighting
-from mesh.survey import Action, Attempt, Record
+from mesh.survey import Record
 from mesh.windows import parse_windows
+from mesh.world import Attempt
 
 #: Names of Pods that an item carries; the count is always whole.
 PODS_SHOWN = 20

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from activities.survey import FAILED_KEPT, SurveySummary
 from mesh.policy import Budget
-from mesh.survey import fingerprint
+from mesh.world import fingerprint
 
 from workflows.model import NAMED, ItemCounts, TallyState, WaveResult, WorkloadCounts
 

@@ -30,9 +30,9 @@ from mesh.injection import (
 )
 from mesh.objects import ConfigMap, DisruptionBudget, Metadata, Namespace, Pod, WebhookConfiguration, Workload
 from mesh.owners import READ_KINDS, by_uid, missing_kinds
-from mesh.survey import World
 from mesh.text import brief
 from mesh.whole import Whole, whole_pod, whole_workload
+from mesh.world import World
 
 T = TypeVar("T")
 K = TypeVar("K")

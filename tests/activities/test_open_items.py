@@ -22,7 +22,7 @@ from mesh.cluster import ClusterRef, item_id
 from mesh.items import Item
 from mesh.policy import Policy
 from mesh.sighting import Sighting
-from mesh.survey import fingerprint
+from mesh.world import fingerprint
 from tests.activities.temporal import FakeTemporal
 from tests.mesh.build import NOW
 from tests.scale.world import Size, World, served

@@ -13,7 +13,8 @@ from activities import shared_survey
 from activities.kube.client import Cluster
 from activities.shared_survey import SharedSurveys
 from mesh.errors import UnreachableError
-from mesh.survey import Attempt, Survey
+from mesh.survey import Survey
+from mesh.world import Attempt
 
 
 class Readings:

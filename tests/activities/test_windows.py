@@ -20,9 +20,10 @@ from activities.survey import Member, MembersInput, SurveyActivities, SurveyInpu
 from mesh.cluster import ClusterRef
 from mesh.objects import Pod, Workload
 from mesh.policy import Policy, Waves
-from mesh.survey import Attempt, Survey
+from mesh.survey import Survey
 from mesh.waves import WaveGroup, WaveRule, stable_hash
 from mesh.windows import MAINTENANCE_WINDOW, parse_windows
+from mesh.world import Attempt
 from tests.mesh.build import NOW, pod, quick, space, survey, template, workload, world
 
 HERE = ClusterRef("one", "uid-one")

@@ -20,9 +20,10 @@ from mesh.classes import PodClass
 from mesh.drift import Drift
 from mesh.injection import Injector, InjectorConfig, injection_webhooks
 from mesh.items import Deed, Item, view_of
+from mesh.judging import Action
 from mesh.objects import Container, Metadata, PodSpec, PodTemplate, Workload, WorkloadSpec
 from mesh.sighting import Sighting
-from mesh.survey import Action, Record, Survey
+from mesh.survey import Record, Survey
 from mesh.versions import Version
 from tests.mesh.build import webhooks
 from workflows.model import ItemCounts, Phase, Progress, WaveProgress, WorkloadCounts

@@ -22,10 +22,11 @@ from deploy.local.service import Service
 from mesh.causes import Reason
 from mesh.classes import PodClass
 from mesh.cluster import ClusterRef
+from mesh.judging import Action
 from mesh.objects import Pod, Workload
 from mesh.owners import ARGO_ROLLOUT
 from mesh.rollout import Rollout, mark_of, restart_patch, rollout
-from mesh.survey import Action, Record
+from mesh.survey import Record
 from tests.e2e.command import run
 from tests.e2e.conftest import NewProxy
 from tests.e2e.workloads import make, pod_uids, proxies

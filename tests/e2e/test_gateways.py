@@ -22,8 +22,9 @@ from mesh.causes import Reason
 from mesh.classes import PodClass
 from mesh.cluster import ClusterRef
 from mesh.items import Look, sighting_of
+from mesh.judging import Action
 from mesh.sighting import Sighting
-from mesh.survey import Action, Attempt
+from mesh.world import Attempt
 from tests.activities.temporal import FakeTemporal
 from tests.e2e.conftest import NewProxy
 

@@ -41,7 +41,8 @@ from mesh.objects import (
 from mesh.owners import ARGO_ROLLOUT, SIDECAR_STATUS, by_uid
 from mesh.rollout import MARK
 from mesh.selectors import LabelSelector
-from mesh.survey import NO_ATTEMPT, Assembly, Attempt, Record, Survey, World
+from mesh.survey import Assembly, Record, Survey
+from mesh.world import NO_ATTEMPT, Attempt, World
 
 NOW = datetime(2026, 9, 5, 12, tzinfo=UTC)
 OLD, NEW = "hub/proxyv2:1.29.3", "hub/proxyv2:1.30.2"

@@ -10,6 +10,7 @@ from mesh.asking import Expected
 from mesh.causes import Reason, cause_of_pod, cause_of_pods
 from mesh.classes import PodClass
 from mesh.injection import injector_config
+from mesh.judging import Action
 from mesh.objects import (
     Condition,
     ConfigMap,
@@ -26,8 +27,9 @@ from mesh.objects import (
     WorkloadReference,
 )
 from mesh.owners import ARGO_ROLLOUT
-from mesh.survey import NO_ATTEMPT, Action, Attempt, Record, fingerprint
+from mesh.survey import Record
 from mesh.windows import MAINTENANCE_WINDOW
+from mesh.world import NO_ATTEMPT, Attempt, fingerprint
 from tests.mesh.build import (
     NEW,
     NOW,

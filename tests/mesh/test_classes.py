@@ -12,8 +12,10 @@ from mesh.causes import Reason
 from mesh.classes import WORKLOAD_ORDER, PodClass, live_proxy, version_text
 from mesh.connected import NOBODY, ConnectedProxies
 from mesh.injection import InjectorConfig
+from mesh.judging import Action
 from mesh.objects import Condition, Container, ContainerStatus, Pod, PodSpec, Workload
-from mesh.survey import Action, Assembly, Attempt
+from mesh.survey import Assembly
+from mesh.world import Attempt
 from tests.mesh.build import APP, NEW, OLD, STATUS, injector, pod, record, space, template, workload, world
 
 OFF = space(labels={"istio-injection": "disabled"})

@@ -11,7 +11,7 @@ from hypothesis import given
 from mesh.compact import Pool
 from mesh.objects import Pod
 from mesh.owners import ARGO_ROLLOUT
-from mesh.survey import Attempt
+from mesh.world import Attempt
 from tests.mesh.build import NEW, NOW, pod, quick, survey, waiting, workload
 from tests.mesh.test_survey import ATTEMPTS, OWNERS, PODS, seen
 

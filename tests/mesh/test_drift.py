@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from mesh.asking import Expected, Shape
 from mesh.classes import PodClass
 from mesh.drift import Drift, drift_of, quantity
+from mesh.judging import Action
 from mesh.objects import Container, Pod, PodSpec, Resources
-from mesh.survey import Action
 from tests.mesh.build import NEW, pod, quick, record, workload
 
 EXPECTED = Shape(Resources(requests={"cpu": "100m", "memory": "128Mi"}), "istio-validation", "default")

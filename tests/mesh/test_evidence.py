@@ -16,11 +16,12 @@ from mesh.asking import Expected
 from mesh.causes import Reason
 from mesh.evidence import EVIDENCE_LIMIT, EVIDENCE_LINES, FACT_LIMIT, SECRETS_NAMED
 from mesh.items import sighting_for, sighting_of
+from mesh.judging import Action
 from mesh.objects import Condition, Container, ContainerState, ContainerStates, ContainerStatus, Pod, PodSpec
 from mesh.owners import ARGO_ROLLOUT
 from mesh.sighting import Facts, Sighting
-from mesh.survey import Action, Attempt, fingerprint
 from mesh.windows import MAINTENANCE_WINDOW
+from mesh.world import Attempt, fingerprint
 from tests.mesh.build import (
     NEW,
     NOW,

@@ -12,7 +12,7 @@ from mesh.causes import Reason
 from mesh.cluster import item_id
 from mesh.items import PODS_SHOWN, Item, ItemIndex, Look, settled, sighting_of, view_of, wanted
 from mesh.sighting import Facts
-from mesh.survey import NO_ATTEMPT, Attempt, fingerprint
+from mesh.world import NO_ATTEMPT, Attempt, fingerprint
 from tests.mesh.build import NEW, NOW, OLD, pod, quick, record, workload
 
 PAUSED = workload(paused=True)

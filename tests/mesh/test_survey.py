@@ -12,12 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.asking import Expected
-from mesh.classes import WORKLOAD_ORDER, PodClass
+from mesh.classes import WORKLOAD_ORDER, PodClass, pod_is_current
 from mesh.injection import Injector
+from mesh.judging import Action
 from mesh.objects import Condition, Pod, Workload, WorkloadReference
 from mesh.owners import ARGO_ROLLOUT, top_owner
-from mesh.survey import Action, Assembly, Attempt, World, pod_is_current
+from mesh.survey import Assembly
 from mesh.windows import MAINTENANCE_WINDOW
+from mesh.world import Attempt, World
 from tests.mesh.build import (
     NEW,
     NOW,

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from mesh.asking import NO_PROXY
 from mesh.classes import PodClass
-from mesh.survey import Action, Record
+from mesh.judging import Action
+from mesh.survey import Record
 from mesh.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule, belongs, group_of, plan_waves, stable_hash
 from tests.mesh.build import pod, quick, record, space, template, workload
 

@@ -41,9 +41,9 @@ from mesh.items import DEEDS_KEPT, PODS_SHOWN, Deed, Item, ItemState, ItemView, 
 from mesh.kyma import Target
 from mesh.policy import Budget, Exclude, Gates, Policy, PrometheusGate, Waves
 from mesh.sighting import Facts, Sighting
-from mesh.survey import fingerprint
 from mesh.text import DETAIL_LIMIT
 from mesh.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule
+from mesh.world import fingerprint
 from tests.scale.world import LONGEST_NAME, LONGEST_NAMESPACE
 from worker.compose import compose_activities
 from worker.converter import data_converter

@@ -12,7 +12,7 @@ from temporalio.client import Client
 from mesh.causes import Reason
 from mesh.cluster import ClusterRef
 from mesh.policy import Budget, Policy
-from mesh.survey import fingerprint
+from mesh.world import fingerprint
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import RunningUpgrade, compose_real_temporal, serve, start_upgrade, until
 from workflows.model import LimitInput, Phase, Progress

@@ -5,7 +5,7 @@ from __future__ import annotations
 from activities.restarts import WorkloadRef
 from activities.survey import FAILED_KEPT
 from mesh.policy import Budget
-from mesh.survey import fingerprint
+from mesh.world import fingerprint
 from workflows.model import WaveResult
 from workflows.tally import Tally
 

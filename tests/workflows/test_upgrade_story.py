@@ -14,7 +14,7 @@ from mesh import windows
 from mesh.causes import Reason
 from mesh.errors import ConflictError, PermissionDeniedError, RefusedError, UnreachableError
 from mesh.policy import Budget, Gates, Policy, PrometheusGate
-from mesh.survey import fingerprint
+from mesh.world import fingerprint
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import Clock, RunningUpgrade
