@@ -38,7 +38,7 @@ _AT_ONCE = 30
 _RUNS = 5
 _WHOLE_LIST = ("queue", "list", "-o", "json")
 #: Until what follows the opening is done, and for how long the worker is then watched.
-_SETTLE_SECONDS, _IDLE_SECONDS = 30, 60
+_SETTLE_SECONDS, _IDLE_SECONDS = 90, 60
 
 
 def main() -> None:
