@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar, cast
 
 import msgspec
@@ -116,9 +117,14 @@ def _has_template(reference: OwnerReference | None) -> bool:
 
 def _annotations(found: Mapping[str, str], reference: OwnerReference | None) -> dict[str, str]:
     if _has_template(reference):
-        return {key: value for key, value in found.items() if any(domain in key for domain in _DOMAINS)}
+        return {key: value for key, value in found.items() if _is_read(key)}
     # The Pod is its own template, and an injection template may read any annotation.
     return {key: value for key, value in found.items() if key != _APPLIED}
+
+
+@lru_cache(maxsize=4096)
+def _is_read(annotation: str) -> bool:
+    return any(domain in annotation for domain in _DOMAINS)
 
 
 def _spec(spec: PodSpec, whole: str | None, *, placed: bool = False) -> PodSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mesh.versions import Version, version_of_tag
 
@@ -21,6 +22,7 @@ class Image:
         return version_of_tag(self.tag)
 
 
+@lru_cache(maxsize=4096)
 def parse_image(reference: str) -> Image:
     """Splits any image reference; the tag is what follows the last `:` after the last `/`."""
     name, _, digest = reference.partition("@")

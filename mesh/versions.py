@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from mesh.errors import RefusedError
@@ -28,6 +29,7 @@ def parse_version(text: str) -> Version | None:
     return Version(int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
+@lru_cache(maxsize=4096)
 def version_of_tag(tag: str) -> Version | None:
     """The Istio version that an image tag names, None when it names none (`latest`, `1.32-alpha.527f8d6c`)."""
     match = _IMAGE_TAG_VERSION.fullmatch(tag)

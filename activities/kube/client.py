@@ -15,11 +15,13 @@ from typing import Self, TypeVar
 
 import aiohttp
 import msgspec
+from google.protobuf.message import DecodeError
 from kubernetes.aio import config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
 
+from activities.kube.protobuf import ACCEPT, MEDIA_TYPE, status
 from mesh.errors import (
     ChangedMeanwhileError,
     ClusterError,
@@ -37,6 +39,7 @@ T = TypeVar("T")
 K = TypeVar("K")
 Params = Mapping[str, str | int | bool]
 
+_JSON = "application/json"
 FIELD_MANAGER = "kyma-upgrade"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -46,6 +49,8 @@ APPLY_PATCH = "application/apply-patch+yaml"
 _PAGE = 500
 #: Items of a page that are decoded in one go: a millisecond or two.
 _TURN = 25
+#: Bytes of the length before each frame.
+_LENGTH = 4
 #: Bytes of a stream that are taken at once.
 _PIECE = 128 * 1024
 #: Seconds before each further try of a reading.
@@ -189,29 +194,36 @@ class Cluster:
             "allowWatchBookmarks": True,
             "timeoutSeconds": _WATCH_SECONDS,
         }
-        async with contextlib.aclosing(self.lines(path, asked, _WATCH_SECONDS + 30)) as lines:
+        async with contextlib.aclosing(self.records(path, asked, _WATCH_SECONDS + 30)) as lines:
             async for line in lines:
                 event = event_of(line, path)
                 yield event.type, event.object
 
-    async def lines(self, path: str, params: Params, silence: float) -> AsyncGenerator[bytes]:
-        """The lines of a stream as they come; UnreachableError when it is cut, or silent for that many seconds."""
+    async def records(
+        self, path: str, params: Params, silence: float, *, protobuf: bool = False
+    ) -> AsyncGenerator[bytes]:
+        """The records of a watch as they come; UnreachableError when it is cut, or silent for that many seconds.
+
+        Lines of JSON, or frames of protobuf where that is asked for and the server has it: see `is_frame`.
+        """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence)
-        response = await self._send("GET", path, params, None, None, timeout)
+        accept = ACCEPT if protobuf else _JSON
+        response = await self._send("GET", path, params, None, None, timeout, accept)
         try:
             if response.status == 401:
                 await self._reload()
             if response.status >= 400:
                 raise _error(response, await response.read(), "GET", path)
+            split = _frames if response.content_type == MEDIA_TYPE else _lines
             rest = b""
             # Not aiohttp's own lines: those end at 128 kB, and an object may have a megabyte. Nor all that has come by
             # now: that may be some megabytes, three times over while they are split.
             async for chunk in response.content.iter_chunked(_PIECE):
-                *whole, rest = (rest + chunk).split(b"\n")
-                for line in whole:
-                    yield line
+                whole, rest = split(rest + chunk)
+                for record in whole:
+                    yield record
             if rest:
-                raise UnreachableError(f"The stream of {path} was cut in the middle of a line.")
+                raise UnreachableError(f"The stream of {path} was cut in the middle of a record.")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise UnreachableError(f"The stream of {path} was cut: {error or type(error).__name__}.") from error
         finally:
@@ -282,11 +294,12 @@ class Cluster:
         body: object,
         content_type: str | None,
         patience: aiohttp.ClientTimeout,
+        accept: str = _JSON,
     ) -> aiohttp.ClientResponse:
         if time.monotonic() - self._loaded > _RELOAD_SECONDS:
             await self._reload()
         # Without a value aiohttp asks for compressed answers.
-        headers = {"Accept": "application/json"} | ({"Accept-Encoding": "identity"} if self._near else {})
+        headers = {"Accept": accept} | ({"Accept-Encoding": "identity"} if self._near else {})
         if content_type:
             headers["Content-Type"] = content_type
         query = [
@@ -391,7 +404,7 @@ def event_of(line: bytes, path: str) -> Event:
     event = _decode(line, Event)
     if event.type == "ERROR":
         status = _decode(event.object, Status)
-        raise _translated(status.code, status, "GET", path)
+        raise translated(status.code, status, "GET", path)
     return event
 
 
@@ -409,12 +422,42 @@ def _decode(content: bytes | msgspec.Raw, kind: type[T]) -> T:
         raise UnreachableError(f"The cluster's answer cannot be read: {error}.") from error
 
 
+def is_frame(record: bytes) -> bool:
+    """Whether a record of a watch is a frame of protobuf; lines of JSON begin with a brace, and messages never do."""
+    return not record.startswith(b"{")
+
+
+def status_of(sent: bytes) -> Status:
+    """What a protobuf message says that the API server answers."""
+    code, reason, message = status(sent)
+    return Status(message, reason, code)
+
+
+def _lines(sent: bytes) -> tuple[list[bytes], bytes]:
+    *whole, rest = sent.split(b"\n")
+    return whole, rest
+
+
+def _frames(sent: bytes) -> tuple[list[bytes], bytes]:
+    """Each comes after its length, as API servers send them: k8s.io/apimachinery/pkg/util/framer."""
+    whole = []
+    begin = 0
+    while len(sent) >= (start := begin + _LENGTH):
+        end = start + int.from_bytes(sent[begin:start], "big")
+        if end > len(sent):
+            break
+        whole.append(sent[start:end])
+        begin = end
+    return whole, sent[begin:]
+
+
 def _error(response: aiohttp.ClientResponse, content: bytes, method: str, path: str) -> UpgradeError:
     try:
-        answer = msgspec.json.decode(content, type=Status)
-    except msgspec.DecodeError:
+        framed = response.content_type == MEDIA_TYPE
+        answer = status_of(content) if framed else msgspec.json.decode(content, type=Status)
+    except (msgspec.DecodeError, DecodeError):
         answer = Status(message=content[:200].decode(errors="replace"))
-    error = _translated(response.status, answer, method, path)
+    error = translated(response.status, answer, method, path)
     if isinstance(error, UnreachableError):
         error.retry_after = _seconds(response.headers.get("Retry-After"))
     return error
@@ -425,7 +468,8 @@ def _seconds(text: str | None) -> float | None:
     return float(text) if text is not None and text.isascii() and text.isdigit() else None
 
 
-def _translated(status: int, answer: Status, method: str, path: str) -> UpgradeError:
+def translated(status: int, answer: Status, method: str, path: str) -> UpgradeError:
+    """What a refusal means."""
     message = f"{method} {path}: {answer.message or 'HTTP ' + str(status)}"
     if status == 401:
         return PermissionDeniedError(

@@ -1,6 +1,6 @@
 """One reading of the whole cluster, or of some namespaces: Pods, their owners, and what decides about injection.
 
-A list per kind, never a request per Pod. What may not be read is told and left out; whether that can be borne is
+One stream per kind, never a request per Pod. What may not be read is told and left out; whether that can be borne is
 for the caller to say.
 """
 
@@ -17,6 +17,7 @@ from activities.at_once import at_once
 from activities.kube.client import Cluster
 from activities.kube.paths import NAMESPACES, PROXY_CONFIGS, WEBHOOKS, path
 from activities.kube.reading import of_kind, serves
+from activities.kube.streaming import Identified, read_all
 from mesh.causes import unexplained
 from mesh.compact import Pool
 from mesh.errors import NotFoundError, PermissionDeniedError
@@ -34,7 +35,7 @@ from mesh.text import brief
 from mesh.whole import Whole, whole_pod, whole_workload
 from mesh.world import World
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Identified)
 K = TypeVar("K")
 M = TypeVar("M")
 
@@ -173,7 +174,7 @@ class _Reading:
         version, denied = "", []
         for scope in self._scopes:
             try:
-                some, version = await self._cluster.list_kept(path(kind, scope), form, keep)
+                some, version = await read_all(self._cluster, path(kind, scope), form, keep)
                 found += some
             except PermissionDeniedError as error:
                 denied.append((scope, error))
@@ -196,7 +197,7 @@ class _Reading:
 
         async def one(name: str) -> tuple[list[K], str] | PermissionDeniedError:
             try:
-                return await self._cluster.list_kept(path(kind, name), form, keep)
+                return await read_all(self._cluster, path(kind, name), form, keep)
             except PermissionDeniedError as denied:
                 return denied
 

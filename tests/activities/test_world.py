@@ -21,8 +21,10 @@ def _object(name: str, owner: tuple[str, str] | None = None) -> dict[str, Any]:
     return {"metadata": metadata}
 
 
-def _list(*objects: dict[str, Any]) -> Answer:
-    return Answer(json.dumps({"metadata": {"resourceVersion": "42"}, "items": objects}).encode())
+def _stream(*objects: dict[str, Any]) -> bytes:
+    end = {"metadata": {"resourceVersion": "42", "annotations": {"k8s.io/initial-events-end": "true"}}}
+    lines = [*({"type": "ADDED", "object": one} for one in objects), {"type": "BOOKMARK", "object": end}]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
 class _Moving:
@@ -32,21 +34,23 @@ class _Moving:
         self.asked: Counter[str] = Counter()
         self._gone = gone
 
-    def __call__(self, path: str, _: Query) -> Answer:
+    def __call__(self, path: str, query: Query) -> Answer:
         kind = path.rpartition("/")[2]
         self.asked[kind] += 1
+        if "watch" not in query:
+            return Answer(b'{"metadata":{"resourceVersion":"1"},"items":[]}')
         later = self.asked[kind] > 1 and not self._gone
         match kind:
             case "pods":
-                return _list(_object("p", ("ReplicaSet", "r")), _object("q", ("StatefulSet", "s")))
+                return Answer(_stream(_object("p", ("ReplicaSet", "r")), _object("q", ("StatefulSet", "s"))))
             case "statefulsets":
-                return _list(_object("s"))
+                return Answer(_stream(_object("s")))
             case "replicasets" if later:
-                return _list(_object("r", ("Deployment", "d")))
+                return Answer(_stream(_object("r", ("Deployment", "d"))))
             case "deployments" if later:
-                return _list(_object("d"))
+                return Answer(_stream(_object("d")))
             case _:
-                return _list()
+                return Answer(_stream())
 
 
 async def test_owners_made_while_pods_are_read_are_found(tmp_path: Path) -> None:

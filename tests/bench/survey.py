@@ -7,16 +7,17 @@ one. Seconds are of the reading alone, after imports and connection; the peak is
 from __future__ import annotations
 
 import asyncio
-import re
 import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 
 from activities.kube.client import Cluster, connect
 from activities.kube.paths import path
+from activities.kube.streaming import WATCH_LIST
 from activities.surveying import look
 from deploy.local import lifecycle
 from deploy.local.kubectl import program
@@ -30,7 +31,6 @@ _REPLICAS = 10
 _STEPS = (200, 1000)
 _RUNS = 5
 _PAGE = 500
-_TOKEN = re.compile(rb'"continue":"([^"]+)"')
 
 
 def main() -> None:
@@ -114,15 +114,10 @@ async def _read(way: str, kubeconfig: str) -> float:
 
 
 async def _throw_away(cluster: Cluster, where: str) -> None:
-    token = ""
-    while True:
-        params = {"limit": _PAGE} | ({"continue": token} if token else {})
-        page = await cluster._exchange("GET", where, params, None, None)
-        # What is needed to go on stands before the items.
-        found = _TOKEN.search(page[:1000])
-        if found is None:
-            return
-        token = found[1].decode()
+    async with aclosing(cluster.records(where, WATCH_LIST, 60, protobuf=where == path("Pod"))) as lines:
+        async for line in lines:
+            if b"k8s.io/initial-events-end" in line[:1000]:
+                return
 
 
 def _kubectl(kubeconfig: str) -> float:
