@@ -54,8 +54,10 @@ class Metadata(_Object, frozen=True):
 
     def controller(self) -> OwnerReference | None:
         """The owner that manages this object, None for a standalone one."""
-        references = self.owner_references or ()
-        return next((one for one in references if one.controller), None)
+        for one in self.owner_references or ():
+            if one.controller:
+                return one
+        return None
 
 
 class Resources(_Object, frozen=True):
@@ -96,7 +98,6 @@ class PodSpec(_Object, frozen=True):
 
     def proxies(self) -> tuple[Container, ...]:
         """Every container named `istio-proxy`, native sidecars included."""
-        # A list first: this is asked several times of every Pod, and a generator takes twice as long.
         return tuple([one for one in (*self.containers, *(self.init_containers or ())) if one.name == "istio-proxy"])
 
 
@@ -160,7 +161,11 @@ class Pod(_Object, frozen=True):
 
     def condition(self, name: str) -> Condition | None:
         """The condition of that type."""
-        return next((one for one in self.status.conditions or () if one.type == name), None)
+        # A loop: this is asked several times of every Pod, and a generator takes twice as long.
+        for one in self.status.conditions or ():
+            if one.type == name:
+                return one
+        return None
 
     @property
     def ready(self) -> bool:

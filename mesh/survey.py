@@ -198,16 +198,24 @@ def _classify_group(
         or group.owner.namespace in attempt.exclude_namespaces
     )
     found: dict[PodClass, list[Pod]] = defaultdict(list)
+    known: dict[object, PodClass] = {}
     for pod in group.pods:
-        klass = classify(
-            pod,
-            group.owner,
-            group.decision,
-            expected,
-            revision_image=config.image if config else None,
-            exclusion=exclusion,
-            connected=connected,
-        )
+        # Compact Pods of one workload share their parts (see mesh.compact).
+        about = pod.metadata
+        alike = (id(pod.spec), id(pod.status), id(about.annotations), about.deletion_timestamp is None)
+        klass = known.get(alike)
+        if klass is None:
+            klass = classify(
+                pod,
+                group.owner,
+                group.decision,
+                expected,
+                revision_image=config.image if config else None,
+                exclusion=exclusion,
+                connected=connected,
+            )
+            if connected is NOBODY:  # else its name tells as well
+                known[alike] = klass
         found[klass].append(pod)
     return found
 

@@ -25,12 +25,13 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     chunked: bool = False
     cut: int | None = None
+    media_type: str = "application/json"
     silent: bool = False
 
     def sent(self) -> bytes:
         """Everything that goes over the wire."""
         body = self.body if self.cut is None else self.body[: self.cut]
-        head = f"HTTP/1.1 {self.status} Said\r\nContent-Type: application/json\r\n"
+        head = f"HTTP/1.1 {self.status} Said\r\nContent-Type: {self.media_type}\r\n"
         head += "".join(f"{name}: {value}\r\n" for name, value in self.headers.items())
         if self.chunked:
             head += "Transfer-Encoding: chunked\r\n"

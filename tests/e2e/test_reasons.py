@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import subprocess
@@ -15,10 +16,14 @@ from typing import Any
 
 import pytest
 
+from activities.kube.client import connect, is_frame
+from activities.kube.paths import path
+from activities.kube.streaming import WATCH_LIST, read_all
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import program, read
 from deploy.local.service import Service
 from mesh.causes import STUCK_AFTER, Reason
+from mesh.objects import Pod
 from mesh.pod_warnings import WARNING
 from mesh.text import DETAIL_LIMIT
 from tests.e2e.command import Done, run
@@ -124,6 +129,25 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         world = World(stage, tmp_path_factory.mktemp("reasons"))
         world.play()
         yield world
+
+
+async def test_pods_in_trouble_are_the_same_in_both_encodings(world: World) -> None:
+    async with await connect(str(world.stage.mesh.kubeconfig)) as cluster:
+        async with contextlib.aclosing(cluster.records(path("Pod"), WATCH_LIST, 60, protobuf=True)) as records:
+            assert is_frame(await anext(records))
+        streamed, _ = await read_all(cluster, path("Pod"), Pod, lambda pod: pod)
+        listed, _ = await cluster.list_all(path("Pod"), Pod)
+
+    # Some may have changed in between.
+    known = {(pod.metadata.uid, pod.metadata.resource_version): pod for pod in listed}
+    both = [pod for pod in streamed if (pod.metadata.uid, pod.metadata.resource_version) in known]
+    assert len(both) > len(_ALL)
+    for pod in both:
+        assert pod == known[pod.metadata.uid, pod.metadata.resource_version]
+    states = [one.state for pod in both for one in pod.status.container_statuses or () if one.state]
+    assert {"waiting", "running", "terminated"} == {
+        name for state in states for name in ("waiting", "running", "terminated") if getattr(state, name)
+    }
 
 
 @pytest.mark.parametrize("story", STORIES, ids=[one.name for one in STORIES])
