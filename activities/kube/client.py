@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Self, TypeVar
 
 import aiohttp
@@ -392,11 +394,16 @@ async def _load(source: _Source) -> Configuration:
                 pass
             else:
                 return configuration
-        raise RefusedError(
-            f"The kubeconfig {source.kubeconfig or 'of this user'} cannot be used: {error}.",
-            "Name another with --kubeconfig, or another context with --context.",
-        ) from error
+        raise _unusable(source.kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION, error) from error
     return configuration
+
+
+def _unusable(named: str, error: Exception) -> RefusedError:
+    there = any(Path(one).expanduser().exists() for one in named.split(os.pathsep))
+    return RefusedError(
+        f"The kubeconfig {named} cannot be used: {error if there else 'there is no such file'}.",
+        "Name another with --kubeconfig, or another context with --context.",
+    )
 
 
 def event_of(line: bytes, path: str) -> Event:
