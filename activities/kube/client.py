@@ -23,6 +23,7 @@ from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
 
+from activities.kube.framing import frames, lines
 from activities.kube.protobuf import ACCEPT, MEDIA_TYPE, status
 from mesh.errors import (
     ChangedMeanwhileError,
@@ -51,8 +52,6 @@ APPLY_PATCH = "application/apply-patch+yaml"
 _PAGE = 500
 #: Items of a page that are decoded in one go: a millisecond or two.
 _TURN = 25
-#: Bytes of the length before each frame.
-_LENGTH = 4
 #: Bytes of a stream that are taken at once.
 _PIECE = 128 * 1024
 #: Seconds before each further try of a reading.
@@ -196,8 +195,8 @@ class Cluster:
             "allowWatchBookmarks": True,
             "timeoutSeconds": _WATCH_SECONDS,
         }
-        async with contextlib.aclosing(self.records(path, asked, _WATCH_SECONDS + 30)) as lines:
-            async for line in lines:
+        async with contextlib.aclosing(self.records(path, asked, _WATCH_SECONDS + 30)) as records:
+            async for line in records:
                 event = event_of(line, path)
                 yield event.type, event.object
 
@@ -206,7 +205,7 @@ class Cluster:
     ) -> AsyncGenerator[bytes]:
         """The records of a watch as they come; UnreachableError when it is cut, or silent for that many seconds.
 
-        Lines of JSON, or frames of protobuf where that is asked for and the server has it: see `is_frame`.
+        Lines of JSON, or frames of protobuf where that is asked for and the server has it: see `framing.is_frame`.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence)
         accept = ACCEPT if protobuf else _JSON
@@ -216,7 +215,7 @@ class Cluster:
                 await self._reload()
             if response.status >= 400:
                 raise _error(response, await response.read(), "GET", path)
-            split = _frames if response.content_type == MEDIA_TYPE else _lines
+            split = frames if response.content_type == MEDIA_TYPE else lines
             rest = b""
             # Not aiohttp's own lines: those end at 128 kB, and an object may have a megabyte. Nor all that has come by
             # now: that may be some megabytes, three times over while they are split.
@@ -429,33 +428,10 @@ def _decode(content: bytes | msgspec.Raw, kind: type[T]) -> T:
         raise UnreachableError(f"The cluster's answer cannot be read: {error}.") from error
 
 
-def is_frame(record: bytes) -> bool:
-    """Whether a record of a watch is a frame of protobuf; lines of JSON begin with a brace, and messages never do."""
-    return not record.startswith(b"{")
-
-
 def status_of(sent: bytes) -> Status:
     """What a protobuf message says that the API server answers."""
     code, reason, message = status(sent)
     return Status(message, reason, code)
-
-
-def _lines(sent: bytes) -> tuple[list[bytes], bytes]:
-    *whole, rest = sent.split(b"\n")
-    return whole, rest
-
-
-def _frames(sent: bytes) -> tuple[list[bytes], bytes]:
-    """Each comes after its length, as API servers send them: k8s.io/apimachinery/pkg/util/framer."""
-    whole = []
-    begin = 0
-    while len(sent) >= (start := begin + _LENGTH):
-        end = start + int.from_bytes(sent[begin:start], "big")
-        if end > len(sent):
-            break
-        whole.append(sent[start:end])
-        begin = end
-    return whole, sent[begin:]
 
 
 def _error(response: aiohttp.ClientResponse, content: bytes, method: str, path: str) -> UpgradeError:

@@ -22,12 +22,12 @@ from activities.kube.client import (
     Cluster,
     Params,
     event_of,
-    is_frame,
     patiently,
     status_of,
     translated,
     unreadable,
 )
+from activities.kube.framing import is_frame
 from mesh.errors import ExpiredError, PermissionDeniedError, RejectedError, UnreachableError
 from mesh.objects import Metadata, Pod
 

@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from activities.kube.client import connect, is_frame
+from activities.kube.client import connect
+from activities.kube.framing import is_frame
 from activities.kube.paths import path
 from activities.kube.streaming import WATCH_LIST, read_all
 from deploy.local.demo.stage import wait_for
