@@ -27,7 +27,7 @@ from activities.kube.mirror import Mirror
 from activities.kube.paths import path
 from activities.kube.reading import read_pods, read_template_manager, read_workload
 from mesh.asking import Expected
-from mesh.causes import Cause, Reason, cause_of_budgets, cause_of_last_rollout, cause_of_owner, cause_of_pods
+from mesh.causes import Cause, Reason, cause_of_last_rollout, cause_of_owner, cause_of_pods
 from mesh.classes import live_proxy, pod_is_current, runs_expected
 from mesh.cluster import ClusterRef
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RejectedError, UnreachableError, UpgradeError
@@ -270,7 +270,7 @@ class Restart:
             return RestartResult(self._ask.workload, Outcome.SCALED_TO_ZERO)
         if state.known and not state.stale:
             return RestartResult(self._ask.workload, Outcome.ALREADY_CURRENT)
-        # Since the survey somebody may have paused it, taken it out of the mesh, or written a budget.
+        # Since the survey somebody may have paused it, or taken it out of the mesh.
         cause = self._forbidden(self._owner(state), state)
         return None if cause is None else self._failed(*cause)
 
@@ -285,9 +285,9 @@ class Restart:
             cause = (Reason.UNSUPPORTED_OWNER, "it has no Pod template")
         if cause is None and state.known and state.expected.image is None:
             cause = (Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {state.expected.words}")
-        if not self._ask.again:
-            cause = cause or cause_of_last_rollout(owner)
-        return cause or cause_of_budgets(owner, state.pods, self._mirror.budgets(owner.namespace))
+        # Budgets are waited for: one of a fixed number counts the Pods that there are, and while a neighbour rolls one
+        # of them is missing. What never allows a restart is told by surveys, and here when patience is over.
+        return cause or (None if self._ask.again else cause_of_last_rollout(owner))
 
     def _marked(self, workload: Workload) -> bool:
         mark = mark_of(workload)

@@ -411,6 +411,26 @@ async def test_budget_without_room_for_all_our_patience_is_told_by_name(
     assert "PodDisruptionBudget budget" in (result.detail or "")
 
 
+async def test_budget_that_misses_a_pod_for_a_moment_is_waited_for(
+    platform: Service, namespace: str, stale: Open, restarts: Restarts
+) -> None:
+    """A budget of a fixed number counts the Pods that there are, and while a neighbour rolls one is missing."""
+    make(platform.mesh, namespace, "neighbour", labels=_TOGETHER)
+    cart = stale(labels=_TOGETHER, strategy=_TAKING)
+    limit(platform.mesh, namespace, _TOGETHER, 4, minAvailable=3)
+    cart.kubectl("scale", "deployment/neighbour", "--replicas=1")
+    cart.kubectl("wait", "pdb/budget", "--for=jsonpath={.status.expectedPods}=3", "--timeout=20s")
+    restart = restarts.begun("cart")
+    await asyncio.sleep(3)
+    waited = cart.writes
+    cart.kubectl("scale", "deployment/neighbour", "--replicas=2")
+
+    result = await restart
+
+    assert waited == 0
+    assert (result.outcome, cart.writes, cart.proxies) == (Outcome.RESTARTED, 1, {_NEW})
+
+
 async def test_restarts_under_one_budget_never_fall_below_it(
     platform: Service, cluster: Cluster, namespace: str, new_proxy: NewProxy, restarts: Restarts
 ) -> None:
