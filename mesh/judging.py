@@ -17,13 +17,7 @@ from mesh.causes import (
     cause_of_pods,
     cause_of_windows,
 )
-from mesh.classes import (
-    PodClass,
-    excluded,
-    finished,
-    live_proxy,
-    refused,
-)
+from mesh.classes import PodClass, excluded, finished, live_proxy, refused
 from mesh.connected import ConnectedProxies
 from mesh.images import parse_image
 from mesh.injection import REVISION, Decision

@@ -38,8 +38,8 @@ class Attempt:
     `mark` is the time this attempt writes; `began` is when the upgrade first touched the control plane, so that a
     Pod without a sidecar made since then is known for a victim of the injection gap. `failed` are the fingerprints of
     the workloads whose restart failed in this upgrade: they are not tried again. `stands_on` are the namespaces of what
-    the upgrade itself needs: they come last. `windows` are the policy's,
-    which must be open as well.
+    the upgrade itself needs: they come last. `windows` are the policy's, which
+    must be open as well.
     """
 
     mark: datetime | None = None

@@ -43,6 +43,17 @@ class Answer:
         return head.encode() + b"\r\n" + body
 
 
+def always(answer: Answer) -> Callable[[Query], Answer]:
+    """The same to each request."""
+    return lambda _: answer
+
+
+def in_turn(*answers: Answer) -> Callable[[Query], Answer]:
+    """One to each request, in this order."""
+    left = list(answers)
+    return lambda _: left.pop(0)
+
+
 @asynccontextmanager
 async def server(answer: Callable[[str, Query], Answer], host: str = "127.0.0.1") -> AsyncIterator[int]:
     """A server that answers each request as told, given where it was sent (host and path) and its query; its port."""

@@ -15,22 +15,12 @@ from mesh.errors import NotFoundError, PermissionDeniedError
 from mesh.objects import Pod
 from tests.activities.talking import END, Answer, Query, api_server, event, page, status
 
+pytestmark = pytest.mark.usefixtures("slept")
+
 BEGINNING = event("ADDED", "a") + event("ADDED", "b") + END
 TOLD = ["begun", "+a", "+b", "all at 42"]
 EXPIRED = b'{"type":"ERROR","object":' + status(410, "too old resource version") + b"}\n"
 UNKNOWN = Answer(status(401, "Unauthorized"), status=401)
-
-
-@pytest.fixture(autouse=True)
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between tries, which nobody waits for here."""
-    pauses: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    monkeypatch.setattr("activities.kube.streaming.asyncio.sleep", sleep)
-    return pauses
 
 
 class Server:

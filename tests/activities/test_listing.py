@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,34 +9,15 @@ import pytest
 from activities.kube.client import Cluster
 from mesh.errors import PermissionDeniedError, RejectedError, UnreachableError
 from mesh.objects import Pod
-from tests.activities.talking import Answer, Query, api_server, event, page, status
+from tests.activities.talking import Answer, always, api_server, event, in_turn, page, status
+
+pytestmark = pytest.mark.usefixtures("slept")
 
 WHOLE = page("a", "b")
 
 
-@pytest.fixture(autouse=True)
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between tries, which nobody waits for here."""
-    pauses: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    monkeypatch.setattr("activities.kube.client.asyncio.sleep", sleep)
-    return pauses
-
-
 async def names(cluster: Cluster) -> tuple[list[str], str]:
     return await cluster.list_kept("/api/v1/pods", Pod, lambda pod: pod.metadata.name)
-
-
-def always(answer: Answer) -> Callable[[Query], Answer]:
-    return lambda _: answer
-
-
-def in_turn(*answers: Answer) -> Callable[[Query], Answer]:
-    left = list(answers)
-    return lambda _: left.pop(0)
 
 
 async def test_pages_are_read_to_their_end(tmp_path: Path) -> None:

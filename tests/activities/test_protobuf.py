@@ -14,7 +14,9 @@ from activities.kube.protobuf import MEDIA_TYPE
 from activities.kube.streaming import read_all
 from mesh.errors import PermissionDeniedError, UnreachableError
 from mesh.objects import Pod
-from tests.activities.talking import Answer, Query, api_server, page, status
+from tests.activities.talking import Answer, Query, always, api_server, in_turn, page, status
+
+pytestmark = pytest.mark.usefixtures("slept")
 
 _STREAM = f"{MEDIA_TYPE};stream=watch"
 
@@ -59,18 +61,6 @@ END = event("BOOKMARK", field(1, field(6, "42") + field(12, field(1, "k8s.io/ini
 WHOLE = event("ADDED", pod("a")) + event("ADDED", pod("b")) + END
 
 
-@pytest.fixture(autouse=True)
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between tries, which nobody waits for here."""
-    pauses: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    monkeypatch.setattr("activities.kube.client.asyncio.sleep", sleep)
-    return pauses
-
-
 async def names(cluster: Cluster) -> tuple[list[str], str]:
     return await read_all(cluster, "/api/v1/pods", Pod, lambda pod: pod.metadata.name)
 
@@ -82,13 +72,13 @@ def frames(body: bytes) -> Answer:
 @pytest.mark.parametrize("chunked", [True, False])
 async def test_stream_is_read_to_its_bookmark(tmp_path: Path, chunked: bool) -> None:
     answer = Answer(WHOLE, chunked=chunked, media_type=_STREAM)
-    async with api_server(lambda _: answer, tmp_path) as cluster:
+    async with api_server(always(answer), tmp_path) as cluster:
         assert await names(cluster) == (["a", "b"], "42")
 
 
 async def test_stream_that_is_cut_at_any_byte_is_an_error(tmp_path: Path) -> None:
     answer = Answer(WHOLE, chunked=True, media_type=_STREAM)
-    async with api_server(lambda _: answer, tmp_path) as cluster:
+    async with api_server(always(answer), tmp_path) as cluster:
         for cut in range(len(WHOLE)):
             answer.cut = cut
             with pytest.raises(UnreachableError):
@@ -97,7 +87,7 @@ async def test_stream_that_is_cut_at_any_byte_is_an_error(tmp_path: Path) -> Non
 
 async def test_changes_before_the_bookmark_count(tmp_path: Path) -> None:
     body = WHOLE.removesuffix(END) + event("DELETED", pod("a")) + event("MODIFIED", pod("b")) + END
-    async with api_server(lambda _: frames(body), tmp_path) as cluster:
+    async with api_server(always(frames(body)), tmp_path) as cluster:
         assert await names(cluster) == (["b"], "42")
 
 
@@ -108,8 +98,7 @@ async def test_object_of_a_megabyte_is_one_frame(tmp_path: Path) -> None:
 
 async def test_stream_too_old_starts_anew(tmp_path: Path) -> None:
     old = event("ADDED", pod("old")) + event("ERROR", refusal(410, "too old resource version"))
-    answers = [frames(old), frames(WHOLE)]
-    async with api_server(lambda _: answers.pop(0), tmp_path) as cluster:
+    async with api_server(in_turn(frames(old), frames(WHOLE)), tmp_path) as cluster:
         assert await names(cluster) == (["a", "b"], "42")
 
 

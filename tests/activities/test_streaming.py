@@ -11,34 +11,15 @@ from activities.kube.client import Cluster
 from activities.kube.streaming import read_all
 from mesh.errors import PermissionDeniedError, RejectedError, UnreachableError
 from mesh.objects import Pod
-from tests.activities.talking import END, Answer, Query, api_server, event, page, status
+from tests.activities.talking import END, Answer, Query, always, api_server, event, in_turn, page, status
+
+pytestmark = pytest.mark.usefixtures("slept")
 
 WHOLE = event("ADDED", "a") + event("ADDED", "b") + END
 
 
-@pytest.fixture(autouse=True)
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between tries, which nobody waits for here."""
-    pauses: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
-
-    monkeypatch.setattr("activities.kube.client.asyncio.sleep", sleep)
-    return pauses
-
-
 async def names(cluster: Cluster) -> tuple[list[str], str]:
     return await read_all(cluster, "/api/v1/pods", Pod, lambda pod: pod.metadata.name)
-
-
-def always(answer: Answer) -> Callable[[Query], Answer]:
-    return lambda _: answer
-
-
-def in_turn(*answers: Answer) -> Callable[[Query], Answer]:
-    left = list(answers)
-    return lambda _: left.pop(0)
 
 
 def streams_or(stream: Answer, pages: Callable[[Query], Answer]) -> Callable[[Query], Answer]:
