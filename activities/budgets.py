@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 
 from activities.kube.mirror import Mirror
@@ -23,6 +24,7 @@ class Budgets:
         self._mirror = mirror
         #: By budget: who takes how many. A workload may be there twice, while an earlier try of it is given up.
         self._taking: dict[tuple[str, str], list[tuple[str, int]]] = {}
+        self._turns: Counter[tuple[str, str]] = Counter()
 
     @contextlib.contextmanager
     def taken(self, owner: Owner, pods: list[Pod]) -> Iterator[str | None]:
@@ -50,5 +52,10 @@ class Budgets:
         finally:
             for key in mine:
                 self._taking[key].remove((uid, taken))
+                self._turns[key] += 1
                 if not self._taking[key]:
                     del self._taking[key]
+
+    def turns(self, namespace: str, name: str) -> int:
+        """How many restarts are done with a budget: while that grows, waiting for it is no standstill."""
+        return self._turns[namespace, name]

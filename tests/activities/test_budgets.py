@@ -108,6 +108,13 @@ def test_what_failed_takes_nothing_any_more(mirror: FakeMirror, budgets: Budgets
         assert pay is None
 
 
+def test_turns_are_counted_once_they_are_over(mirror: FakeMirror, budgets: Budgets) -> None:
+    mirror.found = [counted(9, 10, 10)]
+    with budgets.taken(*taking("cart", 1)), budgets.taken(*taking("pay", 1)) as pay:
+        assert (pay, budgets.turns("shop", "cart-budget")) == ("cart-budget", 0)
+    assert (budgets.turns("shop", "cart-budget"), budgets.turns("bank", "cart-budget")) == (1, 0)
+
+
 def test_two_tries_of_one_workload_do_not_stand_in_each_others_way(mirror: FakeMirror, budgets: Budgets) -> None:
     mirror.found = [counted(9, 10, 10)]
     first = budgets.taken(*taking("cart", 1))

@@ -450,6 +450,23 @@ async def test_restarts_under_one_budget_never_fall_below_it(
     assert min(ready.counts) == 3
 
 
+async def test_waiting_for_a_budget_that_others_use_in_turn_is_no_standstill(
+    platform: Service, namespace: str, new_proxy: NewProxy, restarts: Restarts
+) -> None:
+    names = [f"in-turn-{number}" for number in range(5)]
+    slow = {"behaviour.local-mesh/start-after": "2s"}
+    for name in names:
+        make(platform.mesh, namespace, name, labels=_TOGETHER, annotations=slow, strategy=_TAKING)
+    limit(platform.mesh, namespace, _TOGETHER, 10, minAvailable=9)
+    new_proxy.give(_NEW)
+    began = time.monotonic()
+
+    results = await asyncio.gather(*(restarts.of(name, patience=12) for name in names))
+
+    assert {one.outcome for one in results} == {Outcome.RESTARTED}
+    assert time.monotonic() - began > 12, "the last one has not waited for longer than its patience"
+
+
 def _beside_a_neighbour(platform: Service, namespace: str, stale: Open) -> tuple[Shop, str]:
     """The shop under one budget with another workload, and the name of that one's Pod that is not Ready."""
     make(platform.mesh, namespace, "neighbour", labels=_TOGETHER)
