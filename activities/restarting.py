@@ -40,7 +40,7 @@ from mesh.text import brief
 _SETTLE_SECONDS = 0.5
 #: Looked at anew though nothing changed, and told to Temporal that this still lives. Each is a write of Temporal's: a
 #: hundred and fifty rollouts that told every change cost it, and us, more than all their other events together.
-_BEAT_SECONDS = 12.0
+_BEAT_SECONDS = 15.0
 #: The mirror may be behind by this much: what it does not have is asked from the API server.
 _BEHIND_SECONDS = 1.0
 #: A rollout that stands still for so long may wait for an injector that does not answer.

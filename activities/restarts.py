@@ -19,7 +19,7 @@ from mesh.errors import NotFoundError
 __all__ = ["Outcome", "RestartActivities", "RestartInput", "RestartResult", "WorkloadRef"]
 
 #: Restarts end at multiples of this: those that end together are one workflow task, not a hundred.
-_TOGETHER_SECONDS = 3.0
+_TOGETHER_SECONDS = 4.0
 
 
 class RestartActivities:

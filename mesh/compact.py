@@ -103,6 +103,18 @@ class Pool:
             status=msgspec.structs.replace(workload.status, conditions=_telling(workload.status.conditions)),
         )
 
+    def link(self, workload: Workload) -> Workload:
+        """Of a controller between a workload and its Pods: which it is, and whose."""
+        about = workload.metadata
+        above = about.controller()
+        metadata = Metadata(
+            name=about.name,
+            namespace=self._once(about.namespace),
+            uid=about.uid,
+            owner_references=self._once(() if above is None else (above,)),
+        )
+        return Workload(kind=workload.kind, metadata=metadata)
+
     def _once(self, value: T) -> T:
         return cast("T", self._known.setdefault((type(value), self._encode(value)), value))
 

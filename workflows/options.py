@@ -61,7 +61,6 @@ def attended(cluster: ClusterRef) -> dict[str, Any]:
     return {
         **waiting(cluster),
         "schedule_to_start_timeout": _UNSERVED,
-        "heartbeat_timeout": _DEAD_AMONG_MANY,
     }
 
 
@@ -70,6 +69,6 @@ def waiting(cluster: ClusterRef) -> dict[str, Any]:
     return {
         "task_queue": cluster.activity_queue,
         "start_to_close_timeout": timedelta(days=7),
-        "heartbeat_timeout": _DEAD,
+        "heartbeat_timeout": _DEAD_AMONG_MANY,
         "retry_policy": _PATIENT,
     }

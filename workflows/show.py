@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from urllib.parse import quote
 
 from temporalio import workflow
@@ -11,7 +12,9 @@ with workflow.unsafe.imports_passed_through():
     from mesh.items import ItemView
     from mesh.text import markdown, rfc3339
 
+    from workflows.failures import NO_WORKER
     from workflows.model import Phase, Progress
+    from workflows.steering import Steering
 
 _BAR = 20
 _DECISIONS_SHOWN = 5
@@ -44,6 +47,18 @@ def upgrade_details(progress: Progress, decisions: Sequence[str]) -> str:
         lines.append("**Decisions**")
         lines.append("\n".join(f"- {fitting(one, 180)}" for one in decisions[-_DECISIONS_SHOWN:]))
     return "\n\n".join(lines)
+
+
+def next_step(cluster: str, steering: Steering, waits_until: datetime | None) -> str:
+    """What to do for it to go on; `waits_until` where only the queue is waited for, if nothing is paused."""
+    if steering.paused_by == NO_WORKER:
+        return "Start a worker beside the cluster: kyma-upgrade worker"
+    if steering.paused_by is not None:
+        return f"Mend the cause, then: kyma-upgrade resume --cluster {cluster} --because 'what was mended'"
+    if waits_until is not None:
+        ends = f"{waits_until:%Y-%m-%d %H:%MZ}"
+        return f"Settle the items, it waits until {ends}: kyma-upgrade queue list --cluster {cluster}"
+    return f"Look at it, then: kyma-upgrade approve --cluster {cluster} --because 'why'"
 
 
 def item_details(item: ItemView) -> str:

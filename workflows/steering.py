@@ -37,6 +37,15 @@ class Steering:
         """What open waves are told."""
         return Steer(paused=self.paused_by is not None, stopped=self.aborted, in_flight=self.in_flight)
 
+    @property
+    def attention(self) -> str | None:
+        """Why an operator is waited for. A pause is told at once: during a wave nothing else would tell it."""
+        if self.aborted:
+            return None
+        if self.paused_by is None and self.awaited is not None:
+            return f"wave {self.awaited.number}, {self.awaited.name}, waits for approval"
+        return self.paused_by
+
     def decide(self, what: str, operator: OperatorInput | ApproveInput | LimitInput) -> None:
         """Keeps a decision for whoever looks at the upgrade later."""
         told = f"{workflow.now():%H:%M:%S} {what} by {operator.who or 'somebody'}: {operator.because or _NO_REASON}"

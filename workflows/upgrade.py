@@ -34,7 +34,7 @@ with workflow.unsafe.imports_passed_through():
     from mesh.kyma import Target
     from mesh.waves import WaveRule
 
-    from workflows.failures import NO_WORKER, is_our_end, no_worker, told
+    from workflows.failures import is_our_end, no_worker, told
     from workflows.model import (
         AttachInput,
         Phase,
@@ -49,7 +49,7 @@ with workflow.unsafe.imports_passed_through():
         WaveReport,
     )
     from workflows.open_waves import Handle, OpenWaves
-    from workflows.show import upgrade_details
+    from workflows.show import next_step, upgrade_details
     from workflows.steered import AbortedError, NextRunError, SteeredWorkflow
     from workflows.steering import Steering
     from workflows.steps import HOLD_RENEWED, Steps
@@ -451,13 +451,15 @@ class UpgradeWorkflow(SteeredWorkflow):
     def progress(self) -> Progress:
         """Everything that `kyma-upgrade status` prints."""
         target = self._target.target.words() if self._target else None
-        attention = self._attention()
+        cluster, steering = self._ask.cluster.name, self._steering
+        attention = None if self._ending else steering.attention
+        waits_until = self._waits_until if self._phase is Phase.WAITING_QUEUE else None
         return Progress(
-            cluster=self._ask.cluster.name,
+            cluster=cluster,
             target=target,
-            phase=Phase.PAUSED if attention and self._steering.paused_by else self._phase,
+            phase=Phase.PAUSED if attention and steering.paused_by else self._phase,
             needs_attention=attention,
-            next_step=self._next_step() if attention or self._phase is Phase.WAITING_QUEUE else None,
+            next_step=next_step(cluster, steering, waits_until) if attention or waits_until else None,
             started_at=self._started,
             ended_at=self._ended,
             result=self._result,
@@ -472,26 +474,6 @@ class UpgradeWorkflow(SteeredWorkflow):
         classes = self._tally.summary.classes if self._tally.summary else {}
         decisions = tuple(self._steering.decisions)
         return UpgradeReport(self.progress(), classes.get("pinned", 0), classes.get("excluded", 0), decisions)
-
-    def _attention(self) -> str | None:
-        """Why it waits for an operator. A pause is told at once: in the middle of a wave nothing else would tell it."""
-        steering = self._steering
-        if steering.aborted or self._ending:
-            return None
-        if steering.paused_by is None and steering.awaited is not None:
-            return f"wave {steering.awaited.number}, {steering.awaited.name}, waits for approval"
-        return steering.paused_by
-
-    def _next_step(self) -> str:
-        cluster = self._ask.cluster.name
-        if self._steering.paused_by == NO_WORKER:
-            return "Start a worker beside the cluster: kyma-upgrade worker"
-        if self._steering.paused_by is None and self._phase is Phase.WAITING_QUEUE and self._waits_until is not None:
-            ends = f"{self._waits_until:%Y-%m-%d %H:%MZ}"
-            return f"Settle the items, it waits until {ends}: kyma-upgrade queue list --cluster {cluster}"
-        if self._steering.paused_by is None:
-            return f"Look at it, then: kyma-upgrade approve --cluster {cluster} --because 'why'"
-        return f"Mend the cause, then: kyma-upgrade resume --cluster {cluster} --because 'what was mended'"
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase

@@ -198,8 +198,8 @@ class Mirror:
             return self._pool.pod(one)
         if isinstance(one, Workload):
             one = of_kind(one, kind)
-            # Those of Deployments are only a step on the way to their Pods.
-            return self._pool.workload(one) if kind == "ReplicaSet" and one.metadata.controller() else one
+            # Each rollout leaves one behind. They are asked for nothing else here.
+            return self._pool.link(one) if kind == "ReplicaSet" and one.metadata.controller() else one
         return one
 
     def _take(self, kind: str, one: _Object, *, gone: bool) -> None:

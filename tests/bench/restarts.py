@@ -64,27 +64,25 @@ def main() -> None:
 class Watcher:
     """Which Deployments of the bench are in the middle of a rollout, by a watch of its own."""
 
-    marked_since: datetime | None = None
     known: dict[str, Workload] = field(default_factory=dict)
+    rolling: set[str] = field(default_factory=set)
     most: int = 0
 
     async def watch(self, cluster: Cluster) -> None:
         async with aclosing(follow(cluster, path("Deployment"), Workload)) as changes:
             async for change in changes:
                 if not isinstance(change, Begun | Complete) and change.object.metadata.namespace.startswith("bench-"):
-                    self.known[change.object.metadata.uid] = of_kind(change.object, "Deployment")
-
-    @property
-    def in_flight(self) -> int:
-        return sum(1 for one in self.known.values() if not rollout(one).complete)
+                    one = of_kind(change.object, "Deployment")
+                    self.known[one.metadata.uid] = one
+                    (self.rolling.discard if rollout(one).complete else self.rolling.add)(one.metadata.uid)
 
     def done(self, mark: datetime) -> bool:
         marks = (mark_of(one) for one in self.known.values())
-        return all(one is not None and one >= mark for one in marks) and self.in_flight == 0
+        return not self.rolling and all(one is not None and one >= mark for one in marks)
 
     async def sample(self) -> None:
         while True:
-            self.most = max(self.most, self.in_flight)
+            self.most = max(self.most, len(self.rolling))
             await asyncio.sleep(_SAMPLE_SECONDS)
 
 

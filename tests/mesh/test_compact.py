@@ -65,6 +65,17 @@ def test_replica_set_of_an_argo_rollout_keeps_its_template_while_it_has_pods() -
     assert pool.workload(workload("ReplicaSet", "lender", replicas=0)).template is not None
 
 
+def test_link_tells_which_it_is_and_whose_and_nothing_else() -> None:
+    between = workload("ReplicaSet", "cart-1", owner=workload("Deployment", "cart"))
+
+    link = Pool(NOW).link(between)
+
+    about = between.metadata
+    assert (link.kind, link.metadata.name, link.metadata.uid) == ("ReplicaSet", about.name, about.uid)
+    assert (link.metadata.namespace, link.metadata.controller()) == (about.namespace, about.controller())
+    assert link.template is None
+
+
 def test_annotations_of_network_plug_ins_are_left_out_unless_the_pod_is_its_own_template() -> None:
     noted = {"cni.example.com/ip": "10.0.0.1", "kubectl.kubernetes.io/last-applied-configuration": "{}"}
     owned = Pool(NOW).pod(pod(owner=OWNERS[1], annotations=noted)).metadata.annotations or {}
