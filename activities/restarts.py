@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-
 from temporalio import activity
 
 from activities.budgets import Budgets
+from activities.bunches import Bunches
 from activities.edge import Served, translated
 from activities.expected import ExpectedProxies
 from activities.kube.client import Cluster
@@ -18,7 +16,7 @@ from mesh.errors import NotFoundError
 
 __all__ = ["Outcome", "RestartActivities", "RestartInput", "RestartResult", "WorkloadRef"]
 
-#: Restarts end at multiples of this: those that end together are one workflow task, not a hundred.
+#: Of the ends of restarts: a hundred of them are a few workflow tasks, not a hundred.
 _TOGETHER_SECONDS = 4.0
 
 
@@ -31,22 +29,22 @@ class RestartActivities:
         self._proxies = ExpectedProxies(served.cluster)
         self._budgets = Budgets(self._mirror)
         self._injection = Injection(served.cluster)
+        self._bunches = Bunches(_TOGETHER_SECONDS)
 
     @activity.defn
     @translated
     async def restart_workload(self, ask: RestartInput) -> RestartResult:
         """Restarts it if it is still stale, and returns when it was seen done or cannot be."""
         cluster = self._served.of(ask.cluster)
-        async with self._mirror.used():
-            restart = Restart(cluster, self._mirror, self._proxies, self._budgets, self._injection, ask)
-            try:
-                result = await restart.run()
-            except NotFoundError:
-                result = RestartResult(ask.workload, Outcome.GONE)
-        if result.outcome in (Outcome.RESTARTED, Outcome.FAILED):
-            await _tell(cluster, result)
-        now = time.time()
-        await asyncio.sleep(-now % _TOGETHER_SECONDS)
+        async with self._bunches.one():
+            async with self._mirror.used():
+                restart = Restart(cluster, self._mirror, self._proxies, self._budgets, self._injection, ask)
+                try:
+                    result = await restart.run()
+                except NotFoundError:
+                    result = RestartResult(ask.workload, Outcome.GONE)
+            if result.outcome in (Outcome.RESTARTED, Outcome.FAILED):
+                await _tell(cluster, result)
         return result
 
 

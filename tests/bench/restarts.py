@@ -39,7 +39,7 @@ from tests.e2e.conftest import TAGS, NewProxy
 _NAME = "bench-restarts"
 _DEPLOYMENTS, _REPLICAS = 1000, 2
 _PAIRS = 3
-_IN_FLIGHT = 150
+_IN_FLIGHT = 80
 _POLICY = f"""
 waves: {{canary: 0%, steps: [100%]}}
 inFlight: {{cluster: {_IN_FLIGHT}, namespace: 200}}
