@@ -190,8 +190,9 @@ def item_text(item: Mapping[str, Any], link: str | None = None) -> str:
     from mesh.reporting.document import deeds_of
 
     state = f"{item['state']} since {item['since']}"
-    if item["until"]:
-        state = f"{item['state']} until {item['until']}, first seen {item['since']}"
+    if item["closed"] or item["until"]:
+        until = f" until {item['until']}" if item["until"] else ""
+        state = f"{item['state']}{until}, first seen {item['since']}"
     shown = ", ".join(item["pods"]) or "-"
     if item["podCount"] > len(item["pods"]):
         shown += f" and {item['podCount'] - len(item['pods'])} more"
@@ -208,6 +209,7 @@ def item_text(item: Mapping[str, Any], link: str | None = None) -> str:
         lines += ["", item["nextStep"], "", *(f"  {command}" for command in item["commands"])]
         lines += ["", item["closesWhen"]]
     if item["history"]:
-        lines += ["", f"What was done ({item['attempts']} restarts tried):"]
+        tried = item["attempts"]
+        lines += ["", f"What was done ({tried} restart{'' if tried == 1 else 's'} tried):"]
         lines += [f"  {one}" for one in deeds_of(item)]
     return "\n".join(lines)

@@ -257,7 +257,9 @@ class RemediationItemWorkflow:
             view = view_of(self._item)
             cause = f"{view.reason}: {view.detail}" if view.detail else view.reason
             why = "its Pods still run the old proxy" if self._item.restartable else cause
-            raise refused(f"It is not settled: {why}. To close it all the same, force it and say why.")
+            raise refused(
+                f"It is not settled: {why.removesuffix('.')}. To close it all the same, force it and say why."
+            )
         self._enter(ItemState.RESOLVED)
         return found.closed
 

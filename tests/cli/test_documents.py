@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from mesh.causes import Reason
 from mesh.classes import PodClass
 from mesh.drift import Drift
 from mesh.injection import Injector, InjectorConfig, injection_webhooks
-from mesh.items import Deed, Item, view_of
+from mesh.items import Deed, Item, ItemState, view_of
 from mesh.judging import Action
 from mesh.objects import Container, Metadata, PodSpec, PodTemplate, Workload, WorkloadSpec
 from mesh.sighting import Sighting
@@ -244,6 +244,29 @@ def test_item_is_told_to_people_with_its_evidence_until_it_is_closed() -> None:
     closed = item_text(item_document(view_of(replace(item, closed="gone"))))
     assert "Evidence" not in closed
     assert view.closes not in closed
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "open since 2026-"),
+        ({"state": ItemState.SNOOZED, "until": NOW + timedelta(hours=1)}, ", first seen 2026-"),
+        ({"state": ItemState.RESOLVED, "closed": "its Pods are current"}, "resolved, first seen 2026-"),
+    ],
+    ids=["open", "until-then", "resolved"],
+)
+def test_state_of_an_item_tells_what_its_time_means(changes: dict[str, Any], told: str) -> None:
+    seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
+
+    assert told in item_text(item_document(view_of(replace(Item("one", seen, NOW, NOW), **changes)))).splitlines()[1]
+
+
+@pytest.mark.parametrize(("attempts", "told"), [(0, "0 restarts"), (1, "1 restart "), (2, "2 restarts")])
+def test_restarts_are_counted_in_words(attempts: int, told: str) -> None:
+    seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
+    item = Item("one", seen, NOW, NOW, deeds=(Deed(NOW, "retry", "me", "", "began"),), attempts=attempts)
+
+    assert told in item_text(item_document(view_of(item)))
 
 
 def test_item_has_the_contracts_fields() -> None:

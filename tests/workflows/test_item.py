@@ -372,7 +372,7 @@ async def test_retry_of_what_is_settled_closes_it(cluster: FakeCluster, item_of:
 async def test_resolve_looks_first(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
     item = await item_of(cluster)
     told = await item.refuses("resolve", ResolveWord("me", "I think so"))
-    assert told.startswith("It is not settled: PodPending: 0/3 nodes are available.")
+    assert told.startswith("It is not settled: PodPending: 0/3 nodes are available. To close")
 
     cluster.rechecks.append(Look(await clock.now()))
     assert "still run the old proxy" in await item.refuses("resolve", ResolveWord("me"))
