@@ -14,7 +14,6 @@ with workflow.unsafe.imports_passed_through():
 
     from workflows.failures import NO_WORKER
     from workflows.model import Phase, Progress
-    from workflows.steering import Steering
 
 _BAR = 20
 _DECISIONS_SHOWN = 5
@@ -49,11 +48,11 @@ def upgrade_details(progress: Progress, decisions: Sequence[str]) -> str:
     return "\n\n".join(lines)
 
 
-def next_step(cluster: str, steering: Steering, waits_until: datetime | None) -> str:
+def next_step(cluster: str, paused_by: str | None, waits_until: datetime | None) -> str:
     """What to do for it to go on; `waits_until` where only the queue is waited for, if nothing is paused."""
-    if steering.paused_by == NO_WORKER:
+    if paused_by == NO_WORKER:
         return "Start a worker beside the cluster: kyma-upgrade worker"
-    if steering.paused_by is not None:
+    if paused_by is not None:
         return f"Mend the cause, then: kyma-upgrade resume --cluster {cluster} --because 'what was mended'"
     if waits_until is not None:
         ends = f"{waits_until:%Y-%m-%d %H:%MZ}"

@@ -459,7 +459,7 @@ class UpgradeWorkflow(SteeredWorkflow):
             target=target,
             phase=Phase.PAUSED if attention and steering.paused_by else self._phase,
             needs_attention=attention,
-            next_step=next_step(cluster, steering, waits_until) if attention or waits_until else None,
+            next_step=next_step(cluster, steering.paused_by, waits_until) if attention or waits_until else None,
             started_at=self._started,
             ended_at=self._ended,
             result=self._result,

@@ -74,7 +74,10 @@ class Watcher:
                 if not isinstance(change, Begun | Complete) and change.object.metadata.namespace.startswith("bench-"):
                     one = of_kind(change.object, "Deployment")
                     self.known[one.metadata.uid] = one
-                    (self.rolling.discard if rollout(one).complete else self.rolling.add)(one.metadata.uid)
+                    if rollout(one).complete:
+                        self.rolling.discard(one.metadata.uid)
+                    else:
+                        self.rolling.add(one.metadata.uid)
 
     def done(self, mark: datetime) -> bool:
         marks = (mark_of(one) for one in self.known.values())
