@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,11 +14,11 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest, ListWorkflowExecutionsResponse
 from temporalio.client import Client, WorkflowExecution
 
+from activities.attributes import NAMESPACE
 from mesh.cluster import items_prefix
 from mesh.items import Item
 
-#: As many as Temporal gives: its server sorts all of a list for each page. The items' memos come along, up to 8 kB
-#: each, and the client takes answers of 128 MB.
+#: As many as Temporal gives. The items' memos come along, up to 8 kB each, and the client takes answers of 128 MB.
 _PAGE = 1000
 _ITEM = msgspec.json.Decoder(Item)
 
@@ -32,14 +33,32 @@ class Listed:
     item: Item
 
 
-def items_query(cluster: str, *, running: bool = True) -> str:
-    """Temporal's list of the items of a cluster: those that are not closed for good, or all."""
+def items_query(cluster: str, *, running: bool = True, namespaces: Collection[str] = ()) -> str:
+    """Temporal's list of the items of a cluster: those that are not closed for good, or all; in these namespaces."""
     query = f'WorkflowId STARTS_WITH "{items_prefix(cluster)}"'
-    return f'{query} AND ExecutionStatus = "Running"' if running else query
+    if running:
+        query += ' AND ExecutionStatus = "Running"'
+    if namespaces:
+        query += f" AND {NAMESPACE.name} IN ({', '.join(_quoted(one) for one in namespaces)})"
+    return query
 
 
-async def list_items(client: Client, cluster: str, *, running: bool = True) -> list[Listed]:
-    """All of a cluster's items; each page is on its way while the one before is decoded.
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+async def list_items(client: Client, cluster: str) -> list[Listed]:
+    """All items of a cluster that run.
+
+    Raises:
+        RPCError: Temporal does not answer.
+    """
+    return [one async for page in item_pages(client, items_query(cluster)) for one in page]
+
+
+async def item_pages(client: Client, query: str) -> AsyncGenerator[list[Listed]]:
+    """The items that a query finds; each page is on its way while whoever asks works on the one before.
 
     The answers are taken as they come over the wire: Temporal's own objects cost more than all else of a long list.
 
@@ -49,22 +68,21 @@ async def list_items(client: Client, cluster: str, *, running: bool = True) -> l
 
     async def page(token: bytes) -> ListWorkflowExecutionsResponse:
         ask = ListWorkflowExecutionsRequest(
-            namespace=client.namespace,
-            query=items_query(cluster, running=running),
-            page_size=_PAGE,
-            next_page_token=token,
+            namespace=client.namespace, query=query, page_size=_PAGE, next_page_token=token
         )
         return await client.workflow_service.list_workflow_executions(ask, retry=True)
 
-    found: list[Listed] = []
     coming: asyncio.Task[ListWorkflowExecutionsResponse] | None = asyncio.create_task(page(b""))
-    while coming is not None:
-        answer = await coming
-        coming = asyncio.create_task(page(answer.next_page_token)) if answer.next_page_token else None
-        # Lets it be sent.
-        await asyncio.sleep(0)
-        found += [_listed(one) for one in answer.executions if "item" in one.memo.fields]
-    return found
+    try:
+        while coming is not None:
+            answer = await coming
+            coming = asyncio.create_task(page(answer.next_page_token)) if answer.next_page_token else None
+            # Lets it be sent.
+            await asyncio.sleep(0)
+            yield [_listed(one) for one in answer.executions if "item" in one.memo.fields]
+    finally:
+        if coming is not None:
+            coming.cancel()
 
 
 def _listed(one: WorkflowExecutionInfo) -> Listed:

@@ -6,6 +6,7 @@ No worker is needed for it. What is done with them is in `cli.settle`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +21,6 @@ from cli.output import annotated, clipped, emit, width
 if TYPE_CHECKING:
     from temporalio.client import Client
 
-    from activities.listed import Listed
     from mesh.items import Item, ItemView
     from worker.settings import Settings
 
@@ -46,11 +46,7 @@ class ItemFilter:
             return False
         if self.state is None and not item.is_open and not self.skipped:
             return False
-        return (
-            self.state in (None, state)
-            and self.reason in (None, str(item.seen.reason))
-            and (not self.namespaces or item.seen.namespace in self.namespaces)
-        )
+        return self.state in (None, state) and self.reason in (None, str(item.seen.reason))
 
 
 def filter_options(command: C) -> C:
@@ -98,16 +94,20 @@ async def _list(settings: Settings, wanted: ItemFilter, output: str | None) -> i
 
 async def find_items(client: Client, cluster: str, wanted: ItemFilter) -> list[ItemView]:
     """The newest run of each item, oldest item first. Closed ones are there for as long as Temporal keeps them."""
-    from activities.listed import list_items
+    from activities.listed import item_pages, items_query
     from mesh.items import view_of
 
-    newest: dict[str, Listed] = {}
-    for one in await list_items(client, cluster, running=wanted.state != "resolved"):
-        before = newest.get(one.id)
-        if before is None or one.started > before.started:
-            newest[one.id] = one
-    items = [one.item for one in newest.values() if wanted.takes(one.item, running=one.running)]
-    return [view_of(item) for item in sorted(items, key=lambda item: (item.since, item.id))]
+    query = items_query(cluster, running=wanted.state != "resolved", namespaces=wanted.namespaces)
+    newest: dict[str, tuple[datetime, ItemView | None]] = {}
+    async with aclosing(item_pages(client, query)) as pages:
+        async for page in pages:
+            for one in page:
+                if one.id not in newest or one.started > newest[one.id][0]:
+                    # What it shows is worked out here, while the next page is on its way.
+                    taken = wanted.takes(one.item, running=one.running)
+                    newest[one.id] = one.started, view_of(one.item) if taken else None
+    items = [item for _, item in newest.values() if item is not None]
+    return sorted(items, key=lambda item: (item.since, item.id))
 
 
 @queue.command()

@@ -24,6 +24,7 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
 
 from activities.kube.framing import frames, lines
+from activities.kube.kubeconfig import current_context
 from activities.kube.protobuf import ACCEPT, MEDIA_TYPE, status
 from mesh.errors import (
     ChangedMeanwhileError,
@@ -351,16 +352,6 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
     if context is None:
         source = _Source(kubeconfig, current_context(kubeconfig))
     return Cluster(ApiClient(configuration), source)
-
-
-def current_context(kubeconfig: str | None) -> str | None:
-    """The name of the current context, None in a Pod or where there is no kubeconfig."""
-    try:
-        _, active = config.list_kube_config_contexts(config_file=kubeconfig)
-    except (config.ConfigException, OSError):
-        return None
-    name: str = active["name"]
-    return name
 
 
 def _is_near(source: _Source) -> bool:

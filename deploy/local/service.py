@@ -18,9 +18,11 @@ from pathlib import Path
 
 import yaml
 
+from activities.attributes import ALL
 from deploy.local.errors import LocalMeshError
 from deploy.local.kubectl import kubectl
 from deploy.local.mesh import Mesh
+from worker.attributes import type_name
 
 _MANIFESTS = Path(__file__).parents[1]
 _ACCOUNT = "kyma-upgrade"
@@ -105,6 +107,10 @@ def start_temporal(mesh: Mesh) -> Temporal:
     """Starts a Temporal dev server that ends with the mesh; on the usual ports if they are free."""
     port, ui_port = _port(_USUAL_PORT), _port(_USUAL_UI_PORT)
     flags = ["--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port), "--log-level", "error"]
+    # By default a dev server reads its settings anew for every line of a list that has search attributes, which costs
+    # more than the list itself. Without that it may take a minute to know new ones: they are there from the start.
+    flags += ["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"]
+    flags += [f"--search-attribute={key.name}={type_name(key)}" for key in ALL]
     mesh.spawn("temporal", [str(_program("temporal")), "server", "start-dev", *flags], env=mesh.environment)
     temporal = Temporal(f"127.0.0.1:{port}", f"http://127.0.0.1:{ui_port}")
     _wait("Temporal", lambda: _answers(temporal))

@@ -11,6 +11,7 @@ import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 
+from activities.attributes import of_item
 from activities.control_plane import ResolvedTarget
 from activities.edge import Served
 from activities.kube.client import Cluster
@@ -238,6 +239,7 @@ async def _open_item(client: Client, ref: ClusterRef, namespace: str, name: str,
         id=item.id,
         task_queue=TASK_QUEUE,
         memo={"item": item},
+        search_attributes=of_item(item),
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
     )
 
@@ -252,7 +254,29 @@ async def test_queue_is_read_without_a_worker_and_filtered(client: Client, ref: 
     assert await _names(client, ref, ItemFilter(), of=3) == {"cart", "pay", "vision"}
     assert await _names(client, ref, ItemFilter(reason="PodPending"), of=2) == {"cart", "vision"}
     assert await _names(client, ref, ItemFilter(namespaces=("odd",)), of=1) == {"vision"}
+    assert await _names(client, ref, ItemFilter(namespaces=("odd", "shop"), reason="PodPending"), of=2) == {
+        "cart",
+        "vision",
+    }
     assert await _names(client, ref, ItemFilter(state="resolved"), of=0) == set()
+    assert await _names(client, ref, ItemFilter(state="resolved", namespaces=("shop",)), of=0) == set()
+
+
+@pytest.mark.parametrize("text", ['a" OR "b" = "b', "back\\slash", "it's", ""])
+async def test_namespace_that_cannot_be_one_finds_nothing(client: Client, ref: ClusterRef, text: str) -> None:
+    await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
+    assert await _names(client, ref, ItemFilter(), of=1) == {"cart"}
+
+    assert await find_items(client, ref.name, ItemFilter(namespaces=(text,))) == []
+
+
+async def test_list_goes_on_over_pages(client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("activities.listed._PAGE", 2)
+    names = {f"cart-{number}" for number in range(5)}
+    for name in names:
+        await _open_item(client, ref, "shop", name, Reason.POD_PENDING)
+
+    assert await _names(client, ref, ItemFilter(), of=5) == names
 
 
 @pytest.mark.usefixtures("at_work")
