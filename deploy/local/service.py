@@ -28,6 +28,7 @@ _MANIFESTS = Path(__file__).parents[1]
 _ACCOUNT = "kyma-upgrade"
 #: Temporal's usual ports: with them its own CLI needs no flags.
 _USUAL_PORT, _USUAL_UI_PORT = 7233, 8233
+_HOST = "127.0.0.1"
 _VALID_FOR = "720h"
 _START_SECONDS = 60.0
 
@@ -36,8 +37,18 @@ _START_SECONDS = 60.0
 class Temporal:
     """A running dev server."""
 
-    address: str
-    ui: str
+    port: int
+    ui_port: int
+
+    @property
+    def address(self) -> str:
+        """As clients take it."""
+        return f"{_HOST}:{self.port}"
+
+    @property
+    def ui(self) -> str:
+        """The URL of its pages."""
+        return f"http://{_HOST}:{self.ui_port}"
 
 
 @dataclass(frozen=True)
@@ -68,6 +79,11 @@ class Service:
     def kill_worker(self) -> None:
         """Kill -9: nothing is finished, nothing is said."""
         self.mesh.kill("worker", grace=0)
+
+    def restart_temporal(self) -> None:
+        """Kill -9, and a new one on the same ports with what the old one has kept."""
+        self.mesh.kill("temporal", grace=0)
+        _run_temporal(self.mesh, self.temporal)
 
     def _environment(self, kubeconfig: Path) -> dict[str, str]:
         # Without the caller's own settings, which would win over these.
@@ -105,16 +121,23 @@ def account_kubeconfig(mesh: Mesh, namespace: str, account: str, file: Path) -> 
 
 def start_temporal(mesh: Mesh) -> Temporal:
     """Starts a Temporal dev server that ends with the mesh; on the usual ports if they are free."""
-    port, ui_port = _port(_USUAL_PORT), _port(_USUAL_UI_PORT)
-    flags = ["--ip", "127.0.0.1", "--port", str(port), "--ui-port", str(ui_port), "--log-level", "error"]
+    temporal = Temporal(_port(_USUAL_PORT), _port(_USUAL_UI_PORT))
+    _run_temporal(mesh, temporal)
+    return temporal
+
+
+def _run_temporal(mesh: Mesh, temporal: Temporal) -> None:
+    flags = ["--ip", _HOST, "--port", str(temporal.port), "--ui-port", str(temporal.ui_port), "--log-level", "error"]
+    # What it is told outlives it, and is written with a seventh less work than in memory, where each transaction has a
+    # journal. Nothing has to outlive the machine.
+    flags += ["--db-filename", str(mesh.directory / "temporal.db")]
+    flags += ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off"]
     # By default a dev server reads its settings anew for every line of a list that has search attributes, which costs
     # more than the list itself. Without that it may take a minute to know new ones: they are there from the start.
     flags += ["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"]
     flags += [f"--search-attribute={key.name}={type_name(key)}" for key in ALL]
     mesh.spawn("temporal", [str(_program("temporal")), "server", "start-dev", *flags], env=mesh.environment)
-    temporal = Temporal(f"127.0.0.1:{port}", f"http://127.0.0.1:{ui_port}")
     _wait("Temporal", lambda: _answers(temporal))
-    return temporal
 
 
 def _text_after(log: Path, offset: int) -> str:
@@ -135,7 +158,7 @@ def _program(name: str) -> Path:
 def _port(usual: int) -> int:
     for wanted in (usual, 0):
         with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", wanted))
+            probe.bind((_HOST, wanted))
             port: int = probe.getsockname()[1]
             return port
     raise LocalMeshError("There is no free port on 127.0.0.1.", "End something that listens there.")

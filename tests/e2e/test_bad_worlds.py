@@ -41,7 +41,7 @@ def bare() -> Iterator[Service]:
     try:
         mesh = lifecycle.up(_BARE, None, node_count=1)
         make(mesh, "default", "cart")
-        yield Service(mesh, Temporal("", ""), mesh.kubeconfig)
+        yield Service(mesh, Temporal(0, 0), mesh.kubeconfig)
     finally:
         lifecycle.down(_BARE)
 

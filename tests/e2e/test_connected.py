@@ -89,7 +89,7 @@ def stage() -> Iterator[Service]:
             apply(mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         with ThreadPoolExecutor(4) as at_once:
             list(at_once.map(lambda case: make(mesh, _space(case), case.name, replicas=len(case.streams)), _CASES))
-        yield service(mesh, Temporal("", ""))
+        yield service(mesh, Temporal(0, 0))
     finally:
         lifecycle.down(_MESH)
 

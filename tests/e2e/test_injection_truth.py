@@ -39,7 +39,7 @@ def truth_mesh() -> Iterator[Mesh]:
 async def trial(truth_mesh: Mesh) -> AsyncIterator[Trial]:
     """The mesh with a namespace for every case."""
     apply(truth_mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "kyma-system"}})
-    worker = service(truth_mesh, Temporal("", "")).worker_kubeconfig
+    worker = service(truth_mesh, Temporal(0, 0)).worker_kubeconfig
     async with await connect(str(truth_mesh.kubeconfig)) as maker, await connect(str(worker)) as reader:
         trial = Trial(truth_mesh, maker, reader)
         await trial.open_namespaces([one for set_up in SET_UPS for one in set_up.cases])

@@ -221,6 +221,21 @@ def test_pod_that_comes_later_is_warned_and_one_of_the_same_name_is_judged_anew(
     assert set(queue.items()) == {"letters"}
 
 
+def test_queue_outlives_a_temporal_that_is_killed(queue: Queue) -> None:
+    queue.alone("odd")
+    queue.alone("even")
+    assert queue.upgrade().code == 3
+    assert queue.say("snooze", "Pod/odd", "--for", "2h", "--because", "tomorrow").code == 0
+    queue.stage.restart_temporal()
+
+    assert {one["name"]: one["state"] for one in queue.items().values()} == {"odd": "snoozed", "even": "open"}
+    assert [one["because"] for one in queue.show("Pod", "odd")["history"]] == ["tomorrow"]
+    queue.kubectl("delete", "pod", "odd")
+    queue.closes("odd")
+    assert queue.say("skip", "Pod/even", "--until", "2999-01-31", "--because", "vendor").code == 0
+    wait_for("its warning to go", lambda: queue.warnings() == {}, 30)
+
+
 def test_namespace_that_is_deleted_closes_its_items(queue: Queue) -> None:
     queue.alone("one")
     queue.alone("two")
