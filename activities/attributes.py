@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
 
-from mesh.items import Item
+if TYPE_CHECKING:
+    from mesh.items import Item
 
 CLUSTER = SearchAttributeKey.for_keyword("KymaCluster")
 PHASE = SearchAttributeKey.for_keyword("KymaPhase")

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncGenerator, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from temporalio.api.enums.v1 import WorkflowExecutionStatus
@@ -16,11 +17,20 @@ from temporalio.client import Client, WorkflowExecution
 
 from activities.attributes import NAMESPACE
 from mesh.cluster import items_prefix
-from mesh.items import Item
+
+if TYPE_CHECKING:
+    from mesh.items import Item
 
 #: As many as Temporal gives. The items' memos come along, up to 8 kB each, and the client takes answers of 128 MB.
 _PAGE = 1000
-_ITEM = msgspec.json.Decoder(Item)
+
+
+@cache
+def _decoder() -> msgspec.json.Decoder[Item]:
+    # A tenth of a second for a command, which is spent while Temporal works on the list.
+    from mesh.items import Item  # noqa: PLC0415
+
+    return msgspec.json.Decoder(Item)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +100,13 @@ def _listed(one: WorkflowExecutionInfo) -> Listed:
         id=one.execution.workflow_id,
         started=one.start_time.ToDatetime(UTC),
         running=one.status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
-        item=_ITEM.decode(one.memo.fields["item"].data),
+        item=_decoder().decode(one.memo.fields["item"].data),
     )
 
 
 async def item_of(described: WorkflowExecution) -> Item | None:
     """What its memo tells; None for a workflow that has none."""
+    from mesh.items import Item  # noqa: PLC0415  as in _decoder
+
     memo: dict[str, Any] | None = await described.memo_value("item", None, type_hint=dict)
     return msgspec.convert(memo, Item) if memo is not None else None

@@ -82,11 +82,12 @@ def list_(
 
 
 async def _list(settings: Settings, wanted: ItemFilter, output: str | None) -> int:
-    from cli.documents import item_document
     from cli.session import named_cluster, temporal
 
     name = named_cluster(settings.cluster)
     found = await find_items(await temporal(settings), name, wanted)
+    from cli.documents import item_document
+
     document = {"items": [item_document(one) for one in found]}
     emit(document, output, lambda: queue_table(document, name, datetime.now(UTC)))
     return DONE
@@ -95,7 +96,6 @@ async def _list(settings: Settings, wanted: ItemFilter, output: str | None) -> i
 async def find_items(client: Client, cluster: str, wanted: ItemFilter) -> list[ItemView]:
     """The newest run of each item, oldest item first. Closed ones are there for as long as Temporal keeps them."""
     from activities.listed import item_pages, items_query
-    from mesh.items import view_of
 
     query = items_query(cluster, running=wanted.state != "resolved", namespaces=wanted.namespaces)
     newest: dict[str, tuple[datetime, ItemView | None]] = {}
@@ -105,9 +105,15 @@ async def find_items(client: Client, cluster: str, wanted: ItemFilter) -> list[I
                 if one.id not in newest or one.started > newest[one.id][0]:
                     # What it shows is worked out here, while the next page is on its way.
                     taken = wanted.takes(one.item, running=one.running)
-                    newest[one.id] = one.started, view_of(one.item) if taken else None
+                    newest[one.id] = one.started, _view(one.item) if taken else None
     items = [item for _, item in newest.values() if item is not None]
     return sorted(items, key=lambda item: (item.since, item.id))
+
+
+def _view(item: Item) -> ItemView:
+    from mesh.items import view_of
+
+    return view_of(item)
 
 
 @queue.command()
