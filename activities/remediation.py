@@ -16,7 +16,7 @@ from activities.at_once import at_once
 from activities.attributes import of_item
 from activities.cluster_watch import WatchActivities
 from activities.edge import Served, brief
-from activities.kube.client import Cluster
+from activities.kube.client import Bare, Cluster
 from activities.kube.events import emit
 from activities.kube.paths import path
 from activities.listed import item_of, list_items
@@ -28,7 +28,6 @@ from mesh.causes import Reason
 from mesh.cluster import ClusterRef, item_id
 from mesh.errors import NotFoundError, PermissionDeniedError
 from mesh.items import Item, Look, look_at, settled, sighting_for, wanted, warning_text
-from mesh.objects import Pod
 from mesh.pod_warnings import Patch, warning_patches
 from mesh.policy import Policy
 from mesh.sighting import Sighting
@@ -243,7 +242,7 @@ async def _annotate(cluster: Cluster, namespace: str, patches: dict[str, Patch])
     changed = 0
     for name, patch in patches.items():
         try:
-            await cluster.patch(path("Pod", namespace, name), {"metadata": {"annotations": patch}}, Pod)
+            await cluster.patch(path("Pod", namespace, name), {"metadata": {"annotations": patch}}, Bare)
         except NotFoundError:
             continue
         changed += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import signal
 from collections.abc import Callable, Coroutine
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from worker.settings import ClusterSettings, Settings
 
-#: Objects made and not freed, before garbage is looked for; Python's own is 700.
-_GARBAGE_AFTER = 50_000
 _NO_NAMESPACE = "NamespaceNotFoundFailure"
 
 
@@ -62,9 +59,6 @@ def run(work: Coroutine[Any, Any, int], interrupted: Callable[[], str] = lambda:
     """Runs a command's work. SIGINT and SIGTERM end it with 130 and a message: what was started goes on."""
     # Libraries log what becomes one of our sentences anyway.
     logging.getLogger().addHandler(logging.NullHandler())
-    # Modules and long lists are a million objects that stay: looking through them again and again is a tenth of the
-    # time of `queue list`.
-    gc.set_threshold(_GARBAGE_AFTER)
     return asyncio.run(_run(work, interrupted))
 
 

@@ -44,6 +44,8 @@ K = TypeVar("K")
 Params = Mapping[str, str | int | bool]
 
 _JSON = "application/json"
+#: The metadata alone where the server can; source: kubernetes.io/docs/reference/using-api/api-concepts.
+_METADATA = f"{_JSON};as=PartialObjectMetadata;g=meta.k8s.io;v=v1,{_JSON}"
 FIELD_MANAGER = "kyma-upgrade"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -238,8 +240,12 @@ class Cluster:
     async def patch(
         self, path: str, body: object, kind: type[T], content_type: str = MERGE_PATCH, *, dry_run: bool = False
     ) -> T:
-        """Patches an object. With `metadata.resourceVersion` in the body a concurrent change is a 409."""
-        return _decode(await self._write("PATCH", path, body, content_type, dry_run=dry_run), kind)
+        """Patches an object. With `metadata.resourceVersion` in the body a concurrent change is a 409.
+
+        As `Bare` only its metadata is sent back, a tenth of a Pod.
+        """
+        accept = _METADATA if kind is Bare else _JSON
+        return _decode(await self._write("PATCH", path, body, content_type, dry_run=dry_run, accept=accept), kind)
 
     async def delete(self, path: str) -> None:
         """Deletes an object; one that is not there is fine."""
@@ -263,20 +269,28 @@ class Cluster:
             # A token that has run out is renewed after its refusal.
             return await patiently(read)
 
-    async def _write(self, method: str, path: str, body: object, content_type: str, *, dry_run: bool = False) -> bytes:
+    async def _write(
+        self, method: str, path: str, body: object, content_type: str, *, dry_run: bool = False, accept: str = _JSON
+    ) -> bytes:
         params: dict[str, str | int | bool] = {} if method == "DELETE" else {"fieldManager": FIELD_MANAGER}
         if dry_run:
             params["dryRun"] = "All"
         if content_type == APPLY_PATCH:
             # What is applied is the service's own; a field that a person edited meanwhile comes back.
             params["force"] = True
-        return await self._exchange(method, path, params, body, content_type)
+        return await self._exchange(method, path, params, body, content_type, accept)
 
     async def _exchange(
-        self, method: str, path: str, params: Params | None, body: object, content_type: str | None
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        body: object,
+        content_type: str | None,
+        accept: str = _JSON,
     ) -> bytes:
         timeout = aiohttp.ClientTimeout(total=_TOTAL_SECONDS, sock_connect=_CONNECT_SECONDS)
-        response = await self._send(method, path, params, body, content_type, timeout)
+        response = await self._send(method, path, params, body, content_type, timeout, accept)
         try:
             content: bytes = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
