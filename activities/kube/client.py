@@ -14,6 +14,8 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Self, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -363,9 +365,19 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
     """Connects by kubeconfig; without one by the ordinary rules: `KUBECONFIG`, the home directory, in-cluster."""
     source = _Source(kubeconfig, context)
     configuration = await _load(source)
+    # What aiohttp takes from the environment it looks up for each request, in a thread of its own; and a login from a
+    # .netrc, which kubectl does not read, it refuses to send beside a token.
+    configuration.client_session_kwargs = {"trust_env": False}
+    configuration.proxy = configuration.proxy or _proxy_of(configuration.host)
     if context is None:
         source = _Source(kubeconfig, current_context(kubeconfig))
     return Cluster(ApiClient(configuration), source)
+
+
+def _proxy_of(address: str) -> str | None:
+    """The environment's proxy for it, as `https_proxy` and `no_proxy` say."""
+    url = urlsplit(address)
+    return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
 
 
 def _is_near(source: _Source) -> bool:
