@@ -22,7 +22,7 @@ from cli.output import annotated, clipped, emit, width
 if TYPE_CHECKING:
     from temporalio.client import Client
 
-    from mesh.items import Item, ItemView
+    from mesh.items import Item
     from worker.settings import Settings
 
 #: As mesh.items.ItemState, spelled out so that --help needs no import (a test compares them).
@@ -95,35 +95,33 @@ async def _list(settings: Settings, wanted: ItemFilter, output: str | None) -> i
     from cli.session import named_cluster, temporal
 
     name = named_cluster(settings.cluster)
-    found = await find_items(await temporal(settings), name, wanted)
-    from cli.documents import item_document
-
-    document = {"items": [item_document(one) for one in found]}
+    document = {"items": await find_items(await temporal(settings), name, wanted)}
     emit(document, output, lambda: queue_table(document, name, datetime.now(UTC)))
     return DONE
 
 
-async def find_items(client: Client, cluster: str, wanted: ItemFilter) -> list[ItemView]:
-    """The newest run of each item, oldest item first. Closed ones are there for as long as Temporal keeps them."""
+async def find_items(client: Client, cluster: str, wanted: ItemFilter) -> list[dict[str, Any]]:
+    """Documents of items, the oldest first, each of its newest run; of closed ones as long as Temporal keeps them."""
     from activities.listed import item_pages, items_query
 
     query = items_query(cluster, running=wanted.state != "resolved", namespaces=wanted.namespaces)
-    newest: dict[str, tuple[datetime, ItemView | None]] = {}
+    newest: dict[str, tuple[datetime, dict[str, Any] | None]] = {}
     async with aclosing(item_pages(client, query)) as pages:
         async for page in pages:
             for one in page:
                 if one.id not in newest or one.started > newest[one.id][0]:
                     # What it shows is worked out here, while the next page is on its way.
                     taken = wanted.takes(one.item, running=one.running)
-                    newest[one.id] = one.started, _view(one.item) if taken else None
-    items = [item for _, item in newest.values() if item is not None]
-    return sorted(items, key=lambda item: (item.since, item.id))
+                    newest[one.id] = one.started, _document(one.item) if taken else None
+    found = [document for _, document in newest.values() if document is not None]
+    return sorted(found, key=lambda document: (document["since"], document["id"]))
 
 
-def _view(item: Item) -> ItemView:
+def _document(item: Item) -> dict[str, Any]:
+    from cli.documents import item_document
     from mesh.items import view_of
 
-    return view_of(item)
+    return item_document(view_of(item))
 
 
 @queue.command()

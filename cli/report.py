@@ -121,16 +121,14 @@ async def read_report(client: Client, found: Upgrade, ui: str | None) -> ReportD
 
 async def _queue(client: Client, status: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Every item that is open or skipped."""
-    from cli.documents import item_document
     from cli.queue import ItemFilter, find_items
 
     looks = _LOOKS if _ended_just_now(status) else 0
     while True:
         found = await find_items(client, status["cluster"], ItemFilter(skipped=True))
-        standing = [one for one in found if one.state != "skipped"]
+        standing = [one for one in found if one["state"] != "skipped"]
         if len(standing) >= (status["items"]["open"] or 0) or not looks:
-            skipped = [one for one in found if one.state == "skipped"]
-            return [item_document(one) for one in (*standing, *skipped)]
+            return [*standing, *(one for one in found if one["state"] == "skipped")]
         looks -= 1
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 

@@ -141,19 +141,18 @@ async def _settle(settings: Settings, name: str, word: ItemWord, chosen: Chosen,
 
 async def _found(client: Client, cluster: str, name: str, chosen: Chosen) -> list[str]:
     """The items that the filters take, once an operator has seen and confirmed them."""
-    from cli.documents import item_document
     from mesh.errors import RefusedError
 
     found = await find_items(client, cluster, chosen.wanted)
     if found and not chosen.yes:
         if not sys.stdin.isatty():
             raise RefusedError(f"{len(found)} items would be told to {name}, and nobody can be asked.", "Add --yes.")
-        say(queue_table({"items": [item_document(one) for one in found]}, cluster, datetime.now(UTC)))
+        say(queue_table({"items": found}, cluster, datetime.now(UTC)))
         if not click.confirm(f"{name} these {len(found)} items?", err=True):
             raise RefusedError("Nothing was done.", "Narrow the list with --state, --reason or -n.")
     if not found:
         say(f"No items of cluster {cluster} match.")
-    return [one.id for one in found]
+    return [one["id"] for one in found]
 
 
 async def _tell(client: Client, identity: str, name: str, word: ItemWord) -> tuple[int, str]:

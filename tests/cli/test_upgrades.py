@@ -317,7 +317,7 @@ async def _names(client: Client, ref: ClusterRef, wanted: ItemFilter, of: int) -
     """What Temporal's lists show is a moment late."""
     found: set[str] = set()
     for _ in range(50):
-        found = {one.name for one in await find_items(client, ref.name, wanted)}
+        found = {one["name"] for one in await find_items(client, ref.name, wanted)}
         if len(found) == of:
             break
         await asyncio.sleep(0.1)
