@@ -222,6 +222,7 @@ async def _attach(client: Client, served: Served, resolved: ResolvedTarget, poli
         memo={_UID: served.ref.uid, _KEY: wish.key, "who": wish.who},
         result_type=UpgradeResult,
     )
+    started = asyncio.ensure_future(start_operation.workflow_handle())
     try:
         async with asyncio.timeout(_ATTACH_SECONDS):
             await client.execute_update_with_start_workflow(
@@ -231,10 +232,14 @@ async def _attach(client: Client, served: Served, resolved: ResolvedTarget, poli
                 start_workflow_operation=start_operation,
                 result_type=Progress,
             )
-            run_id = (await start_operation.workflow_handle()).first_execution_run_id
+            run_id = (await started).first_execution_run_id
     except (TimeoutError, WorkflowUpdateRPCTimeoutOrCancelledError):
         say("No worker answers yet: the upgrade begins when one does (kyma-upgrade worker).")
         run_id = None
+    finally:
+        # An error of the start is kept by the operation too, and asyncio logs one that nobody took, whenever that is.
+        started.cancel()
+        await asyncio.gather(started, return_exceptions=True)
     return run_id or (await client.get_workflow_handle(upgrade_id(served.ref.name)).describe()).run_id
 
 
