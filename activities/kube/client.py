@@ -44,6 +44,7 @@ from mesh.objects import Metadata
 T = TypeVar("T")
 K = TypeVar("K")
 Params = Mapping[str, str | int | bool]
+_Headers = Mapping[str, str]
 
 _JSON = "application/json"
 #: The metadata alone where the server can; source: kubernetes.io/docs/reference/using-api/api-concepts.
@@ -213,8 +214,8 @@ class Cluster:
         Lines of JSON, or frames of protobuf where that is asked for and the server has it: see `framing.is_frame`.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence)
-        accept = ACCEPT if protobuf else _JSON
-        response = await self._send("GET", path, params, None, None, timeout, accept)
+        headers = {"Accept": ACCEPT} if protobuf else {}
+        response = await self._send("GET", path, params, None, headers, timeout)
         try:
             if response.status == 401:
                 await self._reload()
@@ -237,7 +238,7 @@ class Cluster:
 
     async def create(self, path: str, body: object, kind: type[T], *, dry_run: bool = False) -> T:
         """Creates an object; with `dry_run` it goes through admission and is not stored."""
-        return _decode(await self._write("POST", path, body, "application/json", dry_run=dry_run), kind)
+        return _decode(await self._write("POST", path, body, {"Content-Type": _JSON}, dry_run=dry_run), kind)
 
     async def patch(
         self, path: str, body: object, kind: type[T], content_type: str = MERGE_PATCH, *, dry_run: bool = False
@@ -246,13 +247,13 @@ class Cluster:
 
         As `Bare` only its metadata is sent back, a tenth of a Pod.
         """
-        accept = _METADATA if kind is Bare else _JSON
-        return _decode(await self._write("PATCH", path, body, content_type, dry_run=dry_run, accept=accept), kind)
+        headers = {"Content-Type": content_type} | ({"Accept": _METADATA} if kind is Bare else {})
+        return _decode(await self._write("PATCH", path, body, headers, dry_run=dry_run), kind)
 
     async def delete(self, path: str) -> None:
         """Deletes an object; one that is not there is fine."""
         try:
-            await self._write("DELETE", path, None, "application/json")
+            await self._write("DELETE", path, None, {"Content-Type": _JSON})
         except NotFoundError:
             return
 
@@ -261,7 +262,7 @@ class Cluster:
 
         async def read() -> T:
             # An answer that was cut may show only when it is decoded.
-            return _decode(await self._exchange("GET", path, params, None, None), kind)
+            return _decode(await self._exchange("GET", path, params, None, {}), kind)
 
         try:
             return await patiently(read)
@@ -271,28 +272,18 @@ class Cluster:
             # A token that has run out is renewed after its refusal.
             return await patiently(read)
 
-    async def _write(
-        self, method: str, path: str, body: object, content_type: str, *, dry_run: bool = False, accept: str = _JSON
-    ) -> bytes:
+    async def _write(self, method: str, path: str, body: object, headers: _Headers, *, dry_run: bool = False) -> bytes:
         params: dict[str, str | int | bool] = {} if method == "DELETE" else {"fieldManager": FIELD_MANAGER}
         if dry_run:
             params["dryRun"] = "All"
-        if content_type == APPLY_PATCH:
+        if headers["Content-Type"] == APPLY_PATCH:
             # What is applied is the service's own; a field that a person edited meanwhile comes back.
             params["force"] = True
-        return await self._exchange(method, path, params, body, content_type, accept)
+        return await self._exchange(method, path, params, body, headers)
 
-    async def _exchange(
-        self,
-        method: str,
-        path: str,
-        params: Params | None,
-        body: object,
-        content_type: str | None,
-        accept: str = _JSON,
-    ) -> bytes:
+    async def _exchange(self, method: str, path: str, params: Params | None, body: object, headers: _Headers) -> bytes:
         timeout = aiohttp.ClientTimeout(total=_TOTAL_SECONDS, sock_connect=_CONNECT_SECONDS)
-        response = await self._send(method, path, params, body, content_type, timeout, accept)
+        response = await self._send(method, path, params, body, headers, timeout)
         try:
             content: bytes = await response.read()
         except (aiohttp.ClientError, TimeoutError) as error:
@@ -310,23 +301,25 @@ class Cluster:
         path: str,
         params: Params | None,
         body: object,
-        content_type: str | None,
+        headers: _Headers,
         patience: aiohttp.ClientTimeout,
-        accept: str = _JSON,
     ) -> aiohttp.ClientResponse:
         if time.monotonic() - self._loaded > _RELOAD_SECONDS:
             await self._reload()
         # Without a value aiohttp asks for compressed answers.
-        headers = {"Accept": accept} | ({"Accept-Encoding": "identity"} if self._near else {})
-        if content_type:
-            headers["Content-Type"] = content_type
+        plain = {"Accept-Encoding": "identity"} if self._near else {}
         query = [
             (key, str(value).lower() if isinstance(value, bool) else value) for key, value in (params or {}).items()
         ]
         try:
             # Positional parts of the generated client: method, url, headers, body, form.
             request = await self._api.param_serialize(
-                method, path, query_params=query, header_params=headers, body=body, auth_settings=["BearerToken"]
+                method,
+                path,
+                query_params=query,
+                header_params={"Accept": _JSON, **plain, **headers},
+                body=body,
+                auth_settings=["BearerToken"],
             )
             answer = await self._api.call_api(*request, _request_timeout=patience)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
