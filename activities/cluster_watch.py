@@ -24,7 +24,8 @@ from activities.listed import items_query, list_items
 from activities.shared_survey import SharedSurveys
 from mesh.cluster import ClusterRef, item_key, watch_id
 from mesh.errors import UpgradeError
-from mesh.items import Item, ItemIndex, Look, look_at
+from mesh.items import Item, ItemIndex, Look
+from mesh.looking import look_at
 
 #: Temporal is asked this often how many items are open. Their list is read when that has changed, and in any case
 #: after a longer time: one may have opened in place of another, with a poke to another worker.

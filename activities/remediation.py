@@ -27,7 +27,8 @@ from activities.surveying import take_survey
 from mesh.causes import Reason
 from mesh.cluster import ClusterRef, item_id
 from mesh.errors import NotFoundError, PermissionDeniedError
-from mesh.items import Item, Look, look_at, settled, sighting_for, wanted, warning_text
+from mesh.items import Item, Look, warning_text
+from mesh.looking import look_at, settled, sighting_for, wanted
 from mesh.pod_warnings import Patch, warning_patches
 from mesh.policy import Policy
 from mesh.sighting import Sighting

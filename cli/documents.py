@@ -14,7 +14,6 @@ from mesh.text import rfc3339
 if TYPE_CHECKING:
     from activities.kube.reading import Istiod
     from mesh.injection import Injector
-    from mesh.items import ItemView
     from mesh.survey import Record, Survey
     from mesh.versions import Version
     from workflows.model import Progress
@@ -149,38 +148,4 @@ def status_document(progress: Progress, workflow_id: str, run_id: str) -> dict[s
         },
         "wave": {"number": wave.number, "of": wave.of, "name": wave.name} if wave else None,
         "items": {"open": progress.items.open, "byReason": dict(progress.items.by_reason)},
-    }
-
-
-def item_document(item: ItemView) -> dict[str, Any]:
-    """One entry of `queue list -o json`."""
-    return {
-        "id": item.id,
-        "cluster": item.cluster,
-        "namespace": item.namespace,
-        "kind": item.kind,
-        "name": item.name,
-        "reason": item.reason,
-        "detail": item.detail,
-        "state": str(item.state),
-        "since": rfc3339(item.since),
-        "pods": list(item.pods),
-        "podCount": item.pod_count,
-        "nextStep": item.next_step,
-        "commands": list(item.commands),
-        "evidence": list(item.evidence),
-        "closesWhen": item.closes,
-        "attempts": item.attempts,
-        "until": rfc3339(item.until) if item.until else None,
-        "closed": item.closed,
-        "history": [
-            {
-                "at": rfc3339(one.at),
-                "what": one.what,
-                "who": one.who,
-                "because": one.because or None,
-                "result": one.result,
-            }
-            for one in item.deeds
-        ],
     }

@@ -22,7 +22,7 @@ from cli.output import annotated, clipped, emit, width
 if TYPE_CHECKING:
     from temporalio.client import Client
 
-    from mesh.items import Item
+    from mesh.items import Item, ItemView
     from worker.settings import Settings
 
 #: As mesh.items.ItemState, spelled out so that --help needs no import (a test compares them).
@@ -118,7 +118,6 @@ async def find_items(client: Client, cluster: str, wanted: ItemFilter) -> list[d
 
 
 def _document(item: Item) -> dict[str, Any]:
-    from cli.documents import item_document
     from mesh.items import view_of
 
     return item_document(view_of(item))
@@ -140,7 +139,6 @@ async def _show(settings: Settings, text: str, output: str | None) -> int:
     from temporalio.service import RPCError
 
     from activities.listed import item_of
-    from cli.documents import item_document
     from cli.session import is_absent, named_cluster, temporal
     from cli.upgrade import deep_link
     from mesh.errors import RefusedError
@@ -176,6 +174,42 @@ def item_identity(text: str, cluster: Callable[[], str]) -> str:
     if len(parts) != 3 or not all(parts):
         raise RefusedError(f"{text!r} names no item.", "Give its id, or NAMESPACE/KIND/NAME as in queue list.")
     return item_id(cluster(), *parts)
+
+
+def item_document(item: ItemView) -> dict[str, Any]:
+    """One entry of `queue list -o json`."""
+    from mesh.text import rfc3339
+
+    return {
+        "id": item.id,
+        "cluster": item.cluster,
+        "namespace": item.namespace,
+        "kind": item.kind,
+        "name": item.name,
+        "reason": item.reason,
+        "detail": item.detail,
+        "state": str(item.state),
+        "since": rfc3339(item.since),
+        "pods": list(item.pods),
+        "podCount": item.pod_count,
+        "nextStep": item.next_step,
+        "commands": list(item.commands),
+        "evidence": list(item.evidence),
+        "closesWhen": item.closes,
+        "attempts": item.attempts,
+        "until": rfc3339(item.until) if item.until else None,
+        "closed": item.closed,
+        "history": [
+            {
+                "at": rfc3339(one.at),
+                "what": one.what,
+                "who": one.who,
+                "because": one.because or None,
+                "result": one.result,
+            }
+            for one in item.deeds
+        ],
+    }
 
 
 def queue_table(document: Mapping[str, Any], cluster: str, now: datetime) -> str:

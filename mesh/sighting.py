@@ -31,7 +31,7 @@ class Facts:
 class Sighting:
     """A workload that cannot be restarted, as it was seen once.
 
-    `pods` names at most `mesh.items.PODS_SHOWN` of `pod_count`, in the order in which to take them. `evidence` are
+    `pods` names at most `mesh.looking.PODS_SHOWN` of `pod_count`, in the order in which to take them. `evidence` are
     lines from the cluster itself: what says that the reason holds.
     """
 

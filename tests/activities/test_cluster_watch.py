@@ -21,7 +21,8 @@ from activities.shared_survey import Records, SharedSurveys
 from mesh.causes import Reason
 from mesh.cluster import ClusterRef, item_id
 from mesh.errors import UnreachableError
-from mesh.items import Look, look_at
+from mesh.items import Look
+from mesh.looking import look_at
 from mesh.sighting import Sighting
 from mesh.survey import Record
 from tests.activities.talking import Answer, api_server, status

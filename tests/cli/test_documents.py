@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from activities.kube.reading import Istiod
-from cli.documents import ScanFilter, control_plane_document, item_document, scan_document, status_document
-from cli.queue import item_text
+from cli.documents import ScanFilter, control_plane_document, scan_document, status_document
+from cli.queue import item_document, item_text
 from cli.scan import proxy_text, scan_table
 from cli.status import status_table
 from mesh.advice import advise

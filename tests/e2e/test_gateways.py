@@ -21,8 +21,9 @@ from deploy.local.service import Service
 from mesh.causes import Reason
 from mesh.classes import PodClass
 from mesh.cluster import ClusterRef
-from mesh.items import Look, sighting_of
+from mesh.items import Look
 from mesh.judging import Action
+from mesh.looking import sighting_of
 from mesh.sighting import Sighting
 from mesh.world import Attempt
 from tests.activities.temporal import FakeTemporal

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from mesh.asking import Expected
 from mesh.causes import Reason
 from mesh.evidence import EVIDENCE_LIMIT, EVIDENCE_LINES, FACT_LIMIT, SECRETS_NAMED
-from mesh.items import sighting_for, sighting_of
 from mesh.judging import Action
+from mesh.looking import sighting_for, sighting_of
 from mesh.objects import Condition, Container, ContainerState, ContainerStates, ContainerStatus, Pod, PodSpec
 from mesh.owners import ARGO_ROLLOUT
 from mesh.sighting import Facts, Sighting

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from mesh.causes import Reason
 from mesh.cluster import item_id
-from mesh.items import PODS_SHOWN, Item, ItemIndex, Look, settled, sighting_of, view_of, wanted
+from mesh.items import Item, ItemIndex, Look, view_of
+from mesh.looking import PODS_SHOWN, settled, sighting_of, wanted
 from mesh.sighting import Facts
 from mesh.world import NO_ATTEMPT, Attempt, fingerprint
 from tests.mesh.build import NEW, NOW, OLD, pod, quick, record, workload

@@ -37,8 +37,9 @@ from mesh.classes import PodClass
 from mesh.cluster import ClusterRef
 from mesh.errors import LONGEST, RejectedError
 from mesh.evidence import EVIDENCE_LIMIT, EVIDENCE_LINES, FACT_LIMIT, SECRETS_NAMED
-from mesh.items import DEEDS_KEPT, PODS_SHOWN, Deed, Item, ItemState, ItemView, Look, view_of
+from mesh.items import DEEDS_KEPT, Deed, Item, ItemState, ItemView, Look, view_of
 from mesh.kyma import Target
+from mesh.looking import PODS_SHOWN
 from mesh.policy import Budget, Exclude, Gates, Policy, PrometheusGate, Waves
 from mesh.sighting import Facts, Sighting
 from mesh.text import DETAIL_LIMIT
