@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from temporalio import activity
@@ -33,9 +33,12 @@ from mesh.pod_warnings import Patch, warning_patches
 from mesh.policy import Policy
 from mesh.sighting import Sighting
 from mesh.survey import Record, Survey
+from mesh.text import rfc3339
 from mesh.world import Attempt, fingerprint
 
 _AT_ONCE = 40
+#: New items in a second, measured on two cores: how long the others of an opening take.
+_OPENED_PER_SECOND = 40
 _NO_PROGRESS = Policy().no_progress.rollout
 
 
@@ -112,9 +115,13 @@ class RemediationActivities:
         ref, attempt = ask.survey.cluster, ask.survey.attempt
         survey = await take_survey(self._served.of(ref), attempt=attempt)
         found = [(record, seen) for record in survey.records if (seen := wanted(record, attempt)) is not None]
-        stand = await at_once(_AT_ONCE, found, lambda one: self._stand(*one, survey, ask.survey))
+        listed = {one.id for one in await list_items(self._client, ref.name)}
         keys = {seen.key for _, seen in found}
-        others = await self._others(ref, keys)
+        known = {item_id(ref.name, *key) for key in keys}
+        # Items' first tasks write nothing: of many they wait until the others are open. Words of operators do not wait.
+        idle = timedelta(seconds=len(known - listed) // _OPENED_PER_SECOND)
+        stand = await at_once(_AT_ONCE, found, lambda one: self._stand(*one, survey, ask.survey, idle))
+        others = await self._others(listed - known)
         await self._clear_leftovers(ref, survey, keys | {item.seen.key for item in others})
         if found:
             await self._watch.poke(ref)
@@ -140,7 +147,9 @@ class RemediationActivities:
         await self._watch.poke(ref)
         return True
 
-    async def _stand(self, record: Record, seen: Sighting, survey: Survey, ask: SurveyInput) -> Item | None:
+    async def _stand(
+        self, record: Record, seen: Sighting, survey: Survey, ask: SurveyInput, idle: timedelta
+    ) -> Item | None:
         """The item of a workload, opened where there is none; None where an operator closed it as it is.
 
         Asked from the workflow itself: Temporal's list lags.
@@ -156,13 +165,11 @@ class RemediationActivities:
                 return item
             await self._open(ref, record, look, patience)
             return item.looked(look)
-        return await self._open(ref, record, look, patience)
+        return await self._open(ref, record, look, patience, idle)
 
-    async def _others(self, ref: ClusterRef, keys: set[tuple[str, str, str]]) -> list[Item]:
+    async def _others(self, listed: set[str]) -> list[Item]:
         """Items that stand though the survey did not see their cause: only a restart is missing, or a look."""
-        listed = [one.id for one in await list_items(self._client, ref.name)]
-        known = {item_id(ref.name, *key) for key in keys}
-        described = await at_once(_AT_ONCE, [one for one in listed if one not in known], self._described)
+        described = await at_once(_AT_ONCE, sorted(listed), self._described)
         return [item for running, item in described if running and item is not None]
 
     async def _described(self, identity: str) -> tuple[bool, Item | None]:
@@ -175,7 +182,9 @@ class RemediationActivities:
             return False, None
         return found.status is WorkflowExecutionStatus.RUNNING, await item_of(found)
 
-    async def _open(self, ref: ClusterRef, record: Record, look: Look, no_progress: timedelta) -> Item:
+    async def _open(
+        self, ref: ClusterRef, record: Record, look: Look, no_progress: timedelta, idle: timedelta = timedelta()
+    ) -> Item:
         """Opens the item, or tells it, once its Pods are warned and the workload has its Event; it as a new one."""
         seen = look.seen
         if seen is None:
@@ -200,7 +209,7 @@ class RemediationActivities:
         )
         try:
             # With all that is shown of it, so that its first task has nothing to write.
-            await start()
+            await start(start_delay=idle or None, static_details=_shown_from(idle))
         except WorkflowAlreadyStartedError:
             await start(start_signal="seen", start_signal_args=[Look(look.at, seen, warned=True)])
         return item
@@ -236,6 +245,14 @@ class RemediationActivities:
         self._served.of(ask.cluster)
         records = await self._surveys.of(ask.seen.namespace, ask.max_age)
         return look_at(records.of(ask.seen.key), ask.seen.reason, records.at)
+
+
+def _shown_from(idle: timedelta) -> str | None:
+    """What the page of an item says whose first task waits, since only that task shows the details (docs/adr/0013)."""
+    if not idle:
+        return None
+    at = rfc3339(datetime.now(UTC) + idle)
+    return f"Opened with many others: shows here what it needs from {at} on. Till then: `kyma-upgrade queue show`."
 
 
 async def _annotate(cluster: Cluster, namespace: str, patches: dict[str, Patch]) -> int:

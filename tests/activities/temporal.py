@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -41,6 +41,7 @@ class Start:
     signal: str | None
     said: tuple[Any, ...]
     item: Item | None = None
+    first_task_after: timedelta | None = None
 
 
 @dataclass
@@ -100,7 +101,8 @@ class FakeTemporal:
         if signal is None and options["id"] in self.open:
             raise WorkflowAlreadyStartedError(options["id"], workflow)
         said = tuple(options.get("start_signal_args", ()))
-        self.started.append(Start(workflow, options["id"], signal, said, getattr(ask, "item", None)))
+        after = options.get("start_delay")
+        self.started.append(Start(workflow, options["id"], signal, said, getattr(ask, "item", None), after))
 
     def _check(self, query: str) -> None:
         assert query == 'WorkflowId STARTS_WITH "remediation:one:" AND ExecutionStatus = "Running"'

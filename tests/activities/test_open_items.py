@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,19 @@ async def test_item_for_each_workload_that_a_person_must_settle_and_one_poke(que
     assert opened == OpenedItems(2, {"StandalonePod": 2})
     assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1"]
     assert [one.workflow for one in queue.temporal.started] == ["RemediationItem", "RemediationItem", "ClusterWatch"]
+
+
+@pytest.mark.parametrize(("new", "known", "seconds"), [(39, 0, None), (90, 0, 2), (90, 20, 1), (90, 80, None)])
+async def test_first_tasks_of_many_wait_until_the_others_are_open(
+    tmp_path: Path, new: int, known: int, seconds: int | None
+) -> None:
+    async with queue_of(tmp_path, standalone=new) as queue:
+        queue.temporal.open |= {item_id("one", "space-0", "Pod", f"alone-{number}") for number in range(known)}
+        await queue.open_items()
+
+    items = [one for one in queue.temporal.started if one.item is not None and one.signal is None]
+    assert len(items) == new - known
+    assert {one.first_task_after for one in items} == {timedelta(seconds=seconds) if seconds else None}
 
 
 async def test_nothing_to_settle_pokes_nobody(tmp_path: Path) -> None:

@@ -37,8 +37,8 @@ _ITEMS, _PER_NAMESPACE = 5000, 250
 _AT_ONCE = 30
 _RUNS = 5
 _WHOLE_LIST = ("queue", "list", "-o", "json")
-#: Until what follows the opening is done, and for how long the worker is then watched.
-_SETTLE_SECONDS, _IDLE_SECONDS = 90, 60
+#: Until the first tasks of the items are done (docs/adr/0013), and for how long the worker is then watched.
+_SETTLE_SECONDS, _IDLE_SECONDS = 180, 60
 
 
 def main() -> None:

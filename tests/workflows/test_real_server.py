@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import pytest_asyncio
 import temporalio.bridge.worker
 from temporalio.api.enums.v1 import EventType
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
-from mesh.cluster import ClusterRef
+from activities.remediation import ItemInput
+from mesh.causes import Reason
+from mesh.cluster import TASK_QUEUE, ClusterRef
+from mesh.items import Item, ItemState, ItemView
+from mesh.sighting import Sighting
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import RunningUpgrade, compose_real_temporal, poke, serve, start_upgrade, until
 from workflows.failures import NO_WORKER
+from workflows.item_words import SkipWord, SnoozeWord
 from workflows.model import Phase
 
 
@@ -109,6 +115,26 @@ async def test_without_a_worker_it_pauses_within_a_minute_and_goes_on_by_itself(
         async with serve(real, upgrade.cluster):
             result = await upgrade.ends()
         assert (result.result, result.progress.workloads.restarted) == ("done", 3)
+
+
+async def test_item_whose_first_task_waits_answers_an_operator(real: Client, cluster_here: FakeCluster) -> None:
+    """As one of many that were opened at once. The server that skips time would skip the waiting."""
+    now = datetime.now(UTC)
+    item = Item(cluster_here.ref.name, Sighting("shop", "Pod", "cart", Reason.STANDALONE_POD, None, (), 0), now, now)
+    handle = await real.start_workflow(
+        "RemediationItem",
+        ItemInput(cluster_here.ref, item),
+        id=item.id,
+        task_queue=TASK_QUEUE,
+        memo={"item": item},
+        start_delay=timedelta(hours=1),
+    )
+    with pytest.raises(WorkflowUpdateFailedError) as refused:
+        await handle.execute_update("skip", SkipWord("me", "", "2999-01-31"))
+    view = await handle.execute_update("snooze", SnoozeWord("me", "later", "2h"), result_type=ItemView)
+
+    assert "say why" in str(refused.value.cause)
+    assert (view.state, [one.what for one in view.deeds]) == (ItemState.SNOOZED, ["snooze"])
 
 
 async def test_new_item_in_the_very_moment_in_which_the_watch_ends_is_watched(
