@@ -37,7 +37,7 @@ from mesh.text import rfc3339
 from mesh.world import Attempt, fingerprint
 
 _AT_ONCE = 40
-#: New items in a second, measured on two cores: how long the others of an opening take.
+#: New items in a second on two cores (`make bench`), a slow machine's.
 _OPENED_PER_SECOND = 40
 _NO_PROGRESS = Policy().no_progress.rollout
 
@@ -115,13 +115,13 @@ class RemediationActivities:
         ref, attempt = ask.survey.cluster, ask.survey.attempt
         survey = await take_survey(self._served.of(ref), attempt=attempt)
         found = [(record, seen) for record in survey.records if (seen := wanted(record, attempt)) is not None]
-        listed = {one.id for one in await list_items(self._client, ref.name)}
         keys = {seen.key for _, seen in found}
-        known = {item_id(ref.name, *key) for key in keys}
+        ids = {item_id(ref.name, *key) for key in keys}
+        listed = {one.id for one in await list_items(self._client, ref.name)}
         # Items' first tasks write nothing: of many they wait until the others are open. Words of operators do not wait.
-        idle = timedelta(seconds=len(known - listed) // _OPENED_PER_SECOND)
+        idle = timedelta(seconds=len(ids - listed) // _OPENED_PER_SECOND)
         stand = await at_once(_AT_ONCE, found, lambda one: self._stand(*one, survey, ask.survey, idle))
-        others = await self._others(listed - known)
+        others = await self._others(listed - ids)
         await self._clear_leftovers(ref, survey, keys | {item.seen.key for item in others})
         if found:
             await self._watch.poke(ref)
@@ -252,7 +252,7 @@ def _shown_from(idle: timedelta) -> str | None:
     if not idle:
         return None
     at = rfc3339(datetime.now(UTC) + idle)
-    return f"Opened with many others: shows here what it needs from {at} on. Till then: `kyma-upgrade queue show`."
+    return f"Opened with many others. What it needs is shown here from {at} on; till then: `kyma-upgrade queue show`."
 
 
 async def _annotate(cluster: Cluster, namespace: str, patches: dict[str, Patch]) -> int:

@@ -18,12 +18,12 @@ from temporalio.service import RPCError
 from activities.remediation import ItemInput
 from mesh.causes import Reason
 from mesh.cluster import TASK_QUEUE, ClusterRef
-from mesh.items import Item, ItemState, ItemView
+from mesh.items import Item, ItemState, ItemView, Look
 from mesh.sighting import Sighting
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import RunningUpgrade, compose_real_temporal, poke, serve, start_upgrade, until
 from workflows.failures import NO_WORKER
-from workflows.item_words import SkipWord, SnoozeWord
+from workflows.item_words import ResolveWord, SkipWord
 from workflows.model import Phase
 
 
@@ -129,12 +129,16 @@ async def test_item_whose_first_task_waits_answers_an_operator(real: Client, clu
         memo={"item": item},
         start_delay=timedelta(hours=1),
     )
+    cluster_here.rechecks.append(Look(now, None, "its Pods are current"))
     with pytest.raises(WorkflowUpdateFailedError) as refused:
         await handle.execute_update("skip", SkipWord("me", "", "2999-01-31"))
-    view = await handle.execute_update("snooze", SnoozeWord("me", "later", "2h"), result_type=ItemView)
+    async with serve(real, cluster_here):
+        view = await handle.execute_update("resolve", ResolveWord("me"), result_type=ItemView)
+        closed = await handle.result()
 
     assert "say why" in str(refused.value.cause)
-    assert (view.state, [one.what for one in view.deeds]) == (ItemState.SNOOZED, ["snooze"])
+    assert (view.state, [one.what for one in view.deeds]) == (ItemState.RESOLVED, ["resolve"])
+    assert closed == "its Pods are current"
 
 
 async def test_new_item_in_the_very_moment_in_which_the_watch_ends_is_watched(
