@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -58,6 +59,18 @@ def annotated(headers: Sequence[str], rows: Sequence[Sequence[object]], notes: S
     head, *lines = fitted(headers, rows).splitlines()
     below = (one for pair in zip(lines, notes, strict=True) for one in pair if one is not None)
     return "\n".join([head, *below])
+
+
+def wrapped(text: str, first: str = "", columns: int | None = None) -> str:
+    """Prose in lines no wider than the terminal, broken between words only, the later ones as far in as `first` is."""
+    return textwrap.fill(
+        text,
+        columns or width(),
+        initial_indent=first,
+        subsequent_indent=" " * len(first),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
 def shortened(text: str, limit: int) -> str:

@@ -17,7 +17,7 @@ import click
 from cli.asking import ask_worker
 from cli.failures import DONE
 from cli.options import Option, cluster_options, output_option, settings_from, temporal_options
-from cli.output import annotated, clipped, emit, width
+from cli.output import annotated, clipped, emit, width, wrapped
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -250,14 +250,14 @@ def item_text(item: Mapping[str, Any], link: str | None = None) -> str:
         rows.append(("Closed", item["closed"]))
     if link:
         rows.append(("UI", link))
-    lines = [f"{label + ':':<8}{value}" for label, value in rows]
+    lines = [wrapped(value, f"{label + ':':<8}") for label, value in rows]
     if not item["closed"]:
         if item["evidence"]:
-            lines += ["", "Evidence:", *(f"  {line}" for line in item["evidence"])]
-        lines += ["", item["nextStep"], "", *(f"  {command}" for command in item["commands"])]
-        lines += ["", item["closesWhen"]]
+            lines += ["", "Evidence:", *(wrapped(line, "  ") for line in item["evidence"])]
+        lines += ["", wrapped(item["nextStep"]), "", *(f"  {command}" for command in item["commands"])]
+        lines += ["", wrapped(item["closesWhen"])]
     if item["history"]:
         tried = item["attempts"]
         lines += ["", f"What was done ({tried} restart{'' if tried == 1 else 's'} tried):"]
-        lines += [f"  {one}" for one in deeds_of(item)]
+        lines += [wrapped(one, "  ") for one in deeds_of(item)]
     return "\n".join(lines)

@@ -246,6 +246,19 @@ def test_item_is_told_to_people_with_its_evidence_until_it_is_closed() -> None:
     assert view.closes not in closed
 
 
+def test_item_on_a_terminal_fits_it_except_for_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "0/3 nodes are available: 3 node(s) did not match the affinity or the selector of the Pod"
+    seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, why, ("cart-1",), 1, evidence=(why, why))
+    document = item_document(view_of(Item("one", seen, NOW, NOW, deeds=(Deed(NOW, "retry", "me", why, why),))))
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    lines = item_text(document).splitlines()
+
+    wide = {line.strip() for line in lines if len(line) > 60}
+    assert wide <= set(document["commands"])
+    assert why in " ".join(line.strip() for line in lines)
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

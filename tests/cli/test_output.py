@@ -3,7 +3,7 @@ import json
 import pytest
 import yaml
 
-from cli.output import clipped, emit, fitted, shortened, width
+from cli.output import clipped, emit, fitted, shortened, width, wrapped
 
 
 @pytest.mark.parametrize("output", [None, "json"])
@@ -58,3 +58,10 @@ def test_names_are_cut_in_their_middle(text: str, limit: int, cut: str) -> None:
 
 def test_sentences_are_cut_at_their_end() -> None:
     assert clipped("one two three", 8) == "one two…"
+
+
+def test_prose_is_broken_between_words_and_names_stay_whole() -> None:
+    name = "odd/Deployment/legacy-importer-of-a-long-name"
+
+    assert wrapped(f"one two {name} three", "Why: ", 20).splitlines() == ["Why: one two", f"     {name}", "     three"]
+    assert wrapped(f"one two {name} three " * 9, "Why: ").count("\n") == 0
