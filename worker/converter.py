@@ -1,9 +1,11 @@
-"""How values travel through Temporal: JSON, by pydantic's rules."""
+"""How values and failures travel through Temporal: JSON, by pydantic's rules; refusals as their sentence alone."""
 
 from __future__ import annotations
 
+from temporalio.api.failure.v1 import Failure
 from temporalio.contrib.pydantic import PydanticPayloadConverter
-from temporalio.converter import CompositePayloadConverter, DataConverter
+from temporalio.converter import CompositePayloadConverter, DataConverter, DefaultFailureConverter, PayloadConverter
+from temporalio.exceptions import ApplicationError
 
 _SHARED = PydanticPayloadConverter()
 
@@ -19,4 +21,14 @@ class _PayloadConverter(CompositePayloadConverter):
         super().__init__(*_SHARED.converters.values())
 
 
-data_converter = DataConverter(payload_converter_class=_PayloadConverter)
+class _FailureConverter(DefaultFailureConverter):
+    """A refusal is an answer: the Temporal UI would show a stack trace below its sentence."""
+
+    def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
+        """As the SDK does it."""
+        super().to_failure(exception, payload_converter, failure)
+        if isinstance(exception, ApplicationError) and exception.type == "RefusedError":
+            failure.stack_trace = ""
+
+
+data_converter = DataConverter(payload_converter_class=_PayloadConverter, failure_converter_class=_FailureConverter)
