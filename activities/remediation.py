@@ -119,8 +119,8 @@ class RemediationActivities:
         ids = {item_id(ref.name, *key) for key in keys}
         listed = {one.id for one in await list_items(self._client, ref.name)}
         # Items' first tasks write nothing: of many they wait until the others are open. Words of operators do not wait.
-        idle = timedelta(seconds=len(ids - listed) // _OPENED_PER_SECOND)
-        stand = await at_once(_AT_ONCE, found, lambda one: self._stand(*one, survey, ask.survey, idle))
+        start_delay = timedelta(seconds=len(ids - listed) // _OPENED_PER_SECOND)
+        stand = await at_once(_AT_ONCE, found, lambda one: self._stand(*one, survey, ask.survey, start_delay))
         others = await self._others(listed - ids)
         await self._clear_leftovers(ref, survey, keys | {item.seen.key for item in others})
         if found:
@@ -148,7 +148,7 @@ class RemediationActivities:
         return True
 
     async def _stand(
-        self, record: Record, seen: Sighting, survey: Survey, ask: SurveyInput, idle: timedelta
+        self, record: Record, seen: Sighting, survey: Survey, ask: SurveyInput, start_delay: timedelta
     ) -> Item | None:
         """The item of a workload, opened where there is none; None where an operator closed it as it is.
 
@@ -165,7 +165,7 @@ class RemediationActivities:
                 return item
             await self._open(ref, record, look, patience)
             return item.looked(look)
-        return await self._open(ref, record, look, patience, idle)
+        return await self._open(ref, record, look, patience, start_delay)
 
     async def _others(self, listed: set[str]) -> list[Item]:
         """Items that stand though the survey did not see their cause: only a restart is missing, or a look."""
@@ -183,7 +183,7 @@ class RemediationActivities:
         return found.status is WorkflowExecutionStatus.RUNNING, await item_of(found)
 
     async def _open(
-        self, ref: ClusterRef, record: Record, look: Look, no_progress: timedelta, idle: timedelta = timedelta()
+        self, ref: ClusterRef, record: Record, look: Look, no_progress: timedelta, start_delay: timedelta = timedelta()
     ) -> Item:
         """Opens the item, or tells it, once its Pods are warned and the workload has its Event; it as a new one."""
         seen = look.seen
@@ -209,7 +209,7 @@ class RemediationActivities:
         )
         try:
             # With all that is shown of it, so that its first task has nothing to write.
-            await start(start_delay=idle or None, static_details=_shown_from(idle))
+            await start(start_delay=start_delay or None, static_details=_shown_from(start_delay))
         except WorkflowAlreadyStartedError:
             await start(start_signal="seen", start_signal_args=[Look(look.at, seen, warned=True)])
         return item
@@ -247,11 +247,11 @@ class RemediationActivities:
         return look_at(records.of(ask.seen.key), ask.seen.reason, records.at)
 
 
-def _shown_from(idle: timedelta) -> str | None:
+def _shown_from(start_delay: timedelta) -> str | None:
     """What the page of an item says whose first task waits, since only that task shows the details (docs/adr/0013)."""
-    if not idle:
+    if not start_delay:
         return None
-    at = rfc3339(datetime.now(UTC) + idle)
+    at = rfc3339(datetime.now(UTC) + start_delay)
     return f"Opened with many others. What it needs is shown here from {at} on; till then: `kyma-upgrade queue show`."
 
 

@@ -7,6 +7,8 @@ from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import CompositePayloadConverter, DataConverter, DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError
 
+from mesh.errors import RefusedError
+
 _SHARED = PydanticPayloadConverter()
 
 
@@ -27,7 +29,7 @@ class _FailureConverter(DefaultFailureConverter):
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
         """As the SDK does it."""
         super().to_failure(exception, payload_converter, failure)
-        if isinstance(exception, ApplicationError) and exception.type == "RefusedError":
+        if isinstance(exception, ApplicationError) and exception.type == RefusedError.__name__:
             failure.stack_trace = ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mesh.errors import RefusedError
 from temporalio import workflow
 from temporalio.exceptions import (
     ActivityError,
@@ -33,7 +34,7 @@ def told(error: BaseException) -> str:
 
 def refused(sentence: str) -> ApplicationError:
     """The answer to an operator's word that cannot be meant, or not now."""
-    return ApplicationError(sentence, type="RefusedError")
+    return ApplicationError(sentence, type=RefusedError.__name__)
 
 
 def is_our_end(error: BaseException) -> bool:
