@@ -9,13 +9,13 @@ from datetime import timedelta
 
 from temporalio import activity
 
-from activities.edge import Served, brief, translated
+from activities.boundary import Served, heartbeating, translated
 from activities.kube.client import JSON_PATCH, Cluster
 from activities.kube.paths import path
-from activities.kube.reading import read_catalogue, read_control_plane
-from mesh.cluster import ClusterRef
+from activities.kube.reads import read_catalogue, read_control_plane
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RefusedError, UpgradeError
-from mesh.kyma import MODULE, NAMESPACE, Finish, Kyma, Target, finished, reachable, refusal, resolve
+from mesh.identity import ClusterRef
+from mesh.kyma.targets import MODULE, NAMESPACE, Finish, Kyma, Target, finished, reachable, refusal, resolve
 
 _POLL_SECONDS = 1.0
 #: Ready flickers and a module's version runs ahead of its state: the check must hold this often in a row.
@@ -97,13 +97,13 @@ class ControlPlaneActivities:
         self._served = served
 
     @activity.defn
-    @brief
+    @heartbeating
     async def resolve_target(self, ask: ResolveInput) -> ResolvedTarget:
         """What the user's word means in this cluster; refused before anything is touched."""
         return await resolve_target(self._served.of(ask.cluster), ask.to)
 
     @activity.defn
-    @brief
+    @heartbeating
     async def apply_target(self, ask: ApplyInput) -> bool:
         """Sets the channel of module istio in the Kyma CR; False when it was set already."""
         cluster = self._served.of(ask.cluster)

@@ -7,18 +7,18 @@ from datetime import UTC, datetime
 
 from temporalio import activity
 
-from activities.edge import Served, brief
+from activities.boundary import Served, heartbeating
 from activities.kube.client import Cluster
 from activities.kube.paths import path
-from activities.kube.reading import read_istiods
-from activities.metrics import above
-from mesh.cluster import PROBE, ClusterRef
+from activities.kube.reads import read_istiods
+from activities.prometheus import above
 from mesh.errors import ClusterError, UpgradeError
-from mesh.images import parse_image
-from mesh.objects import Pod
-from mesh.policy import PrometheusGate
-from mesh.rollout import rollout
-from mesh.windows import parse_windows
+from mesh.identity import PROBE, ClusterRef
+from mesh.istio.images import parse_image
+from mesh.k8s.objects import Pod
+from mesh.k8s.rollout import rollout
+from mesh.maintenance_windows import parse_windows
+from mesh.plan.policy_file import PrometheusGate
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class GateActivities:
         self._served = served
 
     @activity.defn
-    @brief
+    @heartbeating
     async def check_gate(self, ask: GateInput) -> GateResult:
         """Every istiod is rolled out, and a Pod tried through the API server's own path gets the target's proxy."""
         cluster = self._served.of(ask.cluster)
@@ -85,7 +85,7 @@ class GateActivities:
         return GateResult(await above(ask.prometheus) if ask.prometheus else None)
 
     @activity.defn
-    @brief
+    @heartbeating
     async def check_window(self, ask: WindowInput) -> WindowState:
         """By this worker's time zone rules: another may have others, and a workflow must not depend on whose."""
         now = datetime.now(UTC)
@@ -95,7 +95,7 @@ class GateActivities:
         return WindowState(open=False, changes_at=windows.next_open(now))
 
     @activity.defn
-    async def greet(self, cluster: ClusterRef) -> None:
+    async def ping_worker(self, cluster: ClusterRef) -> None:
         """Done once a worker serves the cluster."""
         self._served.of(cluster)
 

@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from temporalio import activity
 
-from activities.edge import Served, brief, translated
+from activities.boundary import Served, heartbeating, translated
 from activities.kube.client import APPLY_PATCH, Cluster
 from activities.kube.paths import path
-from mesh.cluster import HOME, ClusterRef
 from mesh.errors import ClusterError, ConflictError, NotFoundError, RejectedError
-from mesh.objects import ConfigMap, Metadata, Workload
-from mesh.rollout import MODULE_MARK
+from mesh.identity import HOME, ClusterRef
+from mesh.k8s.objects import ConfigMap, Metadata, Workload
+from mesh.k8s.rollout import MODULE_MARK
 from mesh.text import rfc3339
 
 _HOLD = path("ConfigMap", HOME, "hold")
@@ -62,7 +62,7 @@ class HoldActivities:
         self._served = served
 
     @activity.defn
-    @brief
+    @heartbeating
     async def renew_hold(self, ask: HoldInput) -> None:
         """Takes or renews the lease and, if asked for, the hold. ConflictError when another upgrade has the cluster."""
         cluster = self._served.of(ask.cluster)
@@ -93,7 +93,7 @@ class HoldActivities:
         )
 
     @activity.defn
-    @brief
+    @heartbeating
     async def release_hold(self, ask: HoldInput) -> None:
         """Lets go of the hold and the lease, if they are this upgrade's."""
         cluster = self._served.of(ask.cluster)

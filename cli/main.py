@@ -10,17 +10,17 @@ from typing import Any
 
 import click
 
-from cli import settle
-from cli.doctor import doctor
-from cli.failures import INTERRUPTED, USAGE, Failure, failure_of
-from cli.queue import queue
-from cli.report import report
-from cli.scan import scan
-from cli.schema import schema
-from cli.start import start
-from cli.status import status, wait
-from cli.steer import abort, approve, limit, pause, resume
-from cli.worker import worker
+from cli.commands import queue_actions
+from cli.commands.doctor import doctor
+from cli.commands.operator_controls import abort, approve, limit, pause, resume
+from cli.commands.queue import queue
+from cli.commands.report import report
+from cli.commands.scan import scan
+from cli.commands.schema import schema
+from cli.commands.start import start
+from cli.commands.status import status, wait
+from cli.commands.worker import worker
+from cli.exit_codes import INTERRUPTED, USAGE, Failure, failure_of
 from worker.process import leave
 
 _COMMANDS = (
@@ -54,7 +54,7 @@ def cli(debug: bool) -> None:
 
 for _command in _COMMANDS:
     cli.add_command(_command)
-for _command in settle.COMMANDS:
+for _command in queue_actions.COMMANDS:
     queue.add_command(_command)
 
 

@@ -12,15 +12,15 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200b-\u200f\u202a-\u202
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|!~])")
 
 
-def brief(text: str, limit: int = DETAIL_LIMIT) -> str:
+def one_line(text: str, limit: int = DETAIL_LIMIT) -> str:
     """One line of at most `limit` characters, control characters gone, an ellipsis where it was cut."""
     line = " ".join(_CONTROL.sub(" ", text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def markdown(text: str, limit: int = DETAIL_LIMIT) -> str:
-    """`brief`, escaped so that a name or message cannot become a link, a table or HTML in the Temporal UI."""
-    return _MARKDOWN.sub(r"\\\1", brief(text, limit))
+    """`one_line`, escaped so that a name or message cannot become a link, a table or HTML in the Temporal UI."""
+    return _MARKDOWN.sub(r"\\\1", one_line(text, limit))
 
 
 def rfc3339(moment: datetime) -> str:

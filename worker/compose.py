@@ -10,17 +10,17 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.cluster_watch import WatchActivities
+from activities.boundary import Served
 from activities.control_plane import ControlPlaneActivities
-from activities.edge import Served
 from activities.gates import GateActivities
 from activities.hold import HoldActivities
-from activities.remediation import RemediationActivities
-from activities.restarts import RestartActivities
-from activities.shared_survey import SharedSurveys
-from activities.survey import SurveyActivities
-from mesh.cluster import HOME, TASK_QUEUE, ClusterRef
-from worker.cluster import connect, first_uid, name_of
+from activities.remediation.activities import RemediationActivities
+from activities.remediation.watch import WatchActivities
+from activities.restart.activities import RestartActivities
+from activities.survey.activities import SurveyActivities
+from activities.survey.cache import SurveyCache
+from mesh.identity import HOME, TASK_QUEUE, ClusterRef
+from worker.cluster_connection import connect, first_uid, name_of
 from worker.settings import ClusterSettings, WorkerSettings
 from workflows.registry import ALL_WORKFLOWS
 
@@ -37,14 +37,16 @@ async def compose_cluster(settings: ClusterSettings) -> AsyncIterator[Served]:
         yield Served(cluster, ClusterRef(name_of(cluster, settings), await first_uid(cluster)))
 
 
-def compose_activities(served: Served, client: Client, stands_on: tuple[str, ...] = ()) -> Sequence[Callable[..., Any]]:
-    """Every activity, built with what it depends on; `stands_on` are the namespaces of worker and Temporal."""
+def compose_activities(
+    served: Served, client: Client, own_namespaces: tuple[str, ...] = ()
+) -> Sequence[Callable[..., Any]]:
+    """Every activity, built with what it depends on; `own_namespaces` are the namespaces of worker and Temporal."""
     control_plane = ControlPlaneActivities(served)
     hold = HoldActivities(served)
     gates = GateActivities(served)
-    survey = SurveyActivities(served, stands_on)
+    survey = SurveyActivities(served, own_namespaces)
     restarts = RestartActivities(served)
-    surveys = SharedSurveys(served.cluster)
+    surveys = SurveyCache(served.cluster)
     watch = WatchActivities(served, client, TASK_QUEUE, surveys)
     remediation = RemediationActivities(served, client, TASK_QUEUE, watch, surveys)
     return (
@@ -56,7 +58,7 @@ def compose_activities(served: Served, client: Client, stands_on: tuple[str, ...
         hold.release_hold,
         gates.check_gate,
         gates.check_window,
-        gates.greet,
+        gates.ping_worker,
         survey.survey_cluster,
         survey.wave_members,
         restarts.restart_workload,

@@ -8,12 +8,12 @@ import signal
 
 from temporalio.worker import Worker
 
-from mesh.cluster import TASK_QUEUE
-from worker.attributes import ensure_search_attributes
+from mesh.identity import TASK_QUEUE
 from worker.compose import compose_cluster, compose_workers
+from worker.search_attribute_registration import ensure_search_attributes
 from worker.settings import Settings
-from worker.telemetry import configure_logging
-from worker.temporal import connect, logging_runtime
+from worker.structured_logging import configure_logging
+from worker.temporal_connection import connect, logging_runtime
 
 _log = logging.getLogger(__name__)
 

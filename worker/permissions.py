@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mesh.cluster import HOME, PROBE
+from mesh.identity import HOME, PROBE
 
 _KYMA = "kyma-system"
 _ISTIO = "istio-system"

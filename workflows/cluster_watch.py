@@ -9,10 +9,10 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.attributes import CLUSTER
-    from activities.cluster_watch import WatchActivities, WatchInput
+    from activities.remediation.watch import WatchActivities, WatchInput
+    from activities.search_attributes import CLUSTER
 
-    from workflows import options
+    from workflows import activity_options
 
 #: A watch that failed is begun again after this; meanwhile items look by their own timers.
 _AGAIN_AFTER = timedelta(minutes=1)
@@ -52,7 +52,7 @@ class ClusterWatchWorkflow:
             WatchActivities.watch_cluster,
             ask,
             summary="watch for open items",
-            **options.waiting(ask.cluster),
+            **activity_options.long_running_queued(ask.cluster),
         )
         await workflow.wait_condition(lambda: task.done() or workflow.info().is_continue_as_new_suggested())
         if not task.done():

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from workflows.cluster_watch import ClusterWatchWorkflow
-from workflows.remediation import RemediationItemWorkflow
+from workflows.remediation_item import RemediationItemWorkflow
 from workflows.upgrade import UpgradeWorkflow
-from workflows.waves import WaveWorkflow
+from workflows.wave import WaveWorkflow
 
 ALL_WORKFLOWS = (UpgradeWorkflow, WaveWorkflow, RemediationItemWorkflow, ClusterWatchWorkflow)

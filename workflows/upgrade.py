@@ -2,8 +2,8 @@
 
 `run` holds what surrounds the story (the end, whatever it is); `_story` reads as the story itself. Trouble pauses:
 a step that fails for good waits for an operator and is then tried again, so nothing is ever begun anew. The steps
-themselves are in `workflows.steps`, open waves in `workflows.open_waves`, pausing and what operators say in
-`workflows.steered`, what is counted on the way in `workflows.tally`.
+themselves are in `workflows.activity_calls`, open waves in `workflows.wave_coordinator`, pausing and operators'
+commands in `workflows.steered`, counts in `workflows.counters`.
 """
 
 from __future__ import annotations
@@ -28,14 +28,16 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from activities.attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT, TARGET
     from activities.control_plane import ResolvedTarget
-    from activities.survey import SurveyInput, SurveySummary
-    from mesh.kyma import Target
-    from mesh.waves import WaveRule
+    from activities.search_attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT, TARGET
+    from activities.survey.activities import SurveyInput, SurveySummary
+    from mesh.kyma.targets import Target
+    from mesh.plan.waves import WaveRule
 
+    from workflows.activity_calls import HOLD_RENEWED, ActivityCalls
+    from workflows.counters import Counters
     from workflows.failures import is_our_end, no_worker, told
-    from workflows.model import (
+    from workflows.messages import (
         AttachInput,
         Phase,
         Progress,
@@ -48,12 +50,10 @@ with workflow.unsafe.imports_passed_through():
         WaveProgress,
         WaveReport,
     )
-    from workflows.open_waves import Handle, OpenWaves
-    from workflows.show import next_step, upgrade_details
-    from workflows.steered import AbortedError, NextRunError, SteeredWorkflow
-    from workflows.steering import Steering
-    from workflows.steps import HOLD_RENEWED, Steps
-    from workflows.tally import Tally
+    from workflows.operator_controls import OperatorControls
+    from workflows.steered import AbortedError, NextRunError, OperatorControlledWorkflow
+    from workflows.ui_details import next_step, upgrade_details
+    from workflows.wave_coordinator import Handle, WaveCoordinator
 
 #: The final survey starts another round while something restartable is still stale, this often at most.
 _ROUNDS = 3
@@ -66,17 +66,17 @@ _FAILED: tuple[Result, Phase] = ("failed", Phase.FAILED)
 
 
 @workflow.defn(name="Upgrade")
-class UpgradeWorkflow(SteeredWorkflow):
+class UpgradeWorkflow(OperatorControlledWorkflow):
     """One at a time per cluster, by its workflow id."""
 
     @workflow.init
     def __init__(self, ask: UpgradeInput) -> None:
         state = ask.state
         self._ask = ask
-        self._steps = Steps(ask.cluster, ask.policy)
-        self._steering = Steering()
-        self._waves = OpenWaves(ask.cluster.name)
-        self._tally = Tally(state.tally if state else None)
+        self._steps = ActivityCalls(ask.cluster, ask.policy)
+        self._controls = OperatorControls()
+        self._waves = WaveCoordinator(ask.cluster.name)
+        self._counters = Counters(state.counters if state else None)
         self._phase = Phase.PREFLIGHT
         self._target: ResolvedTarget | None = None
         self._ending = False
@@ -117,7 +117,10 @@ class UpgradeWorkflow(SteeredWorkflow):
             failure = error
             result, phase = _ABORTED if is_cancelled_exception(error) else _FAILED
         else:
-            result, phase = ("done-with-items" if self._tally.items.open or self._tally.left else "done"), Phase.DONE
+            result, phase = (
+                ("done-with-items" if self._counters.items.open or self._counters.left else "done"),
+                Phase.DONE,
+            )
         self._ending = True
         if keeper is not None:
             # A renewal on its way would take hold and lease again after they were let go of.
@@ -125,7 +128,7 @@ class UpgradeWorkflow(SteeredWorkflow):
         if self._held:
             await self._steps.release_hold()
         self._result, self._phase, self._ended = result, phase, workflow.now()
-        self._steering.ended = True
+        self._controls.ended = True
         self._show()
         await workflow.wait_condition(workflow.all_handlers_finished)
         if failure is not None:
@@ -157,7 +160,7 @@ class UpgradeWorkflow(SteeredWorkflow):
             self._mark = workflow.now().replace(microsecond=0) + timedelta(seconds=1)
         await self._restart_what_is_stale()
         self._enter(Phase.FINAL_SURVEY)
-        self._tally.items = await self._pausable(lambda: self._steps.open_items(self._survey_input()))
+        self._counters.items = await self._pausable(lambda: self._steps.open_items(self._survey_input()))
         if self._ask.policy.remediation == "wait":
             await self._wait_for_queue()
 
@@ -165,11 +168,11 @@ class UpgradeWorkflow(SteeredWorkflow):
         """Until it is empty or the time is up. What was mended meanwhile and is still stale is restarted."""
         patience = self._ask.policy.remediation_timeout
         self._waits_until = self._waits_until or workflow.now() + patience
-        while self._tally.items.open and (left := self._waits_until - workflow.now()) > timedelta():
+        while self._counters.items.open and (left := self._waits_until - workflow.now()) > timedelta():
             pause = min(max((patience - left) / 10, _LOOK_SOON), _LOOK_RARELY, left)
             await self._wait_for(pause, Phase.WAITING_QUEUE, "look at the queue again")
             await self._restart_what_is_stale()
-            self._tally.items = await self._pausable(lambda: self._steps.open_items(self._survey_input()))
+            self._counters.items = await self._pausable(lambda: self._steps.open_items(self._survey_input()))
 
     async def _upgrade_control_plane(self) -> None:
         self._enter(Phase.CONTROL_PLANE)
@@ -186,14 +189,14 @@ class UpgradeWorkflow(SteeredWorkflow):
             self._enter(Phase.FINAL_SURVEY if rounds else Phase.SURVEY)
             self._wave = None
             summary = await self._pausable(lambda: self._steps.survey(self._survey_input()))
-            self._tally.take_survey(summary)
+            self._counters.record_survey(summary)
             self._show()
             if self._canary_below is None and summary.candidates:
                 self._canary_below = summary.waves.canary_below
-            if summary.candidates and rounds < _ROUNDS and not self._tally.overfull:
+            if summary.candidates and rounds < _ROUNDS and not self._counters.overfull:
                 # A window that closed leaves the rest for another day, which is no further try.
                 rounds += await self._run_waves(summary)
-            elif summary.opens_at is not None and not self._tally.overfull:
+            elif summary.opens_at is not None and not self._counters.overfull:
                 await self._wait_for_window(summary.opens_at)
                 rounds = 0
             else:
@@ -239,9 +242,9 @@ class UpgradeWorkflow(SteeredWorkflow):
                 if handle is None:
                     continue
                 following.append(asyncio.create_task(self._follow(number, handle)))
-                if self._steering.paused_by is not None or self._steering.aborted:
+                if self._controls.paused_by is not None or self._controls.aborted:
                     # Said between the checkpoint and the wave's start.
-                    await self._waves.steer(self._steering.steer)
+                    await self._waves.steer(self._controls.steer)
                 await workflow.wait_condition(lambda number=number: self._waves.begun(number))  # type: ignore[misc]
             ended = await asyncio.gather(*following)
         except AbortedError:
@@ -260,7 +263,7 @@ class UpgradeWorkflow(SteeredWorkflow):
 
     async def _begin(self, ask: WaveInput) -> Handle | None:
         try:
-            return await self._waves.start(ask, self._steering.steer)
+            return await self._waves.start(ask, self._controls.steer)
         except WorkflowAlreadyStartedError as error:
             await self._pause(
                 f"{error.workflow_id} still runs, of an earlier upgrade; wait for its end or terminate it"
@@ -279,16 +282,16 @@ class UpgradeWorkflow(SteeredWorkflow):
             self._broken = f"wave {number} ended before it was done: {told(error)}"
             return True
         self._waves.ended(number)
-        self._tally.take_wave(result)
+        self._counters.take_wave(result)
         self._show()
-        await self._waves.steer(self._steering.steer)
+        await self._waves.steer(self._controls.steer)
         return not result.left
 
     def _mind_the_budget(self) -> None:
         waves = self._waves
-        overspent = self._tally.overspent(self._ask.policy.budget, waves.failed, waves.last_failed)
-        if overspent is not None:
-            self._steering.paused_by = overspent
+        budget_exceeded = self._counters.budget_exceeded(self._ask.policy.budget, waves.failed, waves.last_failed)
+        if budget_exceeded is not None:
+            self._controls.paused_by = budget_exceeded
             self._show()
 
     async def _window(self) -> datetime | None:
@@ -309,25 +312,25 @@ class UpgradeWorkflow(SteeredWorkflow):
         """Nothing happens but the time passing, or an operator ending it."""
         self._enter(phase)
         with contextlib.suppress(TimeoutError):
-            await workflow.wait_condition(lambda: self._steering.aborted, timeout=duration, timeout_summary=summary)
+            await workflow.wait_condition(lambda: self._controls.aborted, timeout=duration, timeout_summary=summary)
         await self._checkpoint()
 
     async def _approval(self, rule: WaveRule) -> None:
         """Waits for an operator where the policy wants one."""
-        if not self._steering.needs_approval(rule, self._ask.policy.approve):
+        if not self._controls.needs_approval(rule, self._ask.policy.approve):
             return
-        self._steering.awaited = rule
+        self._controls.awaited = rule
         self._enter(Phase.WAITING_APPROVAL)
-        while self._steering.needs_approval(rule, self._ask.policy.approve):
+        while self._controls.needs_approval(rule, self._ask.policy.approve):
             await workflow.wait_condition(
                 lambda: (
-                    self._steering.aborted
+                    self._controls.aborted
                     or self._long()
-                    or not self._steering.needs_approval(rule, self._ask.policy.approve)
+                    or not self._controls.needs_approval(rule, self._ask.policy.approve)
                 )
             )
             await self._checkpoint()
-        self._steering.awaited = None
+        self._controls.awaited = None
 
     async def _keep_hold(self) -> None:
         while True:
@@ -345,13 +348,13 @@ class UpgradeWorkflow(SteeredWorkflow):
                 if no_worker(error):
                     # Whatever step is under way tells it; the hold is renewed as soon as somebody can.
                     continue
-                self._steering.paused_by = f"hold and lease could not be renewed: {told(error)}"
+                self._controls.paused_by = f"hold and lease could not be renewed: {told(error)}"
                 self._show()
-                await self._waves.steer(self._steering.steer)
+                await self._waves.steer(self._controls.steer)
 
     def _survey_input(self) -> SurveyInput:
         return SurveyInput(
-            self._ask.cluster, self._ask.policy, self._mark, self._began, self._tally.failed, self._canary_below
+            self._ask.cluster, self._ask.policy, self._mark, self._began, self._counters.failed, self._canary_below
         )
 
     def _resolved(self) -> Target:
@@ -377,7 +380,7 @@ class UpgradeWorkflow(SteeredWorkflow):
         self._waves_run, self._canary_below = state.waves_run, state.canary_below
         self._waits_until = state.waits_until
         self._phase = Phase.CONTROL_PLANE if state.mark is None else Phase.SURVEY
-        steering = self._steering
+        steering = self._controls
         steering.paused_by, steering.in_flight = state.paused_by, state.in_flight
         steering.decisions = list(state.decisions)
         steering.approved, steering.approved_numbers = set(state.approved), set(state.approved_numbers)
@@ -389,7 +392,7 @@ class UpgradeWorkflow(SteeredWorkflow):
         await workflow.wait_condition(workflow.all_handlers_finished)
         if self._target is None:
             raise ValueError("no new run before preflight")
-        steering = self._steering
+        steering = self._controls
         state = UpgradeState(
             target=self._target,
             started_at=self._started,
@@ -397,7 +400,7 @@ class UpgradeWorkflow(SteeredWorkflow):
             mark=self._mark,
             waves_run=self._waves_run,
             canary_below=self._canary_below,
-            tally=self._tally.state,
+            counters=self._counters.state,
             paused_by=steering.paused_by,
             in_flight=steering.in_flight,
             decisions=tuple(steering.decisions),
@@ -413,14 +416,14 @@ class UpgradeWorkflow(SteeredWorkflow):
     async def wave_reported(self, report: WaveReport) -> None:
         """The next wave of a step waits for it; trouble pauses at once and not at the wave's end."""
         before = self._waves.heard(report)
-        if report.lost is not None and report.lost != before and self._steering.paused_by is None:
-            self._steering.paused_by = report.lost
-        elif report.lost is None and before is not None and self._steering.paused_by == before:
+        if report.lost is not None and report.lost != before and self._controls.paused_by is None:
+            self._controls.paused_by = report.lost
+        elif report.lost is None and before is not None and self._controls.paused_by == before:
             # A worker is there again; nobody needs to say so.
-            self._steering.paused_by = None
+            self._controls.paused_by = None
         self._mind_the_budget()
         self._show()
-        await self._waves.steer(self._steering.steer)
+        await self._waves.steer(self._controls.steer)
 
     @workflow.update(description='A second start. Input: {"to": "fast"}; refused if another target is under way.')
     def attach(self, ask: AttachInput) -> Progress:
@@ -451,7 +454,7 @@ class UpgradeWorkflow(SteeredWorkflow):
     def progress(self) -> Progress:
         """Everything that `kyma-upgrade status` prints."""
         target = self._target.target.words() if self._target else None
-        cluster, steering = self._ask.cluster.name, self._steering
+        cluster, steering = self._ask.cluster.name, self._controls
         attention = None if self._ending else steering.attention
         waits_until = self._waits_until if self._phase is Phase.WAITING_QUEUE else None
         return Progress(
@@ -463,16 +466,16 @@ class UpgradeWorkflow(SteeredWorkflow):
             started_at=self._started,
             ended_at=self._ended,
             result=self._result,
-            workloads=self._tally.counts,
+            workloads=self._counters.counts,
             wave=self._wave,
-            items=self._tally.items,
+            items=self._counters.items,
         )
 
     @workflow.query(description="Where the upgrade stands, what it leaves alone, and what operators decided.")
     def report(self) -> UpgradeReport:
         """What a report of this upgrade knows that its waves and items do not."""
-        classes = self._tally.summary.classes if self._tally.summary else {}
-        decisions = tuple(self._steering.decisions)
+        classes = self._counters.summary.classes if self._counters.summary else {}
+        decisions = tuple(self._controls.decisions)
         return UpgradeReport(self.progress(), classes.get("pinned", 0), classes.get("excluded", 0), decisions)
 
     def _enter(self, phase: Phase) -> None:
@@ -489,11 +492,11 @@ class UpgradeWorkflow(SteeredWorkflow):
         ]
         if self._target is not None:
             wanted.append(TARGET.value_set(self._target.target.istio or self._target.target.module))
-        if self._tally.stale_left is not None:
-            wanted.append(STALE_LEFT.value_set(self._tally.stale_left))
+        if self._counters.stale_left is not None:
+            wanted.append(STALE_LEFT.value_set(self._counters.stale_left))
         shown = [(one.key.name, one.value) for one in wanted]
         # Each upsert is an event in history: only what changed.
         if shown != self._shown:
             self._shown = shown
             workflow.upsert_search_attributes(wanted)
-        workflow.set_current_details(upgrade_details(progress, self._steering.decisions))
+        workflow.set_current_details(upgrade_details(progress, self._controls.decisions))

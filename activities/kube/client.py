@@ -1,7 +1,7 @@
 """A connection to one API server: paths in, msgspec structs out, errors translated at this edge.
 
 `kubernetes.aio` brings what is hard to get right (kubeconfig, exec plugins, token renewal, TLS, proxies). Its models
-are not used: decoding 10,000 Pods into them takes twenty times as long as into the structs of `mesh.objects`
+are not used: decoding 10,000 Pods into them takes twenty times as long as into the structs of `mesh.k8s.objects`
 (docs/adr/0002).
 """
 
@@ -39,7 +39,7 @@ from mesh.errors import (
     UnreachableError,
     UpgradeError,
 )
-from mesh.objects import Metadata
+from mesh.k8s.objects import Metadata
 
 T = TypeVar("T")
 K = TypeVar("K")
@@ -265,12 +265,12 @@ class Cluster:
             return _decode(await self._exchange("GET", path, params, None, {}), kind)
 
         try:
-            return await patiently(read)
+            return await with_retries(read)
         except PermissionDeniedError as error:
             if error.status != 401:
                 raise
             # A token that has run out is renewed after its refusal.
-            return await patiently(read)
+            return await with_retries(read)
 
     async def _write(self, method: str, path: str, body: object, headers: _Headers, *, dry_run: bool = False) -> bytes:
         params: dict[str, str | int | bool] = {} if method == "DELETE" else {"fieldManager": FIELD_MANAGER}
@@ -337,7 +337,7 @@ class Cluster:
         self._api.configuration.refresh_api_key_hook = fresh.refresh_api_key_hook
 
 
-async def patiently(read: Callable[[], Awaitable[T]]) -> T:
+async def with_retries(read: Callable[[], Awaitable[T]]) -> T:
     """Repeats a reading through short troubles, and as late as the server asks for (Retry-After)."""
     for pause in _READ_PAUSES:
         try:

@@ -1,6 +1,6 @@
 """Pods as the API server keeps them: its own encoding costs it a third of what JSON does, and is two thirds as long.
 
-Only the fields of `mesh.objects` are declared here, by the numbers of k8s.io/api/core/v1/generated.proto and
+Only the fields of `mesh.k8s.objects` are declared here, by the numbers of k8s.io/api/core/v1/generated.proto and
 k8s.io/apimachinery/pkg/apis/meta/v1/generated.proto, which never change; what else is sent is skipped.
 """
 
@@ -16,7 +16,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
-from mesh.objects import (
+from mesh.k8s.objects import (
     Condition,
     Container,
     ContainerState,

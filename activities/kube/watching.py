@@ -10,10 +10,10 @@ import msgspec
 
 from activities.kube.client import Cluster, Page
 from activities.kube.paths import path
-from activities.kube.reading import serves
+from activities.kube.reads import serves
 from mesh.errors import ExpiredError, UnreachableError
-from mesh.objects import Metadata
-from mesh.owners import ARGO_ROLLOUT
+from mesh.k8s.objects import Metadata
+from mesh.k8s.owners import ARGO_ROLLOUT
 
 #: Workloads, and what decides about them: labels of namespaces, budgets.
 _KINDS = ("Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "Namespace", "PodDisruptionBudget")

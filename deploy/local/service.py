@@ -18,11 +18,11 @@ from pathlib import Path
 
 import yaml
 
-from activities.attributes import ALL
+from activities.search_attributes import ALL
 from deploy.local.errors import LocalMeshError
 from deploy.local.kubectl import kubectl
 from deploy.local.mesh import Mesh
-from worker.attributes import type_name
+from worker.search_attribute_registration import type_name
 
 _MANIFESTS = Path(__file__).parents[1]
 _ACCOUNT = "kyma-upgrade"

@@ -16,11 +16,11 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from mesh.causes import Reason
-from mesh.cluster import item_key
-from mesh.items import Item, Look
-from mesh.sighting import Sighting
-from worker.converter import data_converter
+from mesh.identity import item_key
+from mesh.remediation.item import Item, Observation
+from mesh.survey.finding import Finding
+from mesh.survey.reasons import Reason
+from worker.data_converter import data_converter
 
 #: Items in an answer of its list: more than one answer is an ordinary thing.
 _PAGE = 2
@@ -29,7 +29,7 @@ _PAGE = 2
 def opened(identity: str) -> Item:
     """An item as its first sighting left it, long ago."""
     before = datetime(2026, 1, 1, tzinfo=UTC)
-    return Item("one", Sighting(*item_key(identity), Reason.POD_PENDING, "why", (), 0), before, before)
+    return Item("one", Finding(*item_key(identity), Reason.POD_PENDING, "why", (), 0), before, before)
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class FakeTemporal:
     unlisted: bool = False
     readings: int = 0
     told: list[str] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
+    looks: list[Observation] = field(default_factory=list)
     started: list[Start] = field(default_factory=list)
 
     @property
@@ -115,7 +115,7 @@ class _Handle:
     temporal: FakeTemporal
     id: str
 
-    async def signal(self, name: str, look: Look) -> None:
+    async def signal(self, name: str, look: Observation) -> None:
         assert name == "seen"
         self._find()
         self.temporal.told.append(self.id)

@@ -20,7 +20,7 @@ import psutil
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from activities.at_once import at_once
+from activities.concurrency import gather_limited
 from activities.kube.client import connect
 from activities.kube.paths import path
 from deploy.local import lifecycle
@@ -28,8 +28,8 @@ from deploy.local.demo.stage import raise_stage, wait_for
 from deploy.local.kubectl import apply, kubectl
 from deploy.local.progress import say
 from deploy.local.service import Service
-from mesh.cluster import upgrade_id
-from mesh.objects import Pod
+from mesh.identity import upgrade_id
+from mesh.k8s.objects import Pod
 from tests.e2e.conftest import TAGS, NewProxy
 
 _NAME = "bench-items"
@@ -77,7 +77,7 @@ async def _fill(service: Service) -> None:
             body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"odd-{number}"}, "spec": spec}
             await cluster.create(path("Pod", namespace), body, Pod)
 
-        await at_once(_AT_ONCE, [(one, number) for one in spaces for number in range(_PER_NAMESPACE)], make)
+        await gather_limited(_AT_ONCE, [(one, number) for one in spaces for number in range(_PER_NAMESPACE)], make)
     running = ("get", "pods", "-A", "--field-selector=status.phase=Running", "-o", "name", "--chunk-size=500")
     wait_for("the Pods to run", lambda: kubectl(service.mesh, *running).count("pod/odd-") == _ITEMS, 300)
 

@@ -23,15 +23,15 @@ from temporalio.client import Client
 
 from activities.kube.client import Cluster, connect
 from activities.kube.paths import path
-from activities.kube.reading import of_kind
-from activities.kube.streaming import Begun, Complete, follow
+from activities.kube.reads import of_kind
+from activities.kube.watch import Begun, Complete, follow
 from deploy.local import lifecycle
 from deploy.local.demo.stage import raise_stage
 from deploy.local.mesh import Mesh
 from deploy.local.service import Service
-from mesh.cluster import upgrade_id
-from mesh.objects import Workload
-from mesh.rollout import MARK, mark_of, rollout
+from mesh.identity import upgrade_id
+from mesh.k8s.objects import Workload
+from mesh.k8s.rollout import MARK, mark_of, rollout
 from mesh.text import rfc3339
 from tests.bench.crowd import fill
 from tests.e2e.conftest import TAGS, NewProxy

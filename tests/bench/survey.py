@@ -19,12 +19,12 @@ from contextlib import aclosing
 
 from activities.kube.client import Cluster, connect
 from activities.kube.paths import path
-from activities.kube.streaming import WATCH_LIST
-from activities.surveying import look
+from activities.kube.watch import WATCH_LIST
+from activities.survey.run import look
 from deploy.local import lifecycle
 from deploy.local.kubectl import program
 from deploy.local.mesh import Mesh
-from mesh.owners import READ_KINDS
+from mesh.k8s.owners import READ_KINDS
 from tests.bench.crowd import fill
 from tests.bench.peak import peak_megabytes
 

@@ -13,10 +13,10 @@ from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.attributes import ALL
-from mesh.cluster import TASK_QUEUE, ClusterRef
+from activities.search_attributes import ALL
+from mesh.identity import TASK_QUEUE, ClusterRef
 from tests.cli.fakes import FakeItemWorkflow, FakeUpgradeWorkflow
-from worker.converter import data_converter
+from worker.data_converter import data_converter
 from worker.settings import ClusterSettings, Settings, TemporalSettings
 
 _numbers = count(1)

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from activities.attributes import NEEDS_ATTENTION, PHASE, TARGET
-from activities.remediation import ItemInput
-from mesh.items import Look
-from workflows.model import (
+from activities.remediation.activities import ItemInput
+from activities.search_attributes import NEEDS_ATTENTION, PHASE, TARGET
+from mesh.remediation.item import Observation
+from workflows.messages import (
     AttachInput,
     ItemCounts,
     OperatorInput,
@@ -121,7 +121,7 @@ class FakeItemWorkflow:
         return "closed"
 
     @workflow.signal
-    def seen(self, look: Look) -> None:
+    def seen(self, look: Observation) -> None:
         view = workflow.memo_value("item", type_hint=dict)
         if look.closed is not None:
             workflow.upsert_memo({"item": {**view, "state": "resolved"}})

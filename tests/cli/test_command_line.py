@@ -12,7 +12,7 @@ import pytest
 
 from cli.main import run
 from mesh import errors
-from tests.mesh.test_policy import BAD_POLICIES
+from tests.mesh.plan.test_policy_file import BAD_POLICIES
 
 _ALL = (
     "scan",
@@ -122,7 +122,7 @@ def test_unexpected_error_is_one_sentence_with_a_hint(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("of all things")
 
-    monkeypatch.setattr("cli.status.settings_from", broken)
+    monkeypatch.setattr("cli.commands.status.settings_from", broken)
 
     assert run(["status"]) == 1
     assert capsys.readouterr().err.splitlines() == [
@@ -137,7 +137,7 @@ def test_two_sentences_of_an_error_are_two_lines(
     def refused(*_: object) -> None:
         raise errors.RefusedError("This is wrong.", "Do that.")
 
-    monkeypatch.setattr("cli.scan.settings_from", refused)
+    monkeypatch.setattr("cli.commands.scan.settings_from", refused)
 
     assert run(["scan"]) == 2
     assert capsys.readouterr().err.splitlines() == ["Error: This is wrong.", "Do that."]

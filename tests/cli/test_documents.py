@@ -8,25 +8,25 @@ from typing import Any
 
 import pytest
 
-from activities.kube.reading import Istiod
-from cli.documents import ScanFilter, control_plane_document, scan_document, status_document
-from cli.queue import item_document, item_text
-from cli.scan import proxy_text, scan_table
-from cli.status import status_table
-from mesh.advice import advise
-from mesh.asking import Expected
-from mesh.causes import Reason
-from mesh.classes import PodClass
-from mesh.drift import Drift
-from mesh.injection import Injector, InjectorConfig, injection_webhooks
-from mesh.items import Deed, Item, ItemState, view_of
-from mesh.judging import Action
-from mesh.objects import Container, Metadata, PodSpec, PodTemplate, Workload, WorkloadSpec
-from mesh.sighting import Sighting
-from mesh.survey import Record, Survey
-from mesh.versions import Version
+from activities.kube.reads import Istiod
+from cli.commands.queue import item_document, item_text
+from cli.commands.scan import proxy_text, scan_table
+from cli.commands.status import status_table
+from cli.render.documents import ScanFilter, control_plane_document, scan_document, status_document
+from mesh.istio.drift import Drift
+from mesh.istio.expected_proxy import ExpectedProxy
+from mesh.istio.injection import Injector, InjectorConfig, injection_webhooks
+from mesh.istio.versions import Version
+from mesh.k8s.objects import Container, Metadata, PodSpec, PodTemplate, Workload, WorkloadSpec
+from mesh.remediation.advice import advise
+from mesh.remediation.item import HistoryEntry, Item, ItemState, view_of
+from mesh.survey.actions import Action
+from mesh.survey.finding import Finding
+from mesh.survey.pod_class import PodClass
+from mesh.survey.reasons import Reason
+from mesh.survey.survey import Survey, SurveyedWorkload
 from tests.mesh.build import webhooks
-from workflows.model import ItemCounts, Phase, Progress, WaveProgress, WorkloadCounts
+from workflows.messages import ItemCounts, Phase, Progress, WaveProgress, WorkloadCounts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD, NEW = "hub/proxyv2:1.29.3", "hub/proxyv2:1.30.2"
@@ -39,8 +39,10 @@ _PLANE: dict[str, Any] = {
 }
 
 
-def _record(name: str, klass: PodClass, proxies: dict[str, int], expected: str | None, action: Action) -> Record:
-    return Record(
+def _record(
+    name: str, klass: PodClass, proxies: dict[str, int], expected: str | None, action: Action
+) -> SurveyedWorkload:
+    return SurveyedWorkload(
         namespace="shop",
         kind="Deployment",
         name=name,
@@ -49,7 +51,7 @@ def _record(name: str, klass: PodClass, proxies: dict[str, int], expected: str |
         klass=klass,
         pods=sum(proxies.values()),
         stale_pods=sum(count for image, count in proxies.items() if image != expected),
-        expected=Expected(expected, "injector" if expected else None),
+        expected=ExpectedProxy(expected, "injector" if expected else None),
         proxies=proxies,
         action=action,
         reason=None,
@@ -232,7 +234,7 @@ def test_status_table_tells_what_an_operator_must_do() -> None:
 
 
 def test_item_is_told_to_people_with_its_evidence_until_it_is_closed() -> None:
-    seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
+    seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
     item = Item("one", replace(seen, evidence=("scheduler: no node fits", "Pod cart-1")), NOW, NOW)
     view = view_of(item)
     lines = item_text(item_document(view)).splitlines()
@@ -248,8 +250,10 @@ def test_item_is_told_to_people_with_its_evidence_until_it_is_closed() -> None:
 
 def test_item_on_a_terminal_fits_it_except_for_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     why = "0/3 nodes are available: 3 node(s) did not match the affinity or the selector of the Pod"
-    seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, why, ("cart-1",), 1, evidence=(why, why))
-    document = item_document(view_of(Item("one", seen, NOW, NOW, deeds=(Deed(NOW, "retry", "me", why, why),))))
+    seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, why, ("cart-1",), 1, evidence=(why, why))
+    document = item_document(
+        view_of(Item("one", seen, NOW, NOW, history=(HistoryEntry(NOW, "retry", "me", why, why),)))
+    )
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     lines = item_text(document).splitlines()
@@ -269,26 +273,26 @@ def test_item_on_a_terminal_fits_it_except_for_commands(monkeypatch: pytest.Monk
     ids=["open", "until-then", "resolved"],
 )
 def test_state_of_an_item_tells_what_its_time_means(changes: dict[str, Any], told: str) -> None:
-    seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
+    seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
 
     assert told in item_text(item_document(view_of(replace(Item("one", seen, NOW, NOW), **changes)))).splitlines()[1]
 
 
 @pytest.mark.parametrize(("attempts", "told"), [(0, "0 restarts"), (1, "1 restart "), (2, "2 restarts")])
 def test_restarts_are_counted_in_words(attempts: int, told: str) -> None:
-    seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
-    item = Item("one", seen, NOW, NOW, deeds=(Deed(NOW, "retry", "me", "", "began"),), attempts=attempts)
+    seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
+    item = Item("one", seen, NOW, NOW, history=(HistoryEntry(NOW, "retry", "me", "", "began"),), attempts=attempts)
 
     assert told in item_text(item_document(view_of(item)))
 
 
 def test_item_has_the_contracts_fields() -> None:
-    seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
+    seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
     seen = replace(seen, evidence=("scheduler: no node fits",))
     advice = advise(seen)
 
     assert item_document(
-        view_of(Item("one", seen, NOW, NOW, deeds=(Deed(NOW, "retry", "me", "", "refused: no"),)))
+        view_of(Item("one", seen, NOW, NOW, history=(HistoryEntry(NOW, "retry", "me", "", "refused: no"),)))
     ) == {
         "id": "remediation:one:shop:Deployment:cart",
         "cluster": "one",

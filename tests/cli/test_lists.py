@@ -1,10 +1,10 @@
 """Lists that the command line spells out, against those they stand for."""
 
-from cli import documents
-from cli.queue import STATES
-from cli.scan import CLASSES, DRIFTED
-from mesh.classes import PodClass
-from mesh.items import ItemState
+from cli.commands.queue import STATES
+from cli.commands.scan import CLASSES, DRIFTED
+from cli.render import documents
+from mesh.remediation.item import ItemState
+from mesh.survey.pod_class import PodClass
 
 
 def test_scan_offers_every_class() -> None:

@@ -3,7 +3,7 @@ import json
 import pytest
 import yaml
 
-from cli.output import clipped, emit, fitted, shortened, width, wrapped
+from cli.render.output import clipped, emit, fitted, shortened, width, wrapped
 
 
 @pytest.mark.parametrize("output", [None, "json"])

@@ -17,28 +17,28 @@ import pytest_asyncio
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities.remediation import ItemInput
-from activities.restarts import Outcome
-from cli import histories, upgrade_history, wave_history
-from cli import report as command
-from cli.failures import DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, USAGE
-from cli.report import FORMATS, read_report
-from cli.report import _report as report
-from cli.upgrade import find_upgrade
-from mesh.causes import Reason
-from mesh.cluster import TASK_QUEUE, ClusterRef, upgrade_id, wave_id
+from activities.remediation.activities import ItemInput
+from activities.restart.activities import Outcome
+from cli.commands import report as command
+from cli.commands.report import FORMATS, read_report
+from cli.commands.report import _report as report
+from cli.exit_codes import DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, USAGE
+from cli.temporal import histories, upgrade_history, wave_history
+from cli.temporal.upgrade_status import find_upgrade
 from mesh.errors import PermissionDeniedError, RefusedError
-from mesh.items import Deed, Item, ItemState
-from mesh.policy import InFlight, Policy
+from mesh.identity import TASK_QUEUE, ClusterRef, upgrade_id, wave_id
+from mesh.plan.policy_file import InFlight, Policy
+from mesh.remediation.item import HistoryEntry, Item, ItemState
 from mesh.reporting.document import ReportDocument
-from mesh.sighting import Sighting
+from mesh.survey.finding import Finding
+from mesh.survey.reasons import Reason
 from mesh.text import rfc3339
 from tests.cli.fakes import START
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.sandbox import strict_runner
 from tests.workflows.stage import ME, RunningUpgrade, compose_real_temporal, serve, start_upgrade, until
 from worker.settings import Settings
-from workflows.model import ApproveInput, LimitInput, Phase, Progress, UpgradeInput
+from workflows.messages import ApproveInput, LimitInput, Phase, Progress, UpgradeInput
 from workflows.registry import ALL_WORKFLOWS
 
 _ONE_BY_ONE = Policy(soak=timedelta(0), inFlight=InFlight(cluster=1))
@@ -126,7 +126,7 @@ async def test_report_of_an_upgrade_that_runs_tells_what_is_in_flight_and_what_w
 
 
 async def test_report_needs_no_worker(client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cli.asking._QUERY_WITHIN", timedelta(seconds=1))
+    monkeypatch.setattr("cli.temporal.queries._QUERY_WITHIN", timedelta(seconds=1))
     cluster = FakeCluster(ref)
     cluster.stale = {"canary": workloads("a"), "to 100%": workloads("b")}
     policy = Policy(soak=timedelta(hours=1))
@@ -310,14 +310,14 @@ async def test_what_temporal_does_not_keep_any_more_is_said(
 
 
 async def _open(client: Client, ref: ClusterRef, name: str, state: ItemState = ItemState.OPEN) -> None:
-    seen = Sighting("shop", "Deployment", name, Reason.POD_PENDING, "why", (f"{name}-1",), 1)
+    seen = Finding("shop", "Deployment", name, Reason.POD_PENDING, "why", (f"{name}-1",), 1)
     item = Item(ref.name, seen, START, START, state, START if state is not ItemState.OPEN else None)
     await client.start_workflow(
         "RemediationItem",
         ItemInput(ref, item),
         id=item.id,
         task_queue=TASK_QUEUE,
-        memo={"item": item.did(Deed(START, "skip", "ann", "it goes", "skipped"))},
+        memo={"item": item.did(HistoryEntry(START, "skip", "ann", "it goes", "skipped"))},
     )
 
 

@@ -12,36 +12,36 @@ import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 
-from activities.attributes import of_item
+from activities.boundary import Served
 from activities.control_plane import ResolvedTarget
-from activities.edge import Served
 from activities.kube.client import Cluster
-from activities.remediation import ItemInput
-from cli import waiting
-from cli.failures import CONFLICT, DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, USAGE, failure_of
-from cli.queue import ItemFilter, find_items
-from cli.queue import _show as show
-from cli.start import Wish, _attach, _Running
-from cli.status import _status as status
-from cli.status import _wait as wait
-from cli.steer import _steer as steer
-from cli.upgrade import find_upgrade
-from cli.waiting import Patience
-from mesh.causes import Reason
-from mesh.cluster import TASK_QUEUE, ClusterRef, item_id, upgrade_id
+from activities.remediation.activities import ItemInput
+from activities.search_attributes import of_item
+from cli.commands.operator_controls import _steer as steer
+from cli.commands.queue import ItemFilter, find_items
+from cli.commands.queue import _show as show
+from cli.commands.start import Wish, _attach, _Running
+from cli.commands.status import _status as status
+from cli.commands.status import _wait as wait
+from cli.exit_codes import CONFLICT, DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, USAGE, failure_of
+from cli.temporal import follow_upgrade
+from cli.temporal.follow_upgrade import WaitOptions
+from cli.temporal.upgrade_status import find_upgrade
 from mesh.errors import ConflictError, RefusedError, UnreachableError
-from mesh.items import Item, Look
-from mesh.kyma import Target
-from mesh.policy import Policy
-from mesh.sighting import Sighting
+from mesh.identity import TASK_QUEUE, ClusterRef, item_id, upgrade_id
+from mesh.kyma.targets import Target
+from mesh.plan.policy_file import Policy
+from mesh.remediation.item import Item, Observation
+from mesh.survey.finding import Finding
+from mesh.survey.reasons import Reason
 from tests.cli.fakes import START
 from worker.settings import Settings
-from workflows.model import OperatorInput, UpgradeInput
+from workflows.messages import OperatorInput, UpgradeInput
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "_POLL_SECONDS", 0.05)
+    monkeypatch.setattr(follow_upgrade, "_POLL_SECONDS", 0.05)
 
 
 def _resolved(to: str) -> ResolvedTarget:
@@ -74,7 +74,7 @@ async def test_wait_ends_with_the_upgrades_own_code(
 ) -> None:
     await client.start_workflow("Upgrade", UpgradeInput(ref, to), id=upgrade_id(ref.name), task_queue=TASK_QUEUE)
 
-    assert await wait(settings, ref.name, "json", Patience()) == code
+    assert await wait(settings, ref.name, "json", WaitOptions()) == code
 
     printed = capsys.readouterr()
     document = json.loads(printed.out)
@@ -93,7 +93,7 @@ async def test_status_without_an_upgrade_ends_with_1(settings: Settings, capsys:
 
 async def test_wait_without_an_upgrade_is_refused(settings: Settings, ref: ClusterRef) -> None:
     with pytest.raises(RefusedError, match="no upgrade"):
-        await wait(settings, ref.name, None, Patience())
+        await wait(settings, ref.name, None, WaitOptions())
 
 
 @pytest.mark.usefixtures("at_work")
@@ -156,7 +156,7 @@ async def test_pause_makes_wait_end_with_4_and_resume_is_refused_twice(
 
     assert await steer(settings, "pause", OperatorInput("me", "to look"), "json") == DONE
     assert json.loads(capsys.readouterr().out)["needsAttention"] == "paused by me: to look"
-    assert await wait(settings, ref.name, "json", Patience()) == NEEDS_OPERATOR
+    assert await wait(settings, ref.name, "json", WaitOptions()) == NEEDS_OPERATOR
     assert "It waits for an operator: paused by me: to look" in capsys.readouterr().err
     assert await steer(settings, "resume", OperatorInput("me", ""), "json") == DONE
     with pytest.raises(WorkflowUpdateFailedError) as refused:
@@ -170,7 +170,7 @@ async def test_wait_to_the_end_stays_through_a_pause(client: Client, ref: Cluste
     await _start(client, ref, "1.30.2")
     await steer(settings, "pause", OperatorInput("me", ""), None)
 
-    waits = asyncio.create_task(wait(settings, ref.name, "json", Patience(through_pauses=True)))
+    waits = asyncio.create_task(wait(settings, ref.name, "json", WaitOptions(through_pauses=True)))
     await asyncio.sleep(0.5)
     assert not waits.done()
     await steer(settings, "abort", OperatorInput("me", "enough"), None)
@@ -184,7 +184,7 @@ async def test_timeout_ends_with_5_and_says_how_to_attach_again(
 ) -> None:
     await _start(client, ref, "1.30.2")
 
-    assert await wait(settings, ref.name, "json", Patience(seconds=0.2)) == TIMED_OUT
+    assert await wait(settings, ref.name, "json", WaitOptions(seconds=0.2)) == TIMED_OUT
     assert f"kyma-upgrade wait --cluster {ref.name}" in capsys.readouterr().err
 
 
@@ -194,7 +194,7 @@ async def test_wait_says_one_line_per_change(
 ) -> None:
     await _start(client, ref, "1.30.2")
 
-    await wait(settings, ref.name, "json", Patience(seconds=0.5))
+    await wait(settings, ref.name, "json", WaitOptions(seconds=0.5))
 
     assert len([line for line in capsys.readouterr().err.splitlines() if "restarting" in line]) == 1
 
@@ -204,7 +204,7 @@ async def test_ended_from_outside_is_a_failure(client: Client, ref: ClusterRef, 
     await _start(client, ref, "1.30.2")
     await client.get_workflow_handle(upgrade_id(ref.name)).terminate("by hand")
 
-    assert await wait(settings, ref.name, "json", Patience()) == FAILED
+    assert await wait(settings, ref.name, "json", WaitOptions()) == FAILED
 
 
 async def test_steering_what_does_not_run_is_refused(settings: Settings) -> None:
@@ -216,7 +216,7 @@ async def test_start_that_no_worker_answers_leaves_no_error_behind(
     client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What asyncio logs when it is collected comes anywhere: within Python's parser it broke another test."""
-    monkeypatch.setattr("cli.start._ATTACH_SECONDS", 0.5)
+    monkeypatch.setattr("cli.commands.start._ATTACH_SECONDS", 0.5)
     await _start(client, ref, "1.30.2")
 
     gc.collect()
@@ -227,9 +227,9 @@ async def test_start_that_no_worker_answers_leaves_no_error_behind(
 async def test_without_a_worker_status_tells_what_temporal_keeps(
     client: Client, ref: ClusterRef, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cli.start._ATTACH_SECONDS", 1.0)
-    monkeypatch.setattr("cli.steer._ANSWER_WITHIN", timedelta(seconds=1))
-    monkeypatch.setattr("cli.asking._QUERY_WITHIN", timedelta(seconds=1))
+    monkeypatch.setattr("cli.commands.start._ATTACH_SECONDS", 1.0)
+    monkeypatch.setattr("cli.commands.operator_controls._ANSWER_WITHIN", timedelta(seconds=1))
+    monkeypatch.setattr("cli.temporal.queries._QUERY_WITHIN", timedelta(seconds=1))
     await _start(client, ref, "1.30.2")
 
     found = await find_upgrade(client, ref.name)
@@ -244,7 +244,7 @@ async def test_without_a_worker_status_tells_what_temporal_keeps(
 
 
 async def _open_item(client: Client, ref: ClusterRef, namespace: str, name: str, reason: Reason) -> None:
-    seen = Sighting(namespace, "Deployment", name, reason, "why", (f"{name}-1",), 1)
+    seen = Finding(namespace, "Deployment", name, reason, "why", (f"{name}-1",), 1)
     item = Item(ref.name, seen, START, START)
     await client.start_workflow(
         "RemediationItem",
@@ -284,7 +284,7 @@ async def test_namespace_that_cannot_be_one_finds_nothing(client: Client, ref: C
 
 
 async def test_list_goes_on_over_pages(client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("activities.listed._PAGE", 2)
+    monkeypatch.setattr("activities.remediation.listing._PAGE", 2)
     names = {f"cart-{number}" for number in range(5)}
     for name in names:
         await _open_item(client, ref, "shop", name, Reason.POD_PENDING)
@@ -296,7 +296,7 @@ async def test_list_goes_on_over_pages(client: Client, ref: ClusterRef, monkeypa
 async def test_closed_item_leaves_the_list_and_is_found_by_its_state(client: Client, ref: ClusterRef) -> None:
     await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
     handle = client.get_workflow_handle(item_id(ref.name, "shop", "Deployment", "cart"))
-    await handle.signal("seen", Look(START, closed="settled"))
+    await handle.signal("seen", Observation(START, closed="settled"))
     await handle.result()
 
     assert await _names(client, ref, ItemFilter(state="resolved"), of=1) == {"cart"}

@@ -12,13 +12,13 @@ import pytest
 import pytest_asyncio
 
 from activities.kube.client import Cluster, connect
-from activities.kube.reading import read_uid
+from activities.kube.reads import read_uid
 from deploy.local import lifecycle
 from deploy.local.demo.stage import FROM_ISTIO, open_shop, raise_stage, wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.mesh import Mesh
 from deploy.local.service import Service
-from mesh.cluster import ClusterRef
+from mesh.identity import ClusterRef
 from tests.e2e.restarts import Restarts
 
 #: Other images of one Istio version: what a new Pod gets changes, and the control plane stays where it is.

@@ -28,7 +28,7 @@ CANARY = {REVISION: "canary"}
 CONFIGURED = ENABLED | {"proxy-config": "yes"}
 DEBUG = {PROXY_CONFIG: '{"image": {"imageType": "debug"}}'}
 
-_TABLE = Path(__file__).parents[1] / "mesh" / "injection_truth_table.json"
+_TABLE = Path(__file__).parents[1] / "mesh" / "istio" / "injection_truth_table.json"
 
 Document = dict[str, Any]
 

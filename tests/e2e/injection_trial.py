@@ -13,18 +13,18 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from activities.injector import ask_all
+from activities.istiod.injector import ask_all
 from activities.kube.client import Cluster
 from activities.kube.paths import NAMESPACES, path
-from activities.kube.world import read_injector
+from activities.kube.snapshot import read_injector
 from deploy.local.binaries import ISTIO_HUB
 from deploy.local.kubectl import apply
 from deploy.local.mesh import Mesh
-from mesh.asking import NO_PROXY, Expected, Question, question_of
 from mesh.errors import RejectedError
-from mesh.injection import Decision, Injector, decide
-from mesh.objects import ClientConfig, Namespace, PodTemplate
-from mesh.whole import Whole, whole_workload
+from mesh.istio.expected_proxy import NO_PROXY, ExpectedProxy, InjectionQuery, injection_query
+from mesh.istio.injection import Decision, Injector, decide
+from mesh.k8s.objects import ClientConfig, Namespace, PodTemplate
+from mesh.k8s.raw_spec import RawObject, workload_with_raw_spec
 
 #: The revisions of the mesh; the tag of an image tells which of them injected.
 TAGS = {"default": "1.29.3", "canary": "1.30.2"}
@@ -115,8 +115,8 @@ class Outcome:
     seen: Seen
     decision: Decision
     question: str = ""
-    told: Expected = NO_PROXY
-    alone: Expected = NO_PROXY
+    told: ExpectedProxy = NO_PROXY
+    alone: ExpectedProxy = NO_PROXY
 
 
 class Trial:
@@ -166,7 +166,7 @@ class Trial:
         seen = await self._seen(one)
         if decision.webhook is None:
             return Outcome(one, seen, decision)
-        question = question_of(injector, namespace, decision, template)
+        question = injection_query(injector, namespace, decision, template)
         alone = Decision(dataclasses.replace(decision.webhook, client=_NOBODY))
         return Outcome(
             one,
@@ -182,11 +182,13 @@ class Trial:
         body = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"generateName": "tried-"}}
         where = f"{NAMESPACES}/{self._namespace(one)}/podtemplates"
         made = await self._maker.create(where, body | {"template": one.template()}, dict[str, Any], dry_run=True)
-        workload = whole_workload(Whole(spec=msgspec.Raw(msgspec.json.encode({"template": made["template"]}))), "")
+        workload = workload_with_raw_spec(
+            RawObject(spec=msgspec.Raw(msgspec.json.encode({"template": made["template"]}))), ""
+        )
         assert workload.template is not None
         return workload.template
 
-    async def _told(self, injector: Injector, question: Question) -> Expected:
+    async def _told(self, injector: Injector, question: InjectionQuery) -> ExpectedProxy:
         return (await ask_all(self._reader, injector, [question]))[question.key]
 
     async def _seen(self, one: Case) -> Seen:

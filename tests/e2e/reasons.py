@@ -12,7 +12,7 @@ from typing import Any
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, create, kubectl, read
 from deploy.local.mesh import Mesh
-from mesh.causes import Reason
+from mesh.survey.reasons import Reason
 from tests.e2e.workloads import APP, allow, limit, make, make_pod, pod_uids
 
 _BEHAVIOUR = "behaviour.local-mesh/"

@@ -8,13 +8,13 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.edge import Served
+from activities.boundary import Served
 from activities.kube.client import Cluster
 from activities.kube.paths import path
-from activities.restarts import RestartActivities, RestartInput, RestartResult, WorkloadRef
+from activities.restart.activities import RestartActivities, RestartInput, RestartResult, WorkloadRef
 from deploy.local.demo.stage import wait_for
-from mesh.cluster import ClusterRef
-from mesh.objects import Pod
+from mesh.identity import ClusterRef
+from mesh.k8s.objects import Pod
 
 #: One attempt for a whole run of the stories, as one upgrade has.
 MARK = datetime.now(UTC).replace(microsecond=0)

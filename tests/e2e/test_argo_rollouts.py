@@ -12,25 +12,25 @@ import pytest
 from activities.kube.client import Cluster
 from activities.kube.events import emit
 from activities.kube.paths import path
-from activities.kube.reading import of_kind, read_uid, read_workload
+from activities.kube.reads import of_kind, read_uid, read_workload
 from activities.kube.watching import Change, follow
-from activities.surveying import take_survey
+from activities.survey.run import run_survey
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.rollouts import start_rollouts
 from deploy.local.service import Service
-from mesh.causes import Reason
-from mesh.classes import PodClass
-from mesh.cluster import ClusterRef
-from mesh.judging import Action
-from mesh.objects import Pod, Workload
-from mesh.owners import ARGO_ROLLOUT
-from mesh.rollout import Rollout, mark_of, restart_patch, rollout
-from mesh.survey import Record
+from mesh.identity import ClusterRef
+from mesh.k8s.objects import Pod, Workload
+from mesh.k8s.owners import ARGO_ROLLOUT
+from mesh.k8s.rollout import Rollout, mark_of, restart_patch, rollout
+from mesh.survey.actions import Action
+from mesh.survey.pod_class import PodClass
+from mesh.survey.reasons import Reason
+from mesh.survey.survey import SurveyedWorkload
 from tests.e2e.command import run
 from tests.e2e.conftest import NewProxy
 from tests.e2e.workloads import make, pod_uids, proxies
-from worker.checks import check_cluster
+from worker.doctor_checks import check_cluster
 
 pytestmark = pytest.mark.mesh
 
@@ -160,8 +160,8 @@ async def test_event_is_told_to_an_argo_rollout(platform: Service, cluster: Clus
     assert (involved["apiVersion"], involved["kind"], involved["name"]) == ("argoproj.io/v1alpha1", "Rollout", "cart")
 
 
-async def _record(cluster: Cluster, namespace: str, name: str) -> Record:
-    survey = await take_survey(cluster, [namespace])
+async def _record(cluster: Cluster, namespace: str, name: str) -> SurveyedWorkload:
+    survey = await run_survey(cluster, [namespace])
     return next(record for record in survey.records if record.name == name)
 
 

@@ -87,8 +87,8 @@ def stage() -> Iterator[Service]:
         for name, labels in spaces.items():
             metadata = {"name": name, "labels": labels}
             apply(mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-        with ThreadPoolExecutor(4) as at_once:
-            list(at_once.map(lambda case: make(mesh, _space(case), case.name, replicas=len(case.streams)), _CASES))
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda case: make(mesh, _space(case), case.name, replicas=len(case.streams)), _CASES))
         yield service(mesh, Temporal(0, 0))
     finally:
         lifecycle.down(_MESH)

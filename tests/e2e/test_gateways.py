@@ -7,25 +7,25 @@ from datetime import UTC, datetime
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.cluster_watch import WatchActivities
-from activities.edge import Served
+from activities.boundary import Served
 from activities.kube.client import Cluster
-from activities.kube.reading import read_uid
-from activities.remediation import RecheckInput, RemediationActivities
-from activities.shared_survey import SharedSurveys
-from activities.surveying import take_survey
+from activities.kube.reads import read_uid
+from activities.remediation.activities import RecheckInput, RemediationActivities
+from activities.remediation.watch import WatchActivities
+from activities.survey.cache import SurveyCache
+from activities.survey.run import run_survey
 from deploy.local.demo.stage import wait_for
 from deploy.local.gateway_api import install_gateway_api
 from deploy.local.kubectl import apply, read
 from deploy.local.service import Service
-from mesh.causes import Reason
-from mesh.classes import PodClass
-from mesh.cluster import ClusterRef
-from mesh.items import Look
-from mesh.judging import Action
-from mesh.looking import sighting_of
-from mesh.sighting import Sighting
-from mesh.world import Attempt
+from mesh.identity import ClusterRef
+from mesh.remediation.item import Observation
+from mesh.remediation.recheck import finding_of
+from mesh.survey.actions import Action
+from mesh.survey.finding import Finding
+from mesh.survey.pod_class import PodClass
+from mesh.survey.reasons import Reason
+from mesh.survey.snapshot import UpgradeContext
 from tests.activities.temporal import FakeTemporal
 from tests.e2e.conftest import NewProxy
 
@@ -49,7 +49,7 @@ async def test_chart_gateway_and_gateway_api_gateway_are_nobodys_restart_but_the
     wait_for("istiod's gateway", lambda: _images(platform, namespace) != [])
     new_proxy.give("1.30.2")
 
-    survey = await take_survey(cluster, [namespace, "istio-system"])
+    survey = await run_survey(cluster, [namespace, "istio-system"])
     found = {record.name: record for record in survey.records}
 
     for name in ("istio-ingressgateway", "edge-istio"):
@@ -63,11 +63,11 @@ async def test_gateway_that_its_owner_did_not_roll_is_an_item_until_it_did(
     platform: Service, cluster: Cluster, new_proxy: NewProxy
 ) -> None:
     new_proxy.give("1.30.2")
-    attempt = Attempt(mark=datetime.now(UTC))
+    attempt = UpgradeContext(mark=datetime.now(UTC))
 
-    survey = await take_survey(cluster, ["istio-system"], attempt)
+    survey = await run_survey(cluster, ["istio-system"], attempt)
     (record,) = (one for one in survey.records if one.name == "istio-ingressgateway")
-    seen = sighting_of(record)
+    seen = finding_of(record)
     assert seen is not None
     stands = await _recheck(cluster, seen)
     new_proxy.give("1.29.3")
@@ -80,9 +80,9 @@ async def test_gateway_that_its_owner_did_not_roll_is_an_item_until_it_did(
     assert settled.closed == "its Pods are gateway"
 
 
-async def _recheck(cluster: Cluster, seen: Sighting) -> Look:
+async def _recheck(cluster: Cluster, seen: Finding) -> Observation:
     ref = ClusterRef("story", await read_uid(cluster))
-    served, client, surveys = Served(cluster, ref), FakeTemporal().client, SharedSurveys(cluster)
+    served, client, surveys = Served(cluster, ref), FakeTemporal().client, SurveyCache(cluster)
     watch = WatchActivities(served, client, "queue", surveys)
     activities = RemediationActivities(served, client, "queue", watch, surveys)
     return await ActivityEnvironment().run(activities.recheck_item, RecheckInput(ref, seen))

@@ -19,13 +19,13 @@ import pytest
 from activities.kube.client import connect
 from activities.kube.framing import is_frame
 from activities.kube.paths import path
-from activities.kube.streaming import WATCH_LIST, read_all
+from activities.kube.watch import WATCH_LIST, read_all
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import program, read
 from deploy.local.service import Service
-from mesh.causes import STUCK_AFTER, Reason
-from mesh.objects import Pod
-from mesh.pod_warnings import WARNING
+from mesh.k8s.objects import Pod
+from mesh.k8s.pod_warnings import WARNING
+from mesh.survey.reasons import STUCK_AFTER, Reason
 from mesh.text import DETAIL_LIMIT
 from tests.e2e.command import Done, run
 from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
@@ -40,7 +40,7 @@ STUCK = Story("stuck", Reason.NOT_READY, stuck, "", unstuck)
 _ALL = (STUCK, *STORIES)
 
 
-class World:
+class TroubledCluster:
     """A place for each story, and one upgrade that found them all."""
 
     def __init__(self, stage: Service, folder: Path) -> None:
@@ -124,15 +124,15 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TroubledCluster]:
     """A stage of its own, after the upgrade."""
     with stage_at_work("test-reasons") as stage:
-        world = World(stage, tmp_path_factory.mktemp("reasons"))
+        world = TroubledCluster(stage, tmp_path_factory.mktemp("reasons"))
         world.play()
         yield world
 
 
-async def test_pods_in_trouble_are_the_same_in_both_encodings(world: World) -> None:
+async def test_pods_in_trouble_are_the_same_in_both_encodings(world: TroubledCluster) -> None:
     async with await connect(str(world.stage.mesh.kubeconfig)) as cluster:
         async with contextlib.aclosing(cluster.records(path("Pod"), WATCH_LIST, 60, protobuf=True)) as records:
             assert is_frame(await anext(records))
@@ -152,7 +152,9 @@ async def test_pods_in_trouble_are_the_same_in_both_encodings(world: World) -> N
 
 
 @pytest.mark.parametrize("story", STORIES, ids=[one.name for one in STORIES])
-def test_item_is_mended_as_its_advice_says_and_closes_itself(world: World, story: Story, tmp_path: Path) -> None:
+def test_item_is_mended_as_its_advice_says_and_closes_itself(
+    world: TroubledCluster, story: Story, tmp_path: Path
+) -> None:
     place, item = world.places[story.name], world.item(story)
 
     assert item["reason"] == story.reason
@@ -167,7 +169,7 @@ def test_item_is_mended_as_its_advice_says_and_closes_itself(world: World, story
     wait_for("the warnings to go", lambda: _warned(place) == {}, 20)
 
 
-def test_pod_that_does_not_go_becomes_the_cause_once_it_is_late(world: World, tmp_path: Path) -> None:
+def test_pod_that_does_not_go_becomes_the_cause_once_it_is_late(world: TroubledCluster, tmp_path: Path) -> None:
     early = world.item(STUCK)
     assert early["reason"] == Reason.NOT_READY
     late = datetime.fromisoformat(early["since"]) + STUCK_AFTER + timedelta(seconds=5)

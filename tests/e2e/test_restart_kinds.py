@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from activities.kube.client import Cluster
-from activities.kube.reading import read_workload
-from activities.restarts import Outcome
+from activities.kube.reads import read_workload
+from activities.restart.activities import Outcome
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.mesh import Mesh
 from deploy.local.rollouts import start_rollouts
 from deploy.local.service import Service
-from mesh.causes import Reason
-from mesh.owners import ARGO_ROLLOUT
-from mesh.rollout import mark_of
+from mesh.k8s.owners import ARGO_ROLLOUT
+from mesh.k8s.rollout import mark_of
+from mesh.survey.reasons import Reason
 from tests.e2e.conftest import NewProxy
 from tests.e2e.restarts import MARK, ReadyPods, Restarts, until
 from tests.e2e.workloads import generation, limit, make, pod_uids, proxies

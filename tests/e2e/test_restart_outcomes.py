@@ -16,14 +16,14 @@ import pytest_asyncio
 from temporalio.exceptions import ApplicationError
 
 from activities.kube.client import Cluster, connect
-from activities.restarts import Outcome, RestartResult
+from activities.restart.activities import Outcome, RestartResult
 from deploy.local.demo.stage import wait_for
 from deploy.local.istio import injected_proxy, start_istiod
 from deploy.local.kubectl import KubectlError, kubectl, read
 from deploy.local.mesh import Mesh
 from deploy.local.service import Service
-from mesh.causes import Reason
 from mesh.errors import UnreachableError
+from mesh.survey.reasons import Reason
 from tests.e2e.conftest import NewProxy
 from tests.e2e.restarts import MARK, ReadyPods, Restarts, until
 from tests.e2e.workloads import allow, generation, limit, make, pod_uids, proxies
@@ -522,8 +522,8 @@ async def test_pods_that_are_all_made_are_not_judged_without_the_injector_that_c
 ) -> None:
     # Of this template only the injector can tell what it would get, and what it said is forgotten when they start.
     shaped = {"proxy.istio.io/config": "concurrency: 1", "behaviour.local-mesh/start-after": "9s"}
-    at_once = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "100%"}}
-    cart = stale(annotations=shaped, strategy=at_once)
+    gather_limited = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "100%"}}
+    cart = stale(annotations=shaped, strategy=gather_limited)
     restart = restarts.begun("cart")
     await cart.under_way()
     await _is_held_and_then_ends(cart, restarts, istiod, restart)

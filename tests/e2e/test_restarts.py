@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from activities.restarts import Outcome
+from activities.restart.activities import Outcome
 from deploy.local.kubectl import kubectl
 from deploy.local.service import Service
-from mesh.causes import Reason
+from mesh.survey.reasons import Reason
 from tests.e2e.conftest import NewProxy
 from tests.e2e.restarts import MARK, Restarts
 from tests.e2e.workloads import generation, limit, make, pod_uids, proxies

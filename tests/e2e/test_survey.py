@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from activities.kube.client import Cluster
-from activities.surveying import take_survey
+from activities.survey.run import run_survey
 from deploy.local.kubectl import read
 from deploy.local.service import Service
-from mesh.classes import PodClass
-from mesh.survey import Record
+from mesh.survey.pod_class import PodClass
+from mesh.survey.survey import SurveyedWorkload
 from tests.e2e.conftest import NewProxy
 from tests.e2e.workloads import make
 
@@ -34,13 +34,13 @@ async def test_edited_injector_makes_the_survey_follow(
 async def test_totals_are_those_of_the_api_server(platform: Service, cluster: Cluster, namespace: str) -> None:
     make(platform.mesh, namespace, "counted", "StatefulSet")
 
-    survey = await take_survey(cluster)
+    survey = await run_survey(cluster)
     pods = read(platform.mesh, "pods", "-A")["items"]
 
     assert survey.pods == len(pods)
     assert sum(survey.classes.values()) == len(pods)
 
 
-async def _record(cluster: Cluster, namespace: str, name: str) -> Record:
-    survey = await take_survey(cluster, [namespace])
+async def _record(cluster: Cluster, namespace: str, name: str) -> SurveyedWorkload:
+    survey = await run_survey(cluster, [namespace])
     return next(record for record in survey.records if record.name == name)

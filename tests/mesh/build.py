@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 from hypothesis import settings
 
-from mesh.asking import Expected
-from mesh.injection import PROXY_IMAGE, Injector, InjectorConfig, injection_webhooks, injector_config
-from mesh.objects import (
+from mesh.istio.expected_proxy import ExpectedProxy
+from mesh.istio.injection import PROXY_IMAGE, Injector, InjectorConfig, injection_webhooks, injector_config
+from mesh.k8s.objects import (
     Condition,
     ConfigMap,
     Container,
@@ -38,11 +38,11 @@ from mesh.objects import (
     WorkloadSpec,
     WorkloadStatus,
 )
-from mesh.owners import ARGO_ROLLOUT, SIDECAR_STATUS, by_uid
-from mesh.rollout import MARK
-from mesh.selectors import LabelSelector
-from mesh.survey import Assembly, Record, Survey
-from mesh.world import NO_ATTEMPT, Attempt, World
+from mesh.k8s.owners import ARGO_ROLLOUT, SIDECAR_STATUS, by_uid
+from mesh.k8s.rollout import MARK
+from mesh.k8s.selectors import LabelSelector
+from mesh.survey.snapshot import NO_UPGRADE, ClusterSnapshot, UpgradeContext
+from mesh.survey.survey import Assembly, Survey, SurveyedWorkload
 
 NOW = datetime(2026, 9, 5, 12, tzinfo=UTC)
 OLD, NEW = "hub/proxyv2:1.29.3", "hub/proxyv2:1.30.2"
@@ -335,7 +335,7 @@ def injector(*configurations: WebhookConfiguration, configs: tuple[InjectorConfi
 
 def world(
     *things: Pod | Workload | Namespace | DisruptionBudget, by: Injector | None = None, told: Labels = None
-) -> World:
+) -> ClusterSnapshot:
     """A cluster of these things; namespaces of Pods that are not among them are there, and labelled for injection.
 
     `told` are the last warnings of Pods, by the Pods' names.
@@ -343,7 +343,7 @@ def world(
     pods = tuple(one for one in things if isinstance(one, Pod))
     spaces = {one.metadata.namespace: space(one.metadata.namespace) for one in pods}
     spaces |= {one.metadata.name: one for one in things if isinstance(one, Namespace)}
-    return World(
+    return ClusterSnapshot(
         taken_at=NOW,
         resource_version="42",
         namespaces=spaces,
@@ -355,11 +355,13 @@ def world(
     )
 
 
-def survey(seen: World, attempt: Attempt = NO_ATTEMPT, expected: Expected | None = None) -> Survey:
+def survey(
+    seen: ClusterSnapshot, attempt: UpgradeContext = NO_UPGRADE, expected: ExpectedProxy | None = None
+) -> Survey:
     """The survey of a world whose injector gives `expected` to every template, else the new proxy, or its pin."""
     assembly = Assembly(seen)
     answers = {
-        asked.key: expected or Expected(asked.template.metadata.annotation(PROXY_IMAGE) or NEW, "injector")
+        asked.key: expected or ExpectedProxy(asked.template.metadata.annotation(PROXY_IMAGE) or NEW, "injector")
         for asked in assembly.questions
     }
     return assembly.survey(answers, attempt)
@@ -368,10 +370,10 @@ def survey(seen: World, attempt: Attempt = NO_ATTEMPT, expected: Expected | None
 def record(
     *things: Pod | Workload | Namespace | DisruptionBudget,
     by: Injector | None = None,
-    attempt: Attempt = NO_ATTEMPT,
-    expected: Expected | None = None,
+    attempt: UpgradeContext = NO_UPGRADE,
+    expected: ExpectedProxy | None = None,
     told: Labels = None,
-) -> Record:
+) -> SurveyedWorkload:
     """What the survey says of the only workload among these things."""
     (found,) = survey(world(*things, by=by, told=told), attempt, expected).records
     return found

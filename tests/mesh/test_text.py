@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.text import DETAIL_LIMIT, brief, iso_duration, markdown, rfc3339
+from mesh.text import DETAIL_LIMIT, iso_duration, markdown, one_line, rfc3339
 from tests.mesh.build import quick
 
 ANY = st.text() | st.text(alphabet="ab \n\t\x00\x1b\u2028\u202e\u2066\u200b<|`", max_size=400)
@@ -19,7 +19,7 @@ ANY = st.text() | st.text(alphabet="ab \n\t\x00\x1b\u2028\u202e\u2066\u200b<|`",
 @quick
 @given(ANY, st.integers(1, 400))
 def test_brief_is_one_line_within_the_limit(text: str, limit: int) -> None:
-    found = brief(text, limit)
+    found = one_line(text, limit)
 
     assert len(found) <= limit
     assert len(found.splitlines()) <= 1
@@ -38,11 +38,11 @@ def test_brief_is_one_line_within_the_limit(text: str, limit: int) -> None:
     ],
 )
 def test_brief_takes_out_what_a_terminal_would_obey(text: str, line: str) -> None:
-    assert brief(text) == line
+    assert one_line(text) == line
 
 
 def test_brief_shows_that_it_was_cut() -> None:
-    found = brief("x" * 500)
+    found = one_line("x" * 500)
 
     assert (len(found), found[-1]) == (DETAIL_LIMIT, "…")
 
@@ -52,7 +52,7 @@ def test_brief_shows_that_it_was_cut() -> None:
 def test_markdown_is_brief_and_shows_nothing_else(text: str, limit: int) -> None:
     found = markdown(text, limit)
 
-    assert re.sub(r"\\(?=[\\`*_{}\[\]<>#|!~])(.)", r"\1", found) == brief(text, limit)
+    assert re.sub(r"\\(?=[\\`*_{}\[\]<>#|!~])(.)", r"\1", found) == one_line(text, limit)
     assert not re.search(r"(?<!\\)(\\\\)*[`*_\[\]<>|]", found)
 
 

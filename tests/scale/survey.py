@@ -8,7 +8,7 @@ import sys
 import time
 
 from activities.kube.client import connect
-from activities.surveying import take_survey
+from activities.survey.run import run_survey
 from tests.bench.peak import peak_megabytes
 
 
@@ -16,7 +16,7 @@ async def main(kubeconfig: str) -> None:
     """The peak is of the whole process."""
     async with await connect(kubeconfig) as cluster:
         began = time.perf_counter()
-        survey = await take_survey(cluster)
+        survey = await run_survey(cluster)
         seconds = time.perf_counter() - began
     told = {"pods": survey.pods, "workloads": len(survey.records), "seconds": seconds, "megabytes": peak_megabytes()}
     print(json.dumps(told))  # noqa: T201

@@ -16,13 +16,12 @@ import pytest
 from temporalio import workflow
 from temporalio.api.failure.v1 import Failure
 
-from activities.cluster_watch import WatchInput
+from activities.boundary import Served, translated
 from activities.control_plane import ApplyInput, AwaitInput, AwaitResult, ResolvedTarget, ResolveInput
-from activities.edge import Served, translated
 from activities.gates import GateInput, GateResult, WindowInput, WindowState
 from activities.hold import HoldInput
 from activities.kube.client import Cluster
-from activities.remediation import (
+from activities.remediation.activities import (
     ItemInput,
     OpenedItems,
     OpenFailedInput,
@@ -30,40 +29,42 @@ from activities.remediation import (
     RecheckInput,
     WarnInput,
 )
-from activities.restarts import Outcome, RestartInput, RestartResult, WorkloadRef
-from activities.survey import FAILED_KEPT, Member, MembersInput, SurveyInput, SurveySummary
-from mesh.causes import Reason
-from mesh.classes import PodClass
-from mesh.cluster import ClusterRef
+from activities.remediation.watch import WatchInput
+from activities.restart.activities import Outcome, RestartInput, RestartResult, WorkloadRef
+from activities.survey.activities import FAILED_KEPT, Member, MembersInput, SurveyInput, SurveySummary
 from mesh.errors import LONGEST, RejectedError
-from mesh.evidence import EVIDENCE_LIMIT, EVIDENCE_LINES, FACT_LIMIT, SECRETS_NAMED
-from mesh.items import DEEDS_KEPT, Deed, Item, ItemState, ItemView, Look, view_of
-from mesh.kyma import Target
-from mesh.looking import PODS_SHOWN
-from mesh.policy import Budget, Exclude, Gates, Policy, PrometheusGate, Waves
-from mesh.sighting import Facts, Sighting
+from mesh.identity import ClusterRef
+from mesh.kyma.targets import Target
+from mesh.plan.policy_file import Budget, Exclude, Gates, Policy, PrometheusGate, Waves
+from mesh.plan.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule
+from mesh.remediation.item import HISTORY_KEPT, HistoryEntry, Item, ItemState, ItemView, Observation, view_of
+from mesh.remediation.recheck import PODS_SHOWN
+from mesh.survey.evidence import EVIDENCE_LIMIT, EVIDENCE_LINES, FACT_LIMIT, SECRETS_NAMED
+from mesh.survey.finding import Facts, Finding
+from mesh.survey.pod_class import PodClass
+from mesh.survey.reasons import Reason
+from mesh.survey.snapshot import fingerprint
 from mesh.text import DETAIL_LIMIT
-from mesh.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule
-from mesh.world import fingerprint
 from tests.scale.world import LONGEST_NAME, LONGEST_NAMESPACE
 from worker.compose import compose_activities
-from worker.converter import data_converter
-from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord
-from workflows.model import (
+from worker.data_converter import data_converter
+from workflows.counters import Counters
+from workflows.item_commands import ItemCommand, ResolveCommand, SkipCommand, SnoozeCommand
+from workflows.messages import (
     NAMED,
     ApproveInput,
     AttachInput,
+    CountersState,
     ItemCounts,
     LimitInput,
     OperatorInput,
     Phase,
     Progress,
-    Steer,
-    TallyState,
     UpgradeInput,
     UpgradeReport,
     UpgradeResult,
     UpgradeState,
+    WaveControl,
     WaveInput,
     WaveProgress,
     WaveReport,
@@ -71,7 +72,6 @@ from workflows.model import (
     WorkloadCounts,
 )
 from workflows.registry import ALL_WORKFLOWS
-from workflows.tally import Tally
 
 _MOST = 256_000
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -95,10 +95,10 @@ POLICY = Policy(
 SURVEY = SurveyInput(REF, POLICY, NOW, NOW, (fingerprint(KEY),) * FAILED_KEPT)
 RULE = WaveRule(MANY, "w" * 70, WaveGroup.NUMBERED, 2**32, 2**32, "9" * 63, MANY)
 RESULT = RestartResult(LONG, Outcome.ALREADY_CURRENT, Reason.ON_DELETE, DETAIL)
-STEER = Steer(paused=True, stopped=True, in_flight=200, taken={f"{one:03}{'s' * 60}": 200 for one in range(200)})
+STEER = WaveControl(paused=True, stopped=True, in_flight=200, taken={f"{one:03}{'s' * 60}": 200 for one in range(200)})
 _FACT = "\U0001f6d1" * FACT_LIMIT
 FACTS = Facts(_FACT, _FACT, _FACT, (_FACT,) * SECRETS_NAMED, True, _FACT, _FACT, _FACT, _FACT)
-SIGHTING = Sighting(
+SIGHTING = Finding(
     *KEY,
     Reason.ON_DELETE,
     DETAIL,
@@ -116,7 +116,7 @@ ITEM = Item(
     NOW,
     MANY,
     closed=DETAIL,
-    deeds=(Deed(NOW, DETAIL, DETAIL, DETAIL, DETAIL),) * DEEDS_KEPT,
+    history=(HistoryEntry(NOW, DETAIL, DETAIL, DETAIL, DETAIL),) * HISTORY_KEPT,
 )
 WAVE_OF = POLICY.waves.max_workloads
 BY_REASON = {str(reason): MANY for reason in Reason}
@@ -142,7 +142,7 @@ STATE = UpgradeState(
     mark=NOW,
     waves_run=MANY,
     canary_below=2**32,
-    tally=TallyState(MANY, MANY, MANY, SURVEY.failed, MANY),
+    counters=CountersState(MANY, MANY, MANY, SURVEY.failed, MANY),
     paused_by=MESSAGE * 2,
     in_flight=200,
     decisions=(DETAIL,) * 20,
@@ -183,14 +183,14 @@ WORST: tuple[object, ...] = (
     SIGHTING,
     WarnInput(REF, SIGHTING, DETAIL),
     RecheckInput(REF, SIGHTING),
-    Look(NOW, SIGHTING, DETAIL, True, NOW),
+    Observation(NOW, SIGHTING, DETAIL, True, NOW),
     *(view_of(replace(ITEM, seen=replace(SIGHTING, reason=reason))) for reason in Reason),
     ITEM.listed(),
     ItemInput(REF, ITEM),
-    ItemWord(TYPED, TYPED),
-    ResolveWord(TYPED, TYPED, force=True),
-    SkipWord(TYPED, TYPED, TYPED),
-    SnoozeWord(TYPED, TYPED, TYPED),
+    ItemCommand(TYPED, TYPED),
+    ResolveCommand(TYPED, TYPED, force=True),
+    SkipCommand(TYPED, TYPED, TYPED),
+    SnoozeCommand(TYPED, TYPED, TYPED),
     WatchInput(REF),
     # The upgrade.
     UpgradeInput(REF, TYPED, POLICY, TYPED, STATE),
@@ -223,18 +223,18 @@ def test_everything_that_travels_is_weighed() -> None:
 
     assert {one.__name__ for one in travelling - weighed} == set()
     # Not by finding nothing.
-    assert {SurveySummary, WaveResult, Progress, Look, WatchInput, OperatorInput, ItemView} <= travelling
+    assert {SurveySummary, WaveResult, Progress, Observation, WatchInput, OperatorInput, ItemView} <= travelling
 
 
 def test_pause_names_few_of_many_failed_restarts() -> None:
-    tally = Tally()
+    counters = Counters()
     for _ in range(50):
-        tally.take_wave(WaveResult(failed=(LONG,) * WAVE_OF))
-    told = tally.overspent(Budget())
+        counters.take_wave(WaveResult(failed=(LONG,) * WAVE_OF))
+    told = counters.budget_exceeded(Budget())
 
     assert told is not None
     assert len(told) <= len(PROGRESS.needs_attention or "")
-    assert _bytes(tally.failed) <= _MOST
+    assert _bytes(counters.failed) <= _MOST
 
 
 async def test_failure_is_short_whatever_the_api_server_quotes() -> None:

@@ -15,16 +15,16 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 
-from activities.edge import Served
+from activities.boundary import Served
 from activities.kube.client import connect
 from activities.kube.paths import path
-from activities.restarts import Outcome, RestartInput, RestartResult
-from mesh.causes import Reason
-from mesh.cluster import ClusterRef, watch_id
-from mesh.objects import Workload
-from mesh.policy import Budget, InFlight, Policy, Waves
+from activities.restart.activities import Outcome, RestartInput, RestartResult
+from mesh.identity import ClusterRef, watch_id
+from mesh.k8s.objects import Workload
+from mesh.plan.policy_file import Budget, InFlight, Policy, Waves
+from mesh.survey.reasons import Reason
 from mesh.text import DETAIL_LIMIT
-from tests.scale.world import LONGEST_NAME, Size, World, served
+from tests.scale.world import LONGEST_NAME, ServedCluster, Size, served
 from tests.workflows.fakes import FakeCluster
 from tests.workflows.stage import compose_real_temporal, serve, start_upgrade
 from worker.compose import compose_activities
@@ -68,7 +68,7 @@ class _HalfFake(FakeCluster):
 async def test_no_event_of_any_history_is_above_the_limit(tmp_path: Path) -> None:
     ref = ClusterRef("large", "uid")
     async with (
-        served(World(_SIZE), tmp_path) as kubeconfig,
+        served(ServedCluster(_SIZE), tmp_path) as kubeconfig,
         await connect(str(kubeconfig)) as connection,
         compose_real_temporal() as client,
     ):

@@ -10,7 +10,7 @@ import pytest_asyncio
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
-from worker.converter import data_converter
+from worker.data_converter import data_converter
 
 
 @pytest_asyncio.fixture(scope="session")

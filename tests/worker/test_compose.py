@@ -7,11 +7,11 @@ import pytest
 from temporalio import activity
 
 import activities
-from activities.edge import Served
+from activities.boundary import Served
 from activities.kube.client import Cluster
-from mesh.cluster import ClusterRef
 from mesh.errors import RefusedError
-from worker.cluster import name_of
+from mesh.identity import ClusterRef
+from worker.cluster_connection import name_of
 from worker.compose import compose_activities, namespace_of
 from worker.settings import ClusterSettings
 
@@ -26,7 +26,7 @@ def _served() -> Served:
 
 def _declared() -> set[str]:
     found = set()
-    for module in pkgutil.iter_modules(activities.__path__, "activities."):
+    for module in pkgutil.walk_packages(activities.__path__, "activities."):
         for _, part in inspect.getmembers(importlib.import_module(module.name), inspect.isclass):
             for _, method in inspect.getmembers(part, inspect.isfunction):
                 name = activity._Definition.from_callable(method)

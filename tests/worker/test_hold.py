@@ -16,19 +16,19 @@ import pytest_asyncio
 import yaml
 from temporalio.testing import ActivityEnvironment
 
-from activities.edge import Served
+from activities.boundary import Served
 from activities.hold import HoldActivities, HoldInput
 from activities.kube.client import APPLY_PATCH, Cluster, connect
 from activities.kube.paths import path
-from activities.kube.reading import read_uid
+from activities.kube.reads import read_uid
 from deploy.local import lifecycle
 from deploy.local.kubectl import apply, kubectl
 from deploy.local.mesh import Mesh
-from mesh.cluster import ClusterRef
 from mesh.errors import PermissionDeniedError, RejectedError
-from mesh.objects import Workload
+from mesh.identity import ClusterRef
+from mesh.k8s.objects import Workload
 from mesh.text import rfc3339
-from worker.checks import check_cluster
+from worker.doctor_checks import check_cluster
 
 pytestmark = pytest.mark.mesh
 

@@ -7,8 +7,8 @@ from datetime import timedelta
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workflows.model import WaveInput, WaveResult
-    from workflows.waves import WaveWorkflow
+    from workflows.messages import WaveInput, WaveResult
+    from workflows.wave import WaveWorkflow
 
 
 @workflow.defn(name="Wave")

@@ -14,8 +14,8 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
-from mesh.cluster import ClusterRef
-from mesh.policy import Policy
+from mesh.identity import ClusterRef
+from mesh.plan.policy_file import Policy
 from tests.workflows.fakes import FakeCluster
 from tests.workflows.stage import NO_SOAK, Clock, RunningUpgrade, compose_temporal, serve, start_upgrade
 

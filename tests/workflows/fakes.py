@@ -12,25 +12,25 @@ from typing import Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.cluster_watch import WatchInput
 from activities.control_plane import ApplyInput, AwaitInput, AwaitResult, ResolvedTarget, ResolveInput
 from activities.gates import GateInput, GateResult, WindowInput, WindowState
 from activities.hold import HoldInput
-from activities.remediation import (
+from activities.remediation.activities import (
     OpenedItems,
     OpenFailedInput,
     OpenItemsInput,
     RecheckInput,
     WarnInput,
 )
-from activities.restarts import Outcome, RestartInput, RestartResult, WorkloadRef
-from activities.survey import Member, MembersInput, SurveyInput, SurveySummary
-from mesh.causes import Reason
-from mesh.cluster import ClusterRef
+from activities.remediation.watch import WatchInput
+from activities.restart.activities import Outcome, RestartInput, RestartResult, WorkloadRef
+from activities.survey.activities import Member, MembersInput, SurveyInput, SurveySummary
 from mesh.errors import UpgradeError
-from mesh.items import Look
-from mesh.kyma import Target
-from mesh.waves import WaveGroup, WavePlan, WaveRule
+from mesh.identity import ClusterRef
+from mesh.kyma.targets import Target
+from mesh.plan.waves import WaveGroup, WavePlan, WaveRule
+from mesh.remediation.item import Observation
+from mesh.survey.reasons import Reason
 
 TARGET = Target("fast", "1.30.0", "1.30.2")
 _BEAT_SECONDS = 0.02
@@ -95,7 +95,7 @@ class FakeCluster:
         self.classes: dict[str, int] = {}
 
         #: What the next looks at an item find; none left: the item stands as it was.
-        self.rechecks: deque[Look] = deque()
+        self.rechecks: deque[Observation] = deque()
 
         self.in_flight: Counter[str] = Counter()
         self.most_in_flight = 0
@@ -192,9 +192,9 @@ class FakeCluster:
         await self._called("check_window", ask)
         return self.windows.popleft() if len(self.windows) > 1 else self.windows[0]
 
-    @activity.defn(name="greet")
-    async def greet(self, ask: ClusterRef) -> None:
-        await self._called("greet", ask)
+    @activity.defn(name="ping_worker")
+    async def ping_worker(self, ask: ClusterRef) -> None:
+        await self._called("ping_worker", ask)
 
     # Survey and restarts.
 
@@ -274,10 +274,10 @@ class FakeCluster:
         return ask.seen.pod_count
 
     @activity.defn(name="recheck_item")
-    async def recheck_item(self, ask: RecheckInput) -> Look:
+    async def recheck_item(self, ask: RecheckInput) -> Observation:
         await self._called("recheck_item", ask)
         now = activity.info().current_attempt_scheduled_time
-        return replace(self.rechecks.popleft(), at=now) if self.rechecks else Look(now, ask.seen)
+        return replace(self.rechecks.popleft(), at=now) if self.rechecks else Observation(now, ask.seen)
 
     @activity.defn(name="watch_cluster")
     async def watch_cluster(self, ask: WatchInput) -> None:

@@ -20,19 +20,19 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 
-from activities.remediation import ItemInput
-from activities.restarts import WorkloadRef
-from mesh.causes import Reason
-from mesh.cluster import TASK_QUEUE, ClusterRef
+from activities.remediation.activities import ItemInput
+from activities.restart.activities import WorkloadRef
 from mesh.errors import PermissionDeniedError, UnreachableError
-from mesh.items import Item, Look
-from mesh.policy import InFlight, Policy
-from mesh.sighting import Sighting
+from mesh.identity import TASK_QUEUE, ClusterRef
+from mesh.plan.policy_file import InFlight, Policy
+from mesh.remediation.item import Item, Observation
+from mesh.survey.finding import Finding
+from mesh.survey.reasons import Reason
 from tests.workflows.fakes import FakeCluster, workloads
-from tests.workflows.stage import Clock, RunningUpgrade, compose_temporal, poke, serve, start_upgrade, until
-from workflows.item_words import ItemWord, ResolveWord, SkipWord, SnoozeWord
-from workflows.model import Phase
-from workflows.remediation import RemediationItemWorkflow
+from tests.workflows.stage import Clock, RunningUpgrade, compose_temporal, notify, serve, start_upgrade, until
+from workflows.item_commands import ItemCommand, ResolveCommand, SkipCommand, SnoozeCommand
+from workflows.messages import Phase
+from workflows.remediation_item import RemediationItemWorkflow
 
 HISTORIES = Path(__file__).with_name("histories")
 
@@ -73,8 +73,8 @@ async def wave(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHa
 
 async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHandle[Any, Any]:
     """Seen twice, looked at by timer, refused, retried in vain, snoozed, skipped, open again, closed."""
-    seen = Sighting("shop", "Deployment", "cart", Reason.POD_PENDING, "0/3 nodes are available", ("cart-1",), 1)
-    other = Sighting("shop", "Deployment", "cart", Reason.CRASH_LOOPING, "exit code 1", ("cart-2",), 1)
+    seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "0/3 nodes are available", ("cart-1",), 1)
+    other = Finding("shop", "Deployment", "cart", Reason.CRASH_LOOPING, "exit code 1", ("cart-2",), 1)
     now = await clock.now()
     known = Item(cluster.ref.name, seen, now, now)
     handle: WorkflowHandle[Any, str] = await client.start_workflow(
@@ -83,18 +83,18 @@ async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHa
     await handle.query(RemediationItemWorkflow.item)
     await clock.passes(minutes=40)
     await until("it looks again", lambda: "recheck_item" in cluster.finished)
-    await handle.signal(RemediationItemWorkflow.seen, Look(await clock.now(), other))
+    await handle.signal(RemediationItemWorkflow.seen, Observation(await clock.now(), other))
     await until("the new Pod is warned", lambda: cluster.finished.count("keep_warnings") == 1)
     with contextlib.suppress(WorkflowUpdateFailedError):
-        await handle.execute_update("resolve", ResolveWord("me", "done"))
+        await handle.execute_update("resolve", ResolveCommand("me", "done"))
     cluster.failing = {WorkloadRef(*seen.key): Reason.ROLLOUT_TIMED_OUT}
-    await handle.execute_update("retry", ItemWord("me", "once more"))
+    await handle.execute_update("retry", ItemCommand("me", "once more"))
     await until("it was restarted", lambda: "restart_workload" in cluster.finished)
     await until("it looked", lambda: cluster.finished.count("recheck_item") == 4)
-    await handle.execute_update("snooze", SnoozeWord("me", "", duration="2h"))
-    await handle.execute_update("skip", SkipWord("me", "later", until="2099-01-31"))
+    await handle.execute_update("snooze", SnoozeCommand("me", "", duration="2h"))
+    await handle.execute_update("skip", SkipCommand("me", "later", until="2099-01-31"))
     await until("the warning is gone", lambda: cluster.finished.count("keep_warnings") == 3)
-    cluster.rechecks.append(Look(await clock.now(), closed="its Pods are current"))
+    cluster.rechecks.append(Observation(await clock.now(), closed="its Pods are current"))
     await handle.signal(RemediationItemWorkflow.changed)
     await handle.result()
     return handle
@@ -104,11 +104,11 @@ async def watch(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowH
     """A watch that fails and is begun again, a new item while it ends, and the end."""
     cluster.block("watch_cluster")
     cluster.fail("watch_cluster", PermissionDeniedError("The worker may not watch Pods."))
-    handle = await poke(client, cluster)
+    handle = await notify(client, cluster)
     await until("it failed", lambda: cluster.names == ["watch_cluster"])
     await clock.passes(minutes=1)
     await until("it is begun again", lambda: cluster.names.count("watch_cluster") == 2)
-    await poke(client, cluster)
+    await notify(client, cluster)
     cluster.let_go_on("watch_cluster")
     await handle.result()
     return handle

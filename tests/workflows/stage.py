@@ -25,15 +25,15 @@ from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, Telemetr
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.attributes import ALL
-from activities.cluster_watch import WatchInput
-from mesh.cluster import TASK_QUEUE, upgrade_id, watch_id, wave_id
-from mesh.policy import Policy
+from activities.remediation.watch import WatchInput
+from activities.search_attributes import ALL
+from mesh.identity import TASK_QUEUE, upgrade_id, watch_id, wave_id
+from mesh.plan.policy_file import Policy
 from tests.workflows.fakes import FakeCluster
 from tests.workflows.sandbox import strict_runner
-from worker.converter import data_converter
+from worker.data_converter import data_converter
 from workflows.cluster_watch import ClusterWatchWorkflow
-from workflows.model import OperatorInput, Phase, Progress, UpgradeInput, UpgradeResult
+from workflows.messages import OperatorInput, Phase, Progress, UpgradeInput, UpgradeResult
 from workflows.registry import ALL_WORKFLOWS
 from workflows.upgrade import UpgradeWorkflow
 
@@ -204,7 +204,7 @@ class RunningUpgrade:
         return self.client.get_workflow_handle(wave_id(self.cluster.ref.name, number))
 
 
-async def poke(client: Client, cluster: FakeCluster) -> WorkflowHandle[Any, None]:
+async def notify(client: Client, cluster: FakeCluster) -> WorkflowHandle[Any, None]:
     """Has the cluster's items watched, as `WatchActivities.poke` does."""
     return await client.start_workflow(
         ClusterWatchWorkflow.run,

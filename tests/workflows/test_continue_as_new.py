@@ -9,13 +9,13 @@ from datetime import timedelta
 import pytest_asyncio
 from temporalio.client import Client
 
-from mesh.causes import Reason
-from mesh.cluster import ClusterRef
-from mesh.policy import Budget, Policy
-from mesh.world import fingerprint
+from mesh.identity import ClusterRef
+from mesh.plan.policy_file import Budget, Policy
+from mesh.survey.reasons import Reason
+from mesh.survey.snapshot import fingerprint
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import RunningUpgrade, compose_real_temporal, serve, start_upgrade, until
-from workflows.model import LimitInput, Phase, Progress
+from workflows.messages import LimitInput, Phase, Progress
 
 #: Events after which the server suggests a new run: a small part of the ordinary 4,096.
 _SUGGESTED = "limit.historyCount.suggestContinueAsNew=80"

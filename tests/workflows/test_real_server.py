@@ -15,16 +15,16 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
-from activities.remediation import ItemInput
-from mesh.causes import Reason
-from mesh.cluster import TASK_QUEUE, ClusterRef
-from mesh.items import Item, ItemState, ItemView, Look
-from mesh.sighting import Sighting
+from activities.remediation.activities import ItemInput
+from mesh.identity import TASK_QUEUE, ClusterRef
+from mesh.remediation.item import Item, ItemState, ItemView, Observation
+from mesh.survey.finding import Finding
+from mesh.survey.reasons import Reason
 from tests.workflows.fakes import FakeCluster, workloads
-from tests.workflows.stage import RunningUpgrade, compose_real_temporal, poke, serve, start_upgrade, until
+from tests.workflows.stage import RunningUpgrade, compose_real_temporal, notify, serve, start_upgrade, until
 from workflows.failures import NO_WORKER
-from workflows.item_words import ResolveWord, SkipWord
-from workflows.model import Phase
+from workflows.item_commands import ResolveCommand, SkipCommand
+from workflows.messages import Phase
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -120,7 +120,7 @@ async def test_without_a_worker_it_pauses_within_a_minute_and_goes_on_by_itself(
 async def test_item_whose_first_task_waits_answers_an_operator(real: Client, cluster_here: FakeCluster) -> None:
     """As one of many that were opened at once. The server that skips time would skip the waiting."""
     now = datetime.now(UTC)
-    item = Item(cluster_here.ref.name, Sighting("shop", "Pod", "cart", Reason.STANDALONE_POD, None, (), 0), now, now)
+    item = Item(cluster_here.ref.name, Finding("shop", "Pod", "cart", Reason.STANDALONE_POD, None, (), 0), now, now)
     handle = await real.start_workflow(
         "RemediationItem",
         ItemInput(cluster_here.ref, item),
@@ -129,15 +129,15 @@ async def test_item_whose_first_task_waits_answers_an_operator(real: Client, clu
         memo={"item": item},
         start_delay=timedelta(hours=1),
     )
-    cluster_here.rechecks.append(Look(now, None, "its Pods are current"))
+    cluster_here.rechecks.append(Observation(now, None, "its Pods are current"))
     with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await handle.execute_update("skip", SkipWord("me", "", "2999-01-31"))
+        await handle.execute_update("skip", SkipCommand("me", "", "2999-01-31"))
     async with serve(real, cluster_here):
-        view = await handle.execute_update("resolve", ResolveWord("me"), result_type=ItemView)
+        view = await handle.execute_update("resolve", ResolveCommand("me"), result_type=ItemView)
         closed = await handle.result()
 
     assert "say why" in str(refused.value.cause)
-    assert (view.state, [one.what for one in view.deeds]) == (ItemState.RESOLVED, ["resolve"])
+    assert (view.state, [one.what for one in view.history]) == (ItemState.RESOLVED, ["resolve"])
     assert closed == "its Pods are current"
 
 
@@ -157,9 +157,9 @@ async def test_new_item_in_the_very_moment_in_which_the_watch_ends_is_watched(
 
     monkeypatch.setattr(temporalio.bridge.worker.Worker, "complete_workflow_activation", slowly)
     async with compose_real_temporal() as client, serve(client, cluster_here):
-        handle = await poke(client, cluster_here)
+        handle = await notify(client, cluster_here)
         await ends.wait()
-        await poke(client, cluster_here)
+        await notify(client, cluster_here)
         signalled.set()
         await handle.result()
         events = [event.event_type async for event in handle.fetch_history_events()]
@@ -172,10 +172,10 @@ async def test_long_history_of_a_watch_goes_on_in_a_new_run(cluster_here: FakeCl
     cluster_here.block("watch_cluster")
     shortly = compose_real_temporal("limit.historyCount.suggestContinueAsNew=30")
     async with shortly as client, serve(client, cluster_here):
-        first = await poke(client, cluster_here)
+        first = await notify(client, cluster_here)
         first_run = (await first.describe()).run_id
         for _ in range(30):
-            await poke(client, cluster_here)
+            await notify(client, cluster_here)
         await until("it watches anew", lambda: cluster_here.names.count("watch_cluster") >= 2)
         second = await first.describe()
         cluster_here.let_go_on("watch_cluster")

@@ -13,7 +13,7 @@ from temporalio.workflow import NondeterminismError
 from tests.workflows.altered import AlteredWaveWorkflow
 from tests.workflows.record import HISTORIES, SCENES
 from tests.workflows.sandbox import strict_runner
-from worker.converter import data_converter
+from worker.data_converter import data_converter
 from workflows.registry import ALL_WORKFLOWS
 
 _FILES = sorted(HISTORIES.glob("*.json"))

@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 import pytest
 
-from activities.attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT
-from activities.attributes import TARGET as TARGET_ATTRIBUTE
-from mesh.policy import Policy
+from activities.search_attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT
+from activities.search_attributes import TARGET as TARGET_ATTRIBUTE
+from mesh.plan.policy_file import Policy
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import TARGET, FakeCluster
 from tests.workflows.stage import Clock, attribute, current_details
-from workflows.model import ItemCounts, Phase, Progress, WaveProgress, WorkloadCounts
-from workflows.show import upgrade_details
+from workflows.messages import ItemCounts, Phase, Progress, WaveProgress, WorkloadCounts
+from workflows.ui_details import upgrade_details
 from workflows.upgrade import UpgradeWorkflow
 
 _STEPS = ("resolve_target", "await_control_plane", "survey_cluster", "restart_workload", "open_items")

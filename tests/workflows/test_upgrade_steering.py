@@ -9,14 +9,14 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError, CancelledError
 
-from activities.attributes import NEEDS_ATTENTION
-from mesh.kyma import Target
-from mesh.policy import InFlight, Policy
+from activities.search_attributes import NEEDS_ATTENTION
+from mesh.kyma.targets import Target
+from mesh.plan.policy_file import InFlight, Policy
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import TARGET, FakeCluster, workloads
 from tests.workflows.stage import Clock, RunningUpgrade, attribute, current_details, until
-from workflows.model import AttachInput, OperatorInput, Phase, Progress
-from workflows.steering import Steering
+from workflows.messages import AttachInput, OperatorInput, Phase, Progress
+from workflows.operator_controls import OperatorControls
 from workflows.upgrade import UpgradeWorkflow
 
 ONE_BY_ONE = Policy(soak=timedelta(0), inFlight=InFlight(cluster=1))
@@ -233,7 +233,7 @@ async def test_other_words_are_refused_once_it_is_being_aborted(
 @pytest.mark.parametrize("word", ["check_pause", "check_resume", "check_abort", "check_running"])
 def test_every_word_after_the_end_is_refused(word: str) -> None:
     """For the moment between its result and its end; a workflow that has ended refuses by itself."""
-    steering = Steering()
+    steering = OperatorControls()
     steering.ended = True
 
     with pytest.raises(ApplicationError, match=r"The upgrade has ended\."):

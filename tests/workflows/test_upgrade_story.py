@@ -10,15 +10,15 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from mesh import windows
-from mesh.causes import Reason
+from mesh import maintenance_windows
 from mesh.errors import ConflictError, PermissionDeniedError, RefusedError, UnreachableError
-from mesh.policy import Budget, Gates, Policy, PrometheusGate
-from mesh.world import fingerprint
+from mesh.plan.policy_file import Budget, Gates, Policy, PrometheusGate
+from mesh.survey.reasons import Reason
+from mesh.survey.snapshot import fingerprint
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import Clock, RunningUpgrade
-from workflows.model import Phase
+from workflows.messages import Phase
 
 
 async def test_steps_come_in_the_order_that_keeps_the_cluster_safe(cluster: FakeCluster, upgrade_of: Starter) -> None:
@@ -89,7 +89,7 @@ async def test_more_failed_restarts_than_a_survey_can_be_told_of_begin_no_furthe
     cluster: FakeCluster, upgrade_of: Starter, monkeypatch: pytest.MonkeyPatch, kept: int, rounds: int
 ) -> None:
     """A survey that does not know of all would have one of them written to again."""
-    monkeypatch.setattr("workflows.tally.FAILED_KEPT", kept)
+    monkeypatch.setattr("workflows.counters.FAILED_KEPT", kept)
     cart, till, stock = workloads("cart", "till", "stock")
     cluster.stale = {"canary": [cart, till, stock]}
     cluster.failing = dict.fromkeys((cart, till), Reason.ROLLOUT_TIMED_OUT)
@@ -123,7 +123,7 @@ async def test_policy_reaches_the_surveys_as_it_was_given(cluster: FakeCluster, 
         gates=Gates(prometheus=gate),
     )
     # As in a worker that has just started: the rules of time zones are read when the sandbox decodes the policy.
-    for known in (windows._zone, windows._zone_names, windows._parse):
+    for known in (maintenance_windows._zone, maintenance_windows._zone_names, maintenance_windows._parse):
         known.cache_clear()
     upgrade = await upgrade_of(cluster, policy)
     await upgrade.ends()

@@ -9,19 +9,19 @@ import pytest
 from temporalio.client import Client, WorkflowFailureError
 from temporalio.exceptions import ApplicationError
 
-from activities.attributes import NEEDS_ATTENTION, PHASE
-from activities.survey import SurveyInput
-from mesh.causes import Reason
-from mesh.cluster import TASK_QUEUE, wave_id
+from activities.search_attributes import NEEDS_ATTENTION, PHASE
+from activities.survey.activities import SurveyInput
 from mesh.errors import PermissionDeniedError, RejectedError, UnreachableError, UpgradeError
-from mesh.policy import Budget, Policy
-from mesh.waves import WaveGroup, WaveRule
+from mesh.identity import TASK_QUEUE, wave_id
+from mesh.plan.policy_file import Budget, Policy
+from mesh.plan.waves import WaveGroup, WaveRule
+from mesh.survey.reasons import Reason
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import NO_SOAK, Clock, attribute, current_details, until
-from workflows.model import Phase, Steer, WaveInput
-from workflows.open_waves import OpenWaves
-from workflows.waves import WaveWorkflow
+from workflows.messages import Phase, WaveControl, WaveInput
+from workflows.wave import WaveWorkflow
+from workflows.wave_coordinator import WaveCoordinator
 
 
 async def test_control_plane_trouble_pauses_and_resume_waits_again(cluster: FakeCluster, upgrade_of: Starter) -> None:
@@ -225,20 +225,20 @@ async def test_wave_is_told_the_newest_word_last() -> None:
 
     class SlowWave:
         def __init__(self) -> None:
-            self.told: list[Steer] = []
+            self.told: list[WaveControl] = []
 
-        async def signal(self, _: object, steer: Steer) -> None:
+        async def signal(self, _: object, steer: WaveControl) -> None:
             await asyncio.sleep(0.01 if steer.paused else 0)
             self.told.append(steer)
 
-    waves, wave = OpenWaves("c"), SlowWave()
+    waves, wave = WaveCoordinator("c"), SlowWave()
     waves._open[0] = wave  # type: ignore[assignment]
-    pausing = asyncio.create_task(waves.steer(Steer(paused=True)))
+    pausing = asyncio.create_task(waves.steer(WaveControl(paused=True)))
     await asyncio.sleep(0)
-    await waves.steer(Steer(paused=False))
+    await waves.steer(WaveControl(paused=False))
     await pausing
 
-    assert wave.told == [Steer(paused=True), Steer(paused=False)]
+    assert wave.told == [WaveControl(paused=True), WaveControl(paused=False)]
 
 
 async def test_steering_a_wave_that_has_just_ended_is_harmless() -> None:
@@ -248,9 +248,9 @@ async def test_steering_a_wave_that_has_just_ended_is_harmless() -> None:
         async def signal(self, *_: object) -> None:
             raise ApplicationError("Unable to signal external workflow because it was not found")
 
-    waves = OpenWaves("c")
+    waves = WaveCoordinator("c")
     waves._open[0] = EndedWave()  # type: ignore[assignment]
-    await waves.steer(Steer(paused=True))
+    await waves.steer(WaveControl(paused=True))
 
 
 @pytest.mark.parametrize("error", [UpgradeError("it broke"), PermissionDeniedError("no right")])

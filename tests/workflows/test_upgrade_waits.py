@@ -9,9 +9,9 @@ from datetime import timedelta
 import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
-from activities.attributes import NEEDS_ATTENTION, PHASE
 from activities.gates import WindowState
-from mesh.policy import InFlight, Policy
+from activities.search_attributes import NEEDS_ATTENTION, PHASE
+from mesh.plan.policy_file import InFlight, Policy
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import (
@@ -21,7 +21,7 @@ from tests.workflows.stage import (
     attribute,
     current_details,
 )
-from workflows.model import ApproveInput, LimitInput, Phase, Progress
+from workflows.messages import ApproveInput, LimitInput, Phase, Progress
 
 SATURDAYS = ("Sat 00:00-04:00",)
 
@@ -280,8 +280,8 @@ async def test_injector_that_does_not_answer_pauses_and_no_workload_is_to_blame(
 async def test_failures_over_the_budget_pause_in_the_middle_of_a_wave(
     cluster: FakeCluster, upgrade_of: Starter
 ) -> None:
-    from mesh.causes import Reason
-    from mesh.policy import Budget
+    from mesh.plan.policy_file import Budget
+    from mesh.survey.reasons import Reason
 
     names = workloads(*"abcdefgh")
     cluster.stale = {"to 100%": names}

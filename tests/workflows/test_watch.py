@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from temporalio.client import Client
 
-from activities.attributes import CLUSTER
+from activities.search_attributes import CLUSTER
 from mesh.errors import PermissionDeniedError
 from tests.workflows.fakes import FakeCluster
-from tests.workflows.stage import Clock, attribute, poke, until
+from tests.workflows.stage import Clock, attribute, notify, until
 
 
 @pytest.fixture(autouse=True)
@@ -23,7 +23,7 @@ async def _watches(cluster: FakeCluster, times: int) -> None:
 
 
 async def test_watch_begins_with_the_first_item_and_ends_with_the_last(client: Client, cluster: FakeCluster) -> None:
-    handle = await poke(client, cluster)
+    handle = await notify(client, cluster)
     await _watches(cluster, 1)
 
     assert await attribute(handle, CLUSTER) == cluster.ref.name
@@ -34,10 +34,10 @@ async def test_watch_begins_with_the_first_item_and_ends_with_the_last(client: C
 
 
 async def test_items_that_come_while_it_watches_do_not_disturb_it(client: Client, cluster: FakeCluster) -> None:
-    handle = await poke(client, cluster)
+    handle = await notify(client, cluster)
     await _watches(cluster, 1)
     for _ in range(3):
-        await poke(client, cluster)
+        await notify(client, cluster)
     # Once it answers it has taken in the signals.
     await attribute(handle, CLUSTER)
 
@@ -48,9 +48,9 @@ async def test_item_that_came_since_the_watch_began_has_another_look_for_it(
     client: Client, cluster: FakeCluster
 ) -> None:
     """It may have come after the last look at the list."""
-    handle = await poke(client, cluster)
+    handle = await notify(client, cluster)
     await _watches(cluster, 1)
-    await poke(client, cluster)
+    await notify(client, cluster)
     cluster.let_go_on("watch_cluster")
     await handle.result()
 
@@ -60,7 +60,7 @@ async def test_item_that_came_since_the_watch_began_has_another_look_for_it(
 async def test_item_that_comes_after_the_end_begins_it_anew(client: Client, cluster: FakeCluster) -> None:
     cluster.let_go_on("watch_cluster")
     for times in (1, 2):
-        handle = await poke(client, cluster)
+        handle = await notify(client, cluster)
         await handle.result()
 
         assert cluster.finished == ["watch_cluster"] * times
@@ -70,7 +70,7 @@ async def test_watch_that_fails_is_begun_again_after_a_minute(
     client: Client, cluster: FakeCluster, clock: Clock
 ) -> None:
     cluster.fail("watch_cluster", PermissionDeniedError("The worker may not watch Pods."))
-    await poke(client, cluster)
+    await notify(client, cluster)
     await _watches(cluster, 1)
     await clock.passes(seconds=59)
     await _watches(cluster, 1)

@@ -11,19 +11,19 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
-from activities.attributes import CLUSTER, PHASE
-from activities.restarts import Outcome, RestartInput, WorkloadRef
-from activities.survey import SurveyInput
-from mesh.causes import Reason
-from mesh.cluster import TASK_QUEUE, wave_id
+from activities.restart.activities import Outcome, RestartInput, WorkloadRef
+from activities.search_attributes import CLUSTER, PHASE
+from activities.survey.activities import SurveyInput
 from mesh.errors import PermissionDeniedError
-from mesh.policy import InFlight, Policy
-from mesh.waves import WaveGroup, WaveRule
+from mesh.identity import TASK_QUEUE, wave_id
+from mesh.plan.policy_file import InFlight, Policy
+from mesh.plan.waves import WaveGroup, WaveRule
+from mesh.survey.reasons import Reason
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import attribute, current_details, until
-from worker.converter import data_converter
-from workflows.model import Steer, WaveInput, WaveResult
-from workflows.waves import WaveWorkflow
+from worker.data_converter import data_converter
+from workflows.messages import WaveControl, WaveInput, WaveResult
+from workflows.wave import WaveWorkflow
 
 MARK = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 WaveStarter = Callable[..., Awaitable[WorkflowHandle[Any, WaveResult]]]
@@ -151,7 +151,7 @@ async def test_paused_wave_starts_nothing_and_a_stopped_one_ends(cluster: FakeCl
     cluster.block("wave_members")
     wave = await wave_of(cluster, workloads("a", "b"))
     await until("it looks up its members", lambda: "wave_members" in cluster.names)
-    await wave.signal(WaveWorkflow.steer, Steer(paused=True))
+    await wave.signal(WaveWorkflow.steer, WaveControl(paused=True))
     cluster.let_go_on("wave_members")
 
     async def shown() -> bool:
@@ -159,7 +159,7 @@ async def test_paused_wave_starts_nothing_and_a_stopped_one_ends(cluster: FakeCl
 
     await until("its members are known", shown)
     assert cluster.restarted == []
-    await wave.signal(WaveWorkflow.steer, Steer(paused=True, stopped=True))
+    await wave.signal(WaveWorkflow.steer, WaveControl(paused=True, stopped=True))
     assert await wave.result() == WaveResult(left=2)
     assert cluster.restarted == []
 

@@ -1,0 +1,24 @@
+"""`kyma-upgrade schema`: what files may contain, as JSON Schema."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from cli.exit_codes import DONE
+
+
+@click.group()
+def schema() -> None:
+    """Print JSON Schemas, for editors and pipelines."""
+
+
+@schema.command()
+def policy() -> int:
+    """The policy file."""
+    from mesh.plan.policy_file import Policy
+
+    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Policy.model_json_schema(by_alias=True)}
+    click.echo(json.dumps(document, indent=2))
+    return DONE

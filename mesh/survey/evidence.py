@@ -1,0 +1,261 @@
+"""What says that a cause holds, in the cluster's own words, and the facts that advice names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from mesh.istio.expected_proxy import ExpectedProxy
+from mesh.istio.injection import WISHES
+from mesh.k8s.objects import Condition, ContainerState, ContainerStatus, DisruptionBudget, Metadata, Pod
+from mesh.k8s.owners import Owner
+from mesh.k8s.rollout import rollout
+from mesh.maintenance_windows import declared_windows
+from mesh.survey.finding import Facts
+from mesh.survey.pod_class import live_proxy
+from mesh.survey.reasons import Reason, most_severe
+from mesh.text import one_line, rfc3339
+
+if TYPE_CHECKING:
+    from mesh.survey.snapshot import ClusterSnapshot
+
+#: Lines of evidence, and characters of each.
+EVIDENCE_LINES, EVIDENCE_LIMIT = 6, 300
+#: Secrets that are named, and characters of a name or an image.
+SECRETS_NAMED, FACT_LIMIT = 5, 253
+#: Containers that are told of: a Pod may have many, all in the same trouble.
+_CONTAINERS_TOLD = 3
+#: Of a text that may be as long as an object, as much as is looked through.
+_LOOKED_THROUGH = 10_000
+
+#: Waiting for one of these is the ordinary beginning.
+_BEGINNING = frozenset({"", "PodInitializing", "ContainerCreating"})
+#: Source: k8s.io/kubernetes/pkg/kubelet/images/types.go.
+_NO_IMAGE = frozenset(
+    {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
+    | {"RegistryUnavailable", "SignatureValidationFailed"}
+)
+#: Conditions of workloads that tell of trouble: type and status. Progress is Unknown of Deployments that are paused.
+_TROUBLE = frozenset(
+    {("Progressing", "False"), ("Progressing", "Unknown"), ("Available", "False"), ("ReplicaFailure", "True")}
+    | {("InvalidSpec", "True")}
+)
+#: Source: k8s.io/kubernetes/pkg/scheduler/framework/plugins/noderesources/fit.go.
+_SHORT_OF = re.compile(r"\bInsufficient ([A-Za-z0-9][A-Za-z0-9./_-]*[A-Za-z0-9])|\bToo many (pods)")
+#: Source: k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go.
+_QUOTA = re.compile(r"exceeded quota: ([a-z0-9][a-z0-9.-]*)")
+
+_STANDING = frozenset({Reason.ON_DELETE, Reason.PARTITIONED})
+_INJECTED = frozenset({Reason.WOULD_LOSE_SIDECAR, Reason.UNKNOWN_REVISION, Reason.SIDECAR_MISSING})
+_UNANSWERED = frozenset({Reason.UNKNOWN_REVISION, Reason.UNKNOWN_PROXY})
+_UNLIKE = frozenset({Reason.IMAGE_REWRITTEN, Reason.ROLLOUT_TIMED_OUT})
+_WINDOWED = frozenset({Reason.WINDOW_INVALID, Reason.WINDOW_NEVER_OPENS})
+_BUDGETED = frozenset({Reason.DISRUPTION_BUDGET, Reason.ROLLOUT_TIMED_OUT})
+
+
+@dataclass(frozen=True, slots=True)
+class Clues:
+    """At most `EVIDENCE_LINES` lines, the telling ones first, and the facts."""
+
+    evidence: tuple[str, ...]
+    facts: Facts
+
+
+NO_CLUES = Clues((), Facts())
+
+
+def clues(
+    owner: Owner, pods: Sequence[Pod], reason: Reason | None, expected: ExpectedProxy, world: ClusterSnapshot
+) -> Clues:
+    """Of a workload with this reason and these Pods, those that have ended left out.
+
+    Of Pods that are well, or on their way out, only what mesh.survey.interning keeps of them is read.
+    """
+    worst = most_severe(pods, world.taken_at)
+    budget = _budget(owner, pods, reason, world.budgets)
+    lines = [
+        *_of_injection(owner, reason, expected, world),
+        *_of_workload(owner, pods, reason),
+        *(_of_proxies(pods, expected) if reason in _UNLIKE else ()),
+        *_of_budget(budget),
+    ]
+    if worst is not None:
+        event = world.told.get(worst[0].metadata.uid)
+        lines[:0] = [] if reason in _STANDING else _of_pod(worst[0], event)
+    evidence = tuple(one_line(line, EVIDENCE_LIMIT) for line in lines[:EVIDENCE_LINES])
+    return Clues(evidence, _facts(owner, worst[0] if worst else None, budget))
+
+
+def _of_pod(pod: Pod, event: str | None) -> Iterator[str]:
+    about, status = pod.metadata, pod.status
+    where = f"Pod {about.name}" + (f" on node {pod.spec.node_name}" if pod.spec.node_name else "")
+    if about.deletion_timestamp is not None:
+        held = ", ".join(about.finalizers or ()) or "none"
+        yield f"{where}: to be gone by {rfc3339(about.deletion_timestamp)}, finalizers: {held}"
+        return
+    # What an event says stands in the status as well, see mesh.survey.reasons.explained.
+    own = "" if status.message == event else status.message
+    yield f"{where}: {_said(f'phase {status.phase}', status.reason, own)}"
+    if (scheduled := _unscheduled(pod)) is not None:
+        yield f"scheduler: {_said(scheduled.reason, scheduled.message)}"
+    yield from islice((line for one in _statuses(pod) for line in _of_container(pod, one)), _CONTAINERS_TOLD)
+    if event is not None:
+        yield f"event: {event}"
+    ready = pod.condition("Ready")
+    if ready is not None and ready.status != "True" and (ready.reason or ready.message):
+        yield f"condition Ready is {ready.status}: {_said(ready.reason, ready.message)}"
+
+
+def _of_container(pod: Pod, status: ContainerStatus) -> Iterator[str]:
+    waiting, ended = _waiting(status), _ended(status)
+    if waiting is not None:
+        image = _image(pod, status)
+        yield f"container {status.name}, image {image}: {_said(waiting.reason, waiting.message)}"
+    if ended is not None:
+        told = _said(f"exit code {ended.exit_code}", ended.reason, ended.message)
+        yield f"container {status.name}, last termination: {told}"
+
+
+def _of_injection(
+    owner: Owner, reason: Reason | None, expected: ExpectedProxy, world: ClusterSnapshot
+) -> Iterator[str]:
+    namespace = world.namespaces.get(owner.namespace)
+    if reason in _UNANSWERED and expected.problem is not None:
+        yield f"injector: {expected.problem}"
+    if reason in _INJECTED:
+        yield f"namespace {owner.namespace}: {_wishes(namespace.metadata if namespace else Metadata())}"
+        yield f"Pod template: {_wishes(owner.template.metadata)}"
+    if reason in _WINDOWED:
+        yield from (f"maintenance window: {text}" for text in declared_windows(owner, namespace))
+
+
+def _wishes(metadata: Metadata) -> str:
+    """Its labels that ask for injection or against it."""
+    labels = metadata.labels or {}
+    found = [f"{name}={labels[name]}" for name in WISHES if name in labels]
+    return f"labelled {', '.join(found)}" if found else "no label about injection"
+
+
+def _of_workload(owner: Owner, pods: Sequence[Pod], reason: Reason | None) -> Iterator[str]:
+    if reason is Reason.STANDALONE_POD:
+        yield f"Pod {owner.name} has no controller"
+    elif reason is Reason.UNSUPPORTED_OWNER and pods and (maker := pods[0].metadata.controller()) is not None:
+        yield f"Pod {pods[0].metadata.name} is controlled by {maker.kind} {maker.name} of {maker.api_version}"
+    elif reason is Reason.JOB_POD and owner.direct is not None:
+        yield f"Job {owner.direct.metadata.name}: {owner.direct.status.active} Pods active"
+    if owner.workload is None or owner.kind in ("Job", "CronJob"):
+        return
+    found = rollout(owner.workload)
+    for one in owner.workload.status.conditions or ():
+        if (one.type, one.status) in _TROUBLE:
+            yield f"condition {one.type} is {one.status}: {_said(one.reason, one.message)}"
+    strategy = owner.workload.spec.update_strategy
+    if reason in _STANDING and strategy is not None:
+        part = strategy.rolling_update.partition if strategy.rolling_update else None
+        yield f"update strategy {strategy.type}" + (f", partition {part}" if part else "") + f": {found.message}"
+    elif not found.complete:
+        yield f"rollout: {found.message}"
+
+
+def _of_proxies(pods: Sequence[Pod], expected: ExpectedProxy) -> Iterator[str]:
+    live = sorted({image for pod in pods if (image := live_proxy(pod)) is not None})
+    yield f"expected proxy: {expected.words}"
+    yield f"live: {', '.join(live) or 'no sidecar'}"
+
+
+def _of_budget(budget: DisruptionBudget | None) -> Iterator[str]:
+    if budget is not None:
+        status = budget.status
+        yield (
+            f"PodDisruptionBudget {budget.metadata.name}: {status.current_healthy} of {status.expected_pods} Pods are "
+            f"healthy, {status.desired_healthy} wanted, {status.disruptions_allowed} disruptions allowed"
+        )
+
+
+def _budget(
+    owner: Owner, pods: Sequence[Pod], reason: Reason | None, budgets: Iterable[DisruptionBudget]
+) -> DisruptionBudget | None:
+    """The tightest of those that count for its Pods, where one may be why."""
+    if reason not in _BUDGETED:
+        return None
+    found = [one for one in budgets if one.metadata.namespace == owner.namespace and one.selects(pods)]
+    if reason is Reason.ROLLOUT_TIMED_OUT:
+        found = [one for one in found if not one.status.disruptions_allowed]
+    return min(found, key=lambda one: one.status.expected_pods - one.status.desired_healthy, default=None)
+
+
+def _facts(owner: Owner, pod: Pod | None, budget: DisruptionBudget | None) -> Facts:
+    refused = rollout(owner.workload).refused if owner.workload is not None else None
+    quota = _QUOTA.search((refused or "")[:_LOOKED_THROUGH])
+    made = owner.direct if owner.direct is not owner.workload else None
+    known = {
+        "budget": budget.metadata.name if budget is not None else "",
+        "quota": quota[1] if quota else "",
+        "direct": f"{made.kind.lower()}/{made.metadata.name}" if made is not None else "",
+    }
+    if pod is not None and pod.metadata.deletion_timestamp is not None:
+        known["node"] = pod.spec.node_name
+    elif pod is not None:
+        known |= _of_trouble(pod)
+    scheduled = _unscheduled(pod) if pod is not None else None
+    short = _short_of(scheduled) if scheduled is not None else ""
+    texts = {name: one_line(text, FACT_LIMIT) for name, text in (known | {"resource": short}).items()}
+    references = (pod.spec.image_pull_secrets if pod is not None and texts.get("image") else None) or ()
+    secrets = tuple(one_line(one.name, FACT_LIMIT) for one in references[:SECRETS_NAMED] if one.name)
+    return Facts(secrets=secrets, unscheduled=scheduled is not None, **texts)
+
+
+def _of_trouble(pod: Pod) -> dict[str, str]:
+    """Node, container and image of a Pod that something ails."""
+    statuses = _statuses(pod)
+    first = next((one for one in statuses if _waiting(one) is not None), None)
+    first = first or next((one for one in statuses if _ended(one) is not None and not one.ready), None)
+    waiting = _waiting(first) if first is not None else None
+    return {
+        "node": pod.spec.node_name,
+        "container": first.name if first is not None else "",
+        "image": _image(pod, first)
+        if first is not None and waiting is not None and waiting.reason in _NO_IMAGE
+        else "",
+    }
+
+
+def _statuses(pod: Pod) -> tuple[ContainerStatus, ...]:
+    return (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ()))
+
+
+def _waiting(status: ContainerStatus) -> ContainerState | None:
+    """What it waits for, where that is no ordinary beginning."""
+    waiting = status.state.waiting if status.state else None
+    return waiting if waiting is not None and waiting.reason not in _BEGINNING else None
+
+
+def _ended(status: ContainerStatus) -> ContainerState | None:
+    """How it ended, now or the last time, where that was no success."""
+    for states in (status.state, status.last_state):
+        if states is not None and states.terminated is not None and states.terminated.exit_code:
+            return states.terminated
+    return None
+
+
+def _image(pod: Pod, status: ContainerStatus) -> str:
+    containers = (*(pod.spec.init_containers or ()), *pod.spec.containers)
+    return next((one.image for one in containers if one.name == status.name), status.image)
+
+
+def _unscheduled(pod: Pod) -> Condition | None:
+    condition = pod.condition("PodScheduled")
+    leaving = pod.metadata.deletion_timestamp is not None
+    return condition if condition is not None and condition.status == "False" and not leaving else None
+
+
+def _short_of(scheduled: Condition) -> str:
+    found = _SHORT_OF.findall(scheduled.message[:_LOOKED_THROUGH])
+    return ", ".join(dict.fromkeys(one or other for one, other in found))
+
+
+def _said(*parts: str) -> str:
+    return ": ".join(part for part in parts if part)

@@ -1,0 +1,218 @@
+"""The class of a Pod: exactly one, the first whose condition holds."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from mesh.istio.expected_proxy import ExpectedProxy
+from mesh.istio.images import Image, parse_image
+from mesh.istio.injection import PROXY_IMAGE, Decision
+from mesh.istio.proxy_status import NOBODY, ConnectedProxies
+from mesh.k8s.objects import Namespace, Pod
+from mesh.k8s.owners import SIDECAR_STATUS, Owner
+
+EXCLUDE = "restarter.istio-operator.kyma-project.io/exclude"
+_REDIRECTION = "ambient.istio.io/redirection"
+
+
+class PodClass(StrEnum):
+    """In the order of the contract's table."""
+
+    TERMINATING = "terminating"
+    FINISHED = "finished"
+    AMBIENT = "ambient"
+    GATEWAY = "gateway"
+    UNINJECTED = "uninjected"
+    MISSING = "missing"
+    ORPHANED = "orphaned"
+    PINNED = "pinned"
+    CURRENT = "current"
+    UNKNOWN = "unknown"
+    STALE = "stale"
+    EXCLUDED = "excluded"
+
+
+#: A workload's class is the first of these that one of its Pods has.
+WORKLOAD_ORDER = (
+    PodClass.STALE,
+    PodClass.ORPHANED,
+    PodClass.MISSING,
+    PodClass.UNKNOWN,
+    PodClass.EXCLUDED,
+    PodClass.PINNED,
+    PodClass.GATEWAY,
+    PodClass.CURRENT,
+    PodClass.UNINJECTED,
+    PodClass.AMBIENT,
+    PodClass.TERMINATING,
+    PodClass.FINISHED,
+)
+
+
+def live_proxy(pod: Pod) -> str | None:
+    """The image of the running sidecar, native or not; None without one. With two of that name the first counts."""
+    proxies = pod.spec.proxies()
+    return proxies[0].image if proxies else None
+
+
+def running_digest(pod: Pod) -> str:
+    """The digest of the proxy that really runs, empty where the kubelet does not tell."""
+    statuses = (*(pod.status.container_statuses or ()), *(pod.status.init_container_statuses or ()))
+    image_id = next((one.image_id for one in statuses if one.name == "istio-proxy"), "")
+    return parse_image(image_id).digest
+
+
+def made_by_injector(pod: Pod, owner: Owner | None = None) -> bool:
+    """Whether an injector added the sidecar.
+
+    Only injectors write the status annotation, whatever its value. Where something took it off, an owner whose
+    template has no such container tells it as well.
+    """
+    if pod.metadata.annotation(SIDECAR_STATUS) is not None:
+        return True
+    return owner is not None and owner.workload is not None and not owner.template.spec.proxies()
+
+
+def runs(pod: Pod, expected: str) -> bool | None:
+    """Whether the live proxy is the expected image; None when only its name is, and the name may move.
+
+    A tag that names no version (`latest`, a branch) is the same name for different images; a digest never is.
+    """
+    live = live_proxy(pod)
+    wanted = parse_image(expected)
+    if live != expected:
+        return bool(wanted.digest) and running_digest(pod) == wanted.digest
+    return True if is_fixed(wanted) else None
+
+
+def is_fixed(image: Image) -> bool:
+    """Whether its name always means the same content: a digest, or a tag that names a version."""
+    return bool(image.digest) or image.version is not None
+
+
+def excluded(owner: Owner, namespace: Namespace | None) -> bool:
+    """Whether the exclusion annotation holds on the workload (its template or Pod counts too) or its namespace."""
+    holders = [owner.template.metadata]
+    if owner.workload is not None:
+        holders.append(owner.workload.metadata)
+    if namespace is not None:
+        holders.append(namespace.metadata)
+    return any(holder.annotation(EXCLUDE) == "true" for holder in holders)
+
+
+def classify(
+    pod: Pod,
+    owner: Owner,
+    decision: Decision,
+    expected: ExpectedProxy,
+    *,
+    revision_image: str | None,
+    exclusion: bool,
+    connected: ConnectedProxies = NOBODY,
+) -> PodClass:
+    """The first class whose condition holds.
+
+    `decision` and `expected` are about the owner's template; `revision_image` is the proxy that the deciding
+    revision gives a template without wishes, against which a pin is judged. `connected` is asked where an image
+    carries no version.
+    """
+    found = _class(pod, owner, decision, expected, revision_image, connected)
+    if exclusion and found in (PodClass.MISSING, PodClass.ORPHANED, PodClass.STALE):
+        return PodClass.EXCLUDED
+    return found
+
+
+def _class(
+    pod: Pod,
+    owner: Owner,
+    decision: Decision,
+    expected: ExpectedProxy,
+    revision_image: str | None,
+    connected: ConnectedProxies,
+) -> PodClass:
+    live = live_proxy(pod)
+    injected = decision.injected and not refused(expected)
+    if pod.metadata.deletion_timestamp is not None:
+        found = PodClass.TERMINATING
+    elif finished(pod, owner):
+        found = PodClass.FINISHED
+    elif pod.metadata.annotation(_REDIRECTION) == "enabled":
+        found = PodClass.AMBIENT
+    elif live is None:
+        found = _without_proxy(decision, injected=injected)
+    elif not made_by_injector(pod, owner):
+        found = PodClass.GATEWAY
+    elif decision.problem is not None:
+        found = PodClass.UNKNOWN
+    elif not injected:
+        found = PodClass.ORPHANED
+    elif live == owner.template.metadata.annotation(PROXY_IMAGE) and not _same_version(live, revision_image):
+        found = PodClass.PINNED
+    else:
+        found = _compared(pod, decision, expected, connected)
+    return found
+
+
+def _without_proxy(decision: Decision, *, injected: bool) -> PodClass:
+    if decision.problem is not None:
+        return PodClass.UNKNOWN
+    return PodClass.MISSING if injected else PodClass.UNINJECTED
+
+
+def refused(expected: ExpectedProxy) -> bool:
+    """Whether the injector itself answered that it gives no sidecar: it knows better than any reading of its rules."""
+    return expected.image is None and expected.source == "injector"
+
+
+def _compared(pod: Pod, decision: Decision, expected: ExpectedProxy, connected: ConnectedProxies) -> PodClass:
+    if expected.image is None:
+        return PodClass.UNKNOWN
+    same = runs(pod, expected.image)
+    if same is None:
+        same = connected.is_current(pod.metadata.namespace, pod.metadata.name, decision.revision or "")
+    if same is None:
+        return PodClass.UNKNOWN
+    return PodClass.CURRENT if same else PodClass.STALE
+
+
+def finished(pod: Pod, owner: Owner) -> bool:
+    """Whether it has ended and nothing waits for another in its place."""
+    if pod.status.phase == "Succeeded":
+        return True
+    if pod.status.phase != "Failed" or owner.direct is None:
+        # A standalone Pod that failed, or one whose maker is not known: somebody may still wait for it.
+        return False
+    status, spec = owner.direct.status, owner.direct.spec
+    match owner.direct.kind:
+        case "Job":
+            return any(one.type in ("Complete", "Failed") and one.status == "True" for one in status.conditions or ())
+        case "DaemonSet":
+            return status.number_ready >= status.desired_number_scheduled
+        case _:
+            return status.ready_replicas >= (1 if spec.replicas is None else spec.replicas)
+
+
+def _same_version(image: str, revision_image: str | None) -> bool:
+    if revision_image is None:
+        return False
+    version = parse_image(image).version
+    return image == revision_image or (version is not None and version == parse_image(revision_image).version)
+
+
+def version_text(image: str) -> str | None:
+    """The Istio version in an image, as text."""
+    version = parse_image(image).version
+    return str(version) if version else None
+
+
+def pod_is_current(pod: Pod, expected: ExpectedProxy) -> bool:
+    """Whether one Pod runs what its template would get now, by an injector's hand, and is Ready."""
+    return runs_expected(pod, expected) and pod.ready
+
+
+def runs_expected(pod: Pod, expected: ExpectedProxy) -> bool:
+    """Whether one Pod runs what its template would get now, by an injector's hand.
+
+    A name that tells no version counts: after a restart nothing newer can be had under it.
+    """
+    return made_by_injector(pod) and expected.image is not None and runs(pod, expected.image) is not False

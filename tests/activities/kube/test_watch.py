@@ -1,0 +1,102 @@
+"""A reading is whole or an error, whatever happens on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from activities.kube.client import Cluster
+from activities.kube.watch import read_all
+from mesh.errors import PermissionDeniedError, RejectedError, UnreachableError
+from mesh.k8s.objects import Pod
+from tests.activities.api_server import END, Answer, Query, always, api_server, event, in_turn, page, status
+
+pytestmark = pytest.mark.usefixtures("slept")
+
+WHOLE = event("ADDED", "a") + event("ADDED", "b") + END
+
+
+async def names(cluster: Cluster) -> tuple[list[str], str]:
+    return await read_all(cluster, "/api/v1/pods", Pod, lambda pod: pod.metadata.name)
+
+
+def streams_or(stream: Answer, pages: Callable[[Query], Answer]) -> Callable[[Query], Answer]:
+    return lambda query: stream if "sendInitialEvents" in query else pages(query)
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_stream_is_read_to_its_bookmark(tmp_path: Path, chunked: bool) -> None:
+    async with api_server(always(Answer(WHOLE, chunked=chunked)), tmp_path) as cluster:
+        assert await names(cluster) == (["a", "b"], "42")
+
+
+@pytest.mark.parametrize("chunked", [True, False])
+async def test_stream_that_is_cut_at_any_byte_is_an_error(tmp_path: Path, chunked: bool) -> None:
+    answer = Answer(WHOLE, chunked=chunked)
+    async with api_server(always(answer), tmp_path) as cluster:
+        for cut in range(0, len(WHOLE) - 1, 1 if chunked else 3):
+            answer.cut = cut
+            with pytest.raises(UnreachableError):
+                await names(cluster)
+
+
+async def test_stream_that_was_cut_is_read_again(tmp_path: Path) -> None:
+    answers = in_turn(Answer(WHOLE, cut=100), Answer(WHOLE, chunked=True, cut=300), Answer(WHOLE))
+    async with api_server(answers, tmp_path) as cluster:
+        assert await names(cluster) == (["a", "b"], "42")
+
+
+async def test_changes_before_the_bookmark_count(tmp_path: Path) -> None:
+    body = event("ADDED", "a") + event("ADDED", "b") + event("DELETED", "a") + event("MODIFIED", "b") + END
+    async with api_server(always(Answer(body)), tmp_path) as cluster:
+        assert await names(cluster) == (["b"], "42")
+
+
+async def test_object_of_a_megabyte_is_one_line(tmp_path: Path) -> None:
+    large = event("ADDED", "a", padding="x" * 1_500_000)
+    async with api_server(always(Answer(large + END)), tmp_path) as cluster:
+        assert await names(cluster) == (["a"], "42")
+
+
+async def test_stream_too_old_starts_anew(tmp_path: Path) -> None:
+    gone = b'{"type":"ERROR","object":' + status(410, "too old resource version") + b"}\n"
+    answers = in_turn(Answer(event("ADDED", "old") + gone), Answer(WHOLE))
+    async with api_server(answers, tmp_path) as cluster:
+        assert await names(cluster) == (["a", "b"], "42")
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        pytest.param(Answer(status(422, "sendInitialEvents is forbidden"), status=422), id="without-the-feature"),
+        pytest.param(Answer(status(403, 'User "u" cannot watch resource "pods"'), status=403), id="right-to-list-only"),
+    ],
+)
+async def test_pages_are_read_where_there_is_no_stream(tmp_path: Path, refusal: Answer) -> None:
+    pages = in_turn(Answer(page("a", token="next")), Answer(page("b")))
+    async with api_server(streams_or(refusal, pages), tmp_path) as cluster:
+        assert await names(cluster) == (["a", "b"], "42")
+
+
+async def test_server_that_asks_for_patience_gets_as_much_as_it_asks_for(tmp_path: Path, slept: list[float]) -> None:
+    busy = Answer(status(429, "too many requests"), status=429, headers={"Retry-After": "7"})
+    async with api_server(in_turn(busy, Answer(WHOLE)), tmp_path) as cluster:
+        assert await names(cluster) == (["a", "b"], "42")
+    assert slept == [7.0]
+
+
+async def test_right_that_is_missing_is_told(tmp_path: Path) -> None:
+    denied = Answer(status(403, 'pods is forbidden: User "u" cannot list resource "pods"'), status=403)
+    async with api_server(always(denied), tmp_path) as cluster:
+        with pytest.raises(PermissionDeniedError, match="A right is missing"):
+            await names(cluster)
+
+
+async def test_object_that_is_none_is_named(tmp_path: Path) -> None:
+    odd = event("ADDED", "odd", spec="nonsense")
+    answers = streams_or(Answer(odd + END), always(Answer(status(400, "asked for in vain"), status=400)))
+    async with api_server(answers, tmp_path) as cluster:
+        with pytest.raises(RejectedError):
+            await names(cluster)

@@ -1,0 +1,153 @@
+"""Opening items: what a survey sees, and restarts that failed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from temporalio.testing import ActivityEnvironment
+
+from activities.boundary import Served
+from activities.kube.client import connect
+from activities.remediation.activities import OpenedItems, OpenFailedInput, OpenItemsInput, RemediationActivities
+from activities.remediation.watch import WatchActivities
+from activities.restart.activities import Outcome, RestartResult, WorkloadRef
+from activities.survey.activities import SurveyInput
+from activities.survey.cache import SurveyCache
+from mesh.identity import ClusterRef, item_id
+from mesh.plan.policy_file import Policy
+from mesh.remediation.item import Item
+from mesh.survey.finding import Finding
+from mesh.survey.reasons import Reason
+from mesh.survey.snapshot import fingerprint
+from tests.activities.temporal import FakeTemporal
+from tests.mesh.build import NOW
+from tests.scale.world import ServedCluster, Size, served
+
+REF = ClusterRef("one", "uid")
+WORK = WorkloadRef("space-0", "Deployment", "work-0-")
+FAILED = RestartResult(WORK, Outcome.FAILED, Reason.RESTART_REVERTED, "the mark was taken off")
+
+
+class Queue:
+    """The activities, in a cluster of one Deployment and two standalone Pods, all of them stale."""
+
+    def __init__(self, world: ServedCluster, served_by: Served) -> None:
+        self.world = world
+        self.temporal = FakeTemporal()
+        client = self.temporal.client
+        surveys = SurveyCache(served_by.cluster)
+        watch = WatchActivities(served_by, client, "queue", surveys)
+        self._activities = RemediationActivities(served_by, client, "queue", watch, surveys)
+
+    async def open_items(self, *failed: WorkloadRef) -> OpenedItems:
+        known = tuple(fingerprint((one.namespace, one.kind, one.name)) for one in failed)
+        ask = OpenItemsInput(SurveyInput(REF, Policy(), failed=known))
+        opened: OpenedItems = await ActivityEnvironment().run(self._activities.open_items, ask)
+        return opened
+
+    async def open_failed(self) -> bool:
+        ask = OpenFailedInput(REF, FAILED)
+        opened: bool = await ActivityEnvironment().run(self._activities.open_failed, ask)
+        return opened
+
+    @property
+    def sightings(self) -> list[Finding]:
+        """What items were opened for."""
+        return [one.item.seen for one in self.temporal.started if one.item is not None]
+
+    @property
+    def pokes(self) -> int:
+        """How often the watch was told of new items, each time after the last of them."""
+        return [one.workflow for one in self.temporal.started].count("ClusterWatch")
+
+
+@asynccontextmanager
+async def queue_of(folder: Path, *, deployments: int = 1, stale: int = 1, standalone: int = 2) -> AsyncIterator[Queue]:
+    """Nothing is open yet."""
+    world = ServedCluster(Size(1, deployments, 2, stale, standalone))
+    async with served(world, folder) as kubeconfig, await connect(str(kubeconfig)) as cluster:
+        yield Queue(world, Served(cluster, REF))
+
+
+@pytest_asyncio.fixture
+async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
+    """Nothing is open yet."""
+    async with queue_of(tmp_path) as queue:
+        yield queue
+
+
+async def test_item_for_each_workload_that_a_person_must_settle_and_one_poke(queue: Queue) -> None:
+    opened = await queue.open_items()
+
+    assert opened == OpenedItems(2, {"StandalonePod": 2})
+    assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1"]
+    assert [one.workflow for one in queue.temporal.started] == ["RemediationItem", "RemediationItem", "ClusterWatch"]
+
+
+@pytest.mark.parametrize(("new", "known", "seconds"), [(39, 0, None), (90, 0, 2), (90, 20, 1), (90, 80, None)])
+async def test_first_tasks_of_many_wait_until_the_others_are_open(
+    tmp_path: Path, new: int, known: int, seconds: int | None
+) -> None:
+    async with queue_of(tmp_path, standalone=new) as queue:
+        queue.temporal.open |= {item_id("one", "space-0", "Pod", f"alone-{number}") for number in range(known)}
+        await queue.open_items()
+
+    items = [one for one in queue.temporal.started if one.item is not None and one.signal is None]
+    assert len(items) == new - known
+    assert {one.first_task_after for one in items} == {timedelta(seconds=seconds) if seconds else None}
+
+
+async def test_nothing_to_settle_pokes_nobody(tmp_path: Path) -> None:
+    async with queue_of(tmp_path, stale=0, standalone=0) as queue:
+        assert await queue.open_items() == OpenedItems(0, {})
+        assert queue.temporal.started == []
+
+
+async def test_failed_restart_is_opened_for_what_trying_found(queue: Queue) -> None:
+    assert await queue.open_failed()
+
+    [seen] = queue.sightings
+    assert (seen.key, seen.reason, seen.detail) == (
+        ("space-0", "Deployment", "work-0-"),
+        Reason.RESTART_REVERTED,
+        "the mark was taken off",
+    )
+    assert (len(seen.pods), seen.pod_count) == (2, 2)
+    assert queue.pokes == 1
+
+
+async def test_failed_restart_that_is_well_by_now_needs_no_item(queue: Queue) -> None:
+    queue.world.current.add(0)
+
+    assert not await queue.open_failed()
+    assert queue.temporal.started == []
+
+
+async def test_failed_restart_of_a_workload_that_is_gone_needs_no_item(tmp_path: Path) -> None:
+    async with queue_of(tmp_path, deployments=0, stale=0) as queue:
+        assert not await queue.open_failed()
+        assert queue.temporal.started == []
+
+
+@pytest.mark.parametrize("reason", [Reason.RESTART_REVERTED, Reason.CRASH_LOOPING])
+async def test_item_of_a_failed_restart_stays_as_it_is(queue: Queue, reason: Reason) -> None:
+    identity = item_id("one", WORK.namespace, WORK.kind, WORK.name)
+    seen = Finding(WORK.namespace, WORK.kind, WORK.name, reason, None, (), 0)
+    queue.temporal.open.add(identity)
+    queue.temporal.items[identity] = Item("one", seen, NOW, NOW)
+    opened = await queue.open_items(WORK)
+
+    assert opened == OpenedItems(3, {"StandalonePod": 2, str(reason): 1})
+    assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1"]
+
+
+async def test_failed_restart_whose_item_was_never_opened_is_opened_at_the_end(queue: Queue) -> None:
+    opened = await queue.open_items(WORK)
+
+    assert opened == OpenedItems(3, {"StandalonePod": 2, "RolloutTimedOut": 1})
+    assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1", "work-0-"]

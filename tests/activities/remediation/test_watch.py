@@ -1,0 +1,242 @@
+"""The watch learns from Temporal which items are open, and tells those of which something changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from itertools import count
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from activities.boundary import Served
+from activities.kube.client import connect
+from activities.remediation import watch as watch_module
+from activities.remediation.watch import WatchActivities, WatchInput
+from activities.survey.cache import SurveyCache, SurveyIndex
+from mesh.errors import UnreachableError
+from mesh.identity import ClusterRef, item_id
+from mesh.remediation.item import Observation
+from mesh.remediation.recheck import observe
+from mesh.survey.finding import Finding
+from mesh.survey.reasons import Reason
+from mesh.survey.survey import SurveyedWorkload
+from tests.activities.api_server import Answer, api_server, status
+from tests.activities.temporal import FakeTemporal, Start
+from tests.scale.world import ServedCluster, Size, served
+from tests.workflows.stage import until
+
+REF = ClusterRef("one", "uid")
+CART, TILL = (item_id("one", "shop", "Deployment", name) for name in ("cart", "till"))
+
+
+class Watch:
+    """One watch on its way."""
+
+    def __init__(self, activities: WatchActivities, temporal: FakeTemporal, world: ServedCluster) -> None:
+        self.temporal = temporal
+        self.world = world
+        self._activities = activities
+        self._environment = ActivityEnvironment()
+        self.beats: list[object] = []
+        self._environment.on_heartbeat = lambda *details: self.beats.extend(details)
+        self.running = asyncio.create_task(self._environment.run(activities.watch_cluster, WatchInput(REF)))
+
+    async def notify(self) -> None:
+        await self._activities.notify(REF)
+
+    async def tells(self, *items: str) -> None:
+        """Waits until just these were told since the last time."""
+        await until(f"{items} are told", lambda: len(self.temporal.told) >= len(items))
+        await asyncio.sleep(0.1)
+        assert sorted(self.temporal.told) == sorted(items)
+        self.temporal.told.clear()
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes its time in life, and does not find something new at every look."""
+    for name in ("_GATHER_SECONDS", "_SETTLE_SECONDS", "_BEAT_SECONDS", "_AGAIN_SECONDS"):
+        monkeypatch.setattr(watch_module, name, 0.01)
+    monkeypatch.setattr(watch_module, "_REST", 0)
+    looks = count()
+
+    def something_new(record: SurveyedWorkload | None, reason: Reason, at: datetime) -> Observation:
+        assert record is None
+        return Observation(at, Finding("shop", "Deployment", "any", reason, f"look {next(looks)}", (), 0))
+
+    monkeypatch.setattr(watch_module, "observe", something_new)
+
+
+@pytest.fixture
+def temporal() -> FakeTemporal:
+    """Two items are open."""
+    return FakeTemporal(open={CART, TILL})
+
+
+@pytest_asyncio.fixture
+async def watch(temporal: FakeTemporal, tmp_path: Path) -> AsyncIterator[Watch]:
+    """A watch that has told the two items of the moment before it began."""
+    world = ServedCluster(Size(namespaces=1, deployments=1, pods_each=1, stale=1, standalone=0))
+    async with served(world, tmp_path) as kubeconfig, await connect(str(kubeconfig)) as cluster:
+        activities = WatchActivities(Served(cluster, REF), temporal.client, "queue", SurveyCache(cluster))
+        watch = Watch(activities, temporal, world)
+        await watch.tells(CART, TILL)
+        yield watch
+        watch.running.cancel()
+        await asyncio.gather(watch.running, return_exceptions=True)
+
+
+async def test_item_is_told_when_its_pods_change(watch: Watch) -> None:
+    watch.world.touch("shop", "cart-7d4-x2x")
+    watch.world.touch("shop", "other-1")
+    watch.world.touch("bank", "till-1")
+
+    await watch.tells(CART)
+
+
+async def test_changes_of_one_moment_are_one_signal(watch: Watch) -> None:
+    for number in range(100):
+        watch.world.touch("shop", f"cart-{number}")
+    await until("it is told", lambda: CART in watch.temporal.told)
+    await asyncio.sleep(0.2)
+
+    # They come through a connection: one or two moments.
+    assert 1 <= watch.temporal.told.count(CART) <= 5
+
+
+async def test_item_that_knows_it_already_is_not_told(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "observe", observe)
+    watch.world.touch("shop", "cart-1")
+    await watch.tells(CART)
+    assert [one.closed for one in watch.temporal.looks[-1:]] == ["the workload has no Pods any more"]
+
+    # It flaps, and nothing of it is news.
+    for number in range(5):
+        watch.world.touch("shop", f"cart-{number}")
+        await asyncio.sleep(0.05)
+    watch.world.touch("shop", "till-1")
+    await watch.tells(TILL)
+
+
+async def test_look_that_fails_is_taken_up_again(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    failures = [UnreachableError("The API server does not answer.")] * 2
+    whole = SurveyCache.of
+
+    async def failing(self: SurveyCache, namespace: str, max_age: float = 0.0) -> SurveyIndex:
+        if failures:
+            raise failures.pop()
+        return await whole(self, namespace, max_age)
+
+    monkeypatch.setattr(SurveyCache, "of", failing)
+    watch.world.touch("shop", "cart-1")
+
+    await watch.tells(CART)
+    assert failures == []
+
+
+async def test_item_that_closed_meanwhile_needs_no_telling(watch: Watch) -> None:
+    watch.temporal.open.remove(CART)
+    watch.world.touch("shop", "cart-1")
+    watch.world.touch("shop", "till-1")
+
+    await watch.tells(TILL)
+
+
+async def test_new_item_is_known_at_once_by_a_poke(watch: Watch) -> None:
+    new = item_id("one", "shop", "Pod", "new")
+    watch.temporal.open.add(new)
+    await watch.notify()
+
+    # The others have been told before.
+    await watch.tells(new)
+    watch.world.touch("shop", "new")
+    await watch.tells(new)
+    assert watch.temporal.started == [Start("ClusterWatch", "watch:one", "track", ())]
+
+
+async def test_item_that_the_list_shows_late_is_found_without_a_poke(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.02)
+    await watch.notify()
+    new = item_id("one", "shop", "Pod", "new")
+    watch.temporal.open.add(new)
+
+    await watch.tells(new)
+
+
+async def test_item_in_place_of_another_is_found_a_while_later(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.02)
+    await watch.notify()
+    new = item_id("one", "shop", "Pod", "new")
+    await until("it is idle", lambda: watch.temporal.readings == 2)
+    watch.temporal.open = {CART, new}
+    await asyncio.sleep(0.2)
+    assert watch.temporal.told == []
+
+    monkeypatch.setattr(watch_module, "_REREAD_SECONDS", 0.0)
+    await watch.tells(new)
+
+
+async def test_idle_watch_does_not_read_the_list(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.01)
+    await watch.notify()
+    await until("the poke is taken in", lambda: watch.temporal.readings == 2)
+    await asyncio.sleep(0.3)
+
+    assert watch.temporal.readings == 2
+
+
+async def test_list_that_is_away_ends_nothing(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.01)
+    watch.temporal.unlisted = True
+    await watch.notify()
+    await asyncio.sleep(0.2)
+    watch.world.touch("shop", "cart-1")
+
+    await watch.tells(CART)
+    assert not watch.running.done()
+
+
+async def test_watch_ends_when_nothing_is_open_and_stays_so(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.01)
+    watch.temporal.open.clear()
+    await watch.notify()
+
+    async with asyncio.timeout(5):
+        await watch.running
+
+
+async def test_empty_list_that_fills_again_does_not_end_it(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.3)
+    watch.temporal.open.clear()
+    await watch.notify()
+    await until("it saw none", lambda: watch.temporal.readings == 2)
+    watch.temporal.open.add(CART)
+
+    await watch.tells(CART)
+    assert not watch.running.done()
+
+
+async def test_number_of_items_is_shown(watch: Watch) -> None:
+    watch.beats.clear()
+    await until("it beats", lambda: bool(watch.beats))
+
+    assert set(watch.beats) == {2}
+
+
+async def test_right_that_is_missing_is_told_as_what_it_is(tmp_path: Path, temporal: FakeTemporal) -> None:
+    """Watches are many at once, and their failures come as a group."""
+    denied = Answer(status(403, 'pods is forbidden: User "u" cannot watch resource "pods"'), status=403)
+    first = Answer(b'{"metadata":{"resourceVersion":"7"}}')
+    async with api_server(lambda query: denied if "watch" in query else first, tmp_path) as cluster:
+        activities = WatchActivities(Served(cluster, REF), temporal.client, "queue", SurveyCache(cluster))
+        with pytest.raises(ApplicationError, match="A right is missing") as raised:
+            await ActivityEnvironment().run(activities.watch_cluster, WatchInput(REF))
+
+    assert (raised.value.type, raised.value.non_retryable) == ("PermissionDeniedError", True)

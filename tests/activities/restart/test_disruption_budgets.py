@@ -1,0 +1,253 @@
+"""PodDisruptionBudgets under restarts at the same time: never below what they want, however late they count."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import cast
+
+import msgspec
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from activities.kube.informer import Informer
+from activities.restart.disruption_budgets import Budgets
+from mesh.k8s.objects import DisruptionBudget, DisruptionBudgetStatus, Pod, Workload
+from mesh.k8s.owners import Owner
+from mesh.k8s.rollout import may_take
+from mesh.survey.reasons import would_exceed
+from tests.mesh.build import budget, pod, strategy, template, workload
+
+
+@dataclass
+class FakeInformer:
+    """It has these budgets, as the disruption controller last counted them."""
+
+    found: list[DisruptionBudget] = field(default_factory=list)
+
+    def budgets(self, namespace: str) -> list[DisruptionBudget]:
+        return [one for one in self.found if one.metadata.namespace == namespace]
+
+
+def counted(desired: int, healthy: int, expected: int, name: str = "cart-budget") -> DisruptionBudget:
+    """A budget of everything in the namespace."""
+    one = budget(desired, expected, selects={"part-of": "shop"})
+    status = DisruptionBudgetStatus(current_healthy=healthy, desired_healthy=desired, expected_pods=expected)
+    metadata = msgspec.structs.replace(one.metadata, name=name)
+    return msgspec.structs.replace(one, metadata=metadata, status=status)
+
+
+def taking(name: str, most: int, replicas: int = 10, *, namespace: str = "shop") -> tuple[Owner, list[Pod]]:
+    """A Deployment whose rollout takes so many of its Pods at once."""
+    made = template({"app": name, "part-of": "shop"})
+    one = workload(
+        name=name,
+        namespace=namespace,
+        replicas=replicas,
+        made_from=made,
+        strategy=strategy(unavailable=most, surge=0 if most else 1),
+    )
+    owner = Owner("Deployment", namespace, name, one, made)
+    return owner, [pod(f"{name}-1", owner=one, namespace=namespace, labels={"app": name, "part-of": "shop"})]
+
+
+@pytest.fixture
+def informer() -> FakeInformer:
+    return FakeInformer()
+
+
+@pytest.fixture
+def budgets(informer: FakeInformer) -> Budgets:
+    return Budgets(cast("Informer", informer))
+
+
+@pytest.mark.parametrize(
+    ("seen", "taken", "others", "hurt"),
+    [
+        pytest.param(counted(8, 10, 10), 2, 0, False, id="just-enough"),
+        pytest.param(counted(8, 10, 10), 3, 0, True, id="one-too-many"),
+        pytest.param(counted(8, 10, 10), 1, 1, False, id="beside-others"),
+        pytest.param(counted(8, 10, 10), 1, 2, True, id="others-take-all-and-are-not-counted-yet"),
+        pytest.param(counted(8, 8, 10), 1, 0, True, id="some-are-not-healthy"),
+        pytest.param(counted(8, 9, 10), 1, 1, True, id="who-is-not-healthy-may-be-none-of-the-others"),
+        pytest.param(counted(8, 7, 10), 0, 0, True, id="hurt-already"),
+        pytest.param(counted(0, 0, 0), 1, 0, True, id="not-counted-at-all"),
+        pytest.param(counted(0, 10, 10), 10, 0, False, id="wants-nothing"),
+    ],
+)
+def test_budget_is_hurt_when_too_few_would_be_left(seen: DisruptionBudget, taken: int, others: int, hurt: bool) -> None:
+    assert would_exceed(seen, taken, others) is hurt
+
+
+def test_what_one_may_take_is_taken_from_others_until_it_is_done(informer: FakeInformer, budgets: Budgets) -> None:
+    informer.found = [counted(18, 20, 20)]
+    with budgets.taken(*taking("cart", 1)) as cart, budgets.taken(*taking("pay", 1)) as pay:
+        assert (cart, pay) == (None, None)
+        with budgets.taken(*taking("ship", 1)) as ship:
+            assert ship == "cart-budget"
+    with budgets.taken(*taking("ship", 1)) as ship:
+        assert ship is None
+
+
+def test_one_that_is_blocked_takes_nothing(informer: FakeInformer, budgets: Budgets) -> None:
+    informer.found = [counted(8, 10, 10), counted(10, 10, 10, "strict")]
+    with budgets.taken(*taking("cart", 1)) as cart:
+        assert cart == "strict"
+        informer.found = informer.found[:1]
+        with budgets.taken(*taking("pay", 2)) as pay:
+            assert pay is None
+
+
+def test_what_failed_takes_nothing_any_more(informer: FakeInformer, budgets: Budgets) -> None:
+    informer.found = [counted(9, 10, 10)]
+    with pytest.raises(ConnectionError), budgets.taken(*taking("cart", 1)):
+        raise ConnectionError
+    with budgets.taken(*taking("pay", 1)) as pay:
+        assert pay is None
+
+
+def test_turns_are_counted_once_they_are_over(informer: FakeInformer, budgets: Budgets) -> None:
+    informer.found = [counted(9, 10, 10)]
+    with budgets.taken(*taking("cart", 1)), budgets.taken(*taking("pay", 1)) as pay:
+        assert (pay, budgets.turns("shop", "cart-budget")) == ("cart-budget", 0)
+    assert (budgets.turns("shop", "cart-budget"), budgets.turns("bank", "cart-budget")) == (1, 0)
+
+
+def test_two_tries_of_one_workload_do_not_stand_in_each_others_way(informer: FakeInformer, budgets: Budgets) -> None:
+    informer.found = [counted(9, 10, 10)]
+    first = budgets.taken(*taking("cart", 1))
+    assert first.__enter__() is None
+    with budgets.taken(*taking("cart", 1)) as second:
+        assert second is None
+        # The one that was given up ends late, and takes nothing back that the other still holds.
+        first.__exit__(None, None, None)
+        with budgets.taken(*taking("pay", 1)) as pay:
+            assert pay == "cart-budget"
+
+
+@pytest.mark.parametrize(
+    ("owner", "pods"),
+    [
+        pytest.param(*taking("cart", 0), id="surges"),
+        pytest.param(*taking("cart", 1, namespace="bank"), id="of-another-namespace"),
+        pytest.param(taking("cart", 1)[0], [], id="no-pods"),
+        pytest.param(Owner("CloneSet", "shop", "cart", None, template()), taking("cart", 1)[1], id="not-known"),
+    ],
+)
+def test_budget_that_is_not_touched_blocks_nobody(
+    informer: FakeInformer, budgets: Budgets, owner: Owner, pods: list[Pod]
+) -> None:
+    informer.found = [counted(10, 10, 10)]
+    with budgets.taken(owner, pods) as blocked:
+        assert blocked is None
+
+
+@dataclass(repr=False)
+class Restarting:
+    """A workload: how many of its Pods its rollout may take, are gone by it, and were not healthy before."""
+
+    owner: Owner
+    pods: list[Pod]
+    most: int
+    ill: int
+    gone: int = 0
+    hold: ExitStack | None = None
+
+
+class LateController(RuleBasedStateMachine):
+    """Restarts begin, take Pods, bring them back and end in any order; the counts of the budget come at any time."""
+
+    @initialize(
+        sizes=st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6), st.integers(0, 2)), min_size=1, max_size=5),
+        spare=st.integers(0, 6),
+    )
+    def begin(self, sizes: list[tuple[int, int, int]], spare: int) -> None:
+        self.workloads: list[Restarting] = []
+        self.pods = 0
+        for number, (replicas, most, ill) in enumerate(sizes):
+            owner, pods = taking(f"w{number}", most, replicas)
+            self.workloads.append(Restarting(owner, pods, min(most, replicas), min(ill, replicas)))
+            self.pods += replicas
+        self.desired = max(0, self.healthy - spare)
+        self.informer = FakeInformer()
+        self.budgets = Budgets(cast("Informer", self.informer))
+        self.count()
+
+    @property
+    def healthy(self) -> int:
+        return self.pods - sum(one.gone + one.ill for one in self.workloads)
+
+    @rule()
+    def count(self) -> None:
+        self.informer.found = [counted(self.desired, self.healthy, self.pods)]
+
+    @rule(data=st.data())
+    def start(self, data: st.DataObject) -> None:
+        one = self.one_of(data, [one for one in self.workloads if one.hold is None])
+        if one is None:
+            return
+        stack = ExitStack()
+        blocked = stack.enter_context(self.budgets.taken(one.owner, one.pods))
+        if blocked is None:
+            one.hold = stack
+        else:
+            stack.close()
+
+    @rule(data=st.data())
+    def lose(self, data: st.DataObject) -> None:
+        able = [one for one in self.workloads if one.hold is not None and one.gone < one.most]
+        one = self.one_of(data, able)
+        if one is not None:
+            one.gone += 1
+
+    @rule(data=st.data())
+    def come_back(self, data: st.DataObject) -> None:
+        one = self.one_of(data, [one for one in self.workloads if one.gone])
+        if one is not None:
+            one.gone -= 1
+
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
+        """Done means seen done: all of its Pods are back."""
+        one = self.one_of(data, [one for one in self.workloads if one.hold is not None])
+        if one is not None and one.hold is not None:
+            one.gone = 0
+            one.hold.close()
+            one.hold = None
+
+    @rule(data=st.data())
+    def recover(self, data: st.DataObject) -> None:
+        one = self.one_of(data, [one for one in self.workloads if one.ill])
+        if one is not None:
+            one.ill -= 1
+
+    @invariant()
+    def never_below(self) -> None:
+        # Of those that hold, all may be gone at any moment.
+        pending = sum(one.most - one.gone for one in self.workloads if one.hold is not None)
+        assert self.healthy - pending >= self.desired or not any(one.hold for one in self.workloads)
+
+    @staticmethod
+    def one_of(data: st.DataObject, able: list[Restarting]) -> Restarting | None:
+        return data.draw(st.sampled_from(able)) if able else None
+
+    def teardown(self) -> None:
+        for one in self.workloads:
+            if one.hold is not None:
+                one.hold.close()
+        # Nothing is kept of what has ended.
+        assert not self.budgets._taking
+
+
+def test_restarts_at_once_never_take_a_budget_below_what_it_wants() -> None:
+    run_state_machine_as_test(
+        LateController, settings=settings(max_examples=100, stateful_step_count=30, deadline=None)
+    )
+
+
+def test_workloads_of_the_property_take_what_they_say() -> None:
+    owner, _ = taking("cart", 3)
+
+    assert may_take(cast("Workload", owner.workload)) == 3

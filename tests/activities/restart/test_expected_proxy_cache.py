@@ -1,0 +1,181 @@
+"""What a template would get is asked once for as long as neither it nor the injector changes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
+
+import msgspec
+import pytest
+
+from activities.kube.client import Cluster
+from activities.restart import expected_proxy_cache
+from activities.restart.expected_proxy_cache import ExpectedProxyCache
+from mesh.istio.expected_proxy import ExpectedProxy, InjectionQuery
+from mesh.istio.injection import Injector, injector_config
+from mesh.k8s.objects import PodTemplate, Workload
+from tests.mesh.build import NEW, config_map, injector, space, template, workload
+
+CART = workload(made_from=template({"app": "cart"}))
+
+
+class FakeWorld:
+    """An injector that gives the new proxy to everybody; it counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.injector = injector()
+        self.now = 100.0
+        self.readings = 0
+        #: Seconds until it answers.
+        self.takes = 0.0
+        self.asked: list[InjectionQuery] = []
+        self.whole: dict[str, Workload] = {}
+
+    async def read_injector(self, _: Cluster) -> Injector:
+        self.readings += 1
+        await asyncio.sleep(0)
+        return self.injector
+
+    async def ask_all(
+        self, _: Cluster, __: Injector, questions: Iterable[InjectionQuery]
+    ) -> Mapping[str, ExpectedProxy]:
+        found = list(questions)
+        self.asked += found
+        await asyncio.sleep(0)
+        self.now += self.takes
+        return {one.key: ExpectedProxy(NEW, "injector") for one in found}
+
+    async def read_workload(self, _: Cluster, kind: str, namespace: str, name: str) -> Workload:
+        return self.whole[f"{namespace}/{kind}/{name}"]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeWorld:
+    world = FakeWorld()
+    for name in ("read_injector", "ask_all", "read_workload"):
+        monkeypatch.setattr(expected_proxy_cache, name, getattr(world, name))
+    # Of this module alone: the event loop has a clock of its own.
+    monkeypatch.setattr("activities.restart.expected_proxy_cache.time", SimpleNamespace(monotonic=lambda: world.now))
+    return world
+
+
+@pytest.fixture
+def proxies(fake: FakeWorld) -> ExpectedProxyCache:
+    return ExpectedProxyCache(cast("Cluster", fake))
+
+
+def of_generation(one: Workload, generation: int, made_from: PodTemplate | None = None) -> Workload:
+    metadata = msgspec.structs.replace(one.metadata, generation=generation)
+    spec = msgspec.structs.replace(one.spec, template=made_from or one.spec.template)
+    return msgspec.structs.replace(one, metadata=metadata, spec=spec)
+
+
+async def test_many_looks_at_once_ask_once(fake: FakeWorld, proxies: ExpectedProxyCache) -> None:
+    found = await asyncio.gather(*(proxies.of(CART, space()) for _ in range(20)))
+
+    assert found == [ExpectedProxy(NEW, "injector")] * 20
+    assert (fake.readings, len(fake.asked)) == (1, 1)
+
+
+async def test_template_is_asked_about_again_when_its_generation_moves(
+    fake: FakeWorld, proxies: ExpectedProxyCache
+) -> None:
+    out = template({"app": "cart", "sidecar.istio.io/inject": "false"})
+
+    assert (await proxies.of(CART, space())).image == NEW
+    assert (await proxies.of(of_generation(CART, 2, out), space())).image is None
+    assert (await proxies.of(of_generation(CART, 3), space())).image == NEW
+    assert fake.readings == 1
+
+
+async def test_workload_of_the_same_name_is_another_one(fake: FakeWorld, proxies: ExpectedProxyCache) -> None:
+    out = template({"app": "cart", "sidecar.istio.io/inject": "false"})
+    again = of_generation(CART, 1, out)
+    again = msgspec.structs.replace(again, metadata=msgspec.structs.replace(again.metadata, uid="another"))
+
+    assert (await proxies.of(CART, space())).image == NEW
+    assert (await proxies.of(again, space())).image is None
+
+
+async def test_workloads_of_like_templates_share_an_answer(fake: FakeWorld, proxies: ExpectedProxyCache) -> None:
+    for name in ("cart", "pay", "ship"):
+        assert (await proxies.of(workload(name=name, made_from=CART.template), space())).image == NEW
+
+    assert len(fake.asked) == 1
+
+
+@pytest.mark.parametrize(("later", "readings"), [(4.9, 1), (5.1, 2)])
+async def test_injector_is_read_anew_after_a_while(
+    fake: FakeWorld, proxies: ExpectedProxyCache, later: float, readings: int
+) -> None:
+    await proxies.of(CART, space())
+    fake.now += later
+    fake.injector = Injector()
+    found = await proxies.of(CART, space())
+
+    assert fake.readings == readings
+    assert (found.image is None) is (readings == 2)
+
+
+async def test_namespace_that_leaves_the_mesh_is_noticed_at_once(fake: FakeWorld, proxies: ExpectedProxyCache) -> None:
+    assert (await proxies.of(CART, space())).image == NEW
+    assert (await proxies.of(CART, space(labels={}))).image is None
+    assert fake.readings == 1
+
+
+async def test_injector_that_hangs_is_waited_for_once(fake: FakeWorld, proxies: ExpectedProxyCache) -> None:
+    fake.takes = 10.0
+
+    await asyncio.gather(*(proxies.of(workload(name=f"w{one}", made_from=CART.template), space()) for one in range(9)))
+
+    assert (fake.readings, len(fake.asked)) == (1, 1)
+
+
+async def test_one_that_gets_no_proxy_is_told_why(proxies: ExpectedProxyCache) -> None:
+    found = await proxies.of(CART, space(labels={}))
+
+    assert found.image is None
+    assert found.problem is None
+    assert found.words == "no injection webhook selects it"
+
+
+async def test_one_without_a_template_is_told(proxies: ExpectedProxyCache) -> None:
+    bare = msgspec.structs.replace(CART, spec=msgspec.structs.replace(CART.spec, template=None))
+
+    assert await proxies.of(bare, space()) == ExpectedProxy(None, None, "it has no Pod template")
+
+
+async def test_edited_injection_template_has_the_workload_read_whole(
+    fake: FakeWorld, proxies: ExpectedProxyCache
+) -> None:
+    common = injector_config(config_map(values='{"global": {"hub": "hub", "tag": "1.30.2"}}'))
+    fake.injector = injector(configs=(replace(common, common=False),))
+    made = msgspec.structs.replace(template({"app": "cart"}), spec=msgspec.structs.replace(template().spec, whole="{}"))
+    fake.whole["shop/Deployment/cart"] = of_generation(CART, 1, made)
+
+    assert (await proxies.of(CART, space())).image == NEW
+    assert [one.template.spec.whole for one in fake.asked] == ["{}"]
+    assert [one.problem for one in fake.asked] == [None]
+
+
+async def test_plain_injection_template_has_nothing_read(fake: FakeWorld, proxies: ExpectedProxyCache) -> None:
+    await proxies.of(CART, space())
+
+    assert [one.template for one in fake.asked] == [CART.template]
+
+
+async def test_reading_that_failed_is_not_remembered(
+    fake: FakeWorld, proxies: ExpectedProxyCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: Cluster) -> Injector:
+        raise ConnectionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr(expected_proxy_cache, "read_injector", refuse)
+        with pytest.raises(ConnectionError):
+            await proxies.of(CART, space())
+
+    assert (await proxies.of(CART, space())).image == NEW

@@ -1,0 +1,175 @@
+"""The question to Prometheus: only a plain value below the limit opens the gate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from activities.prometheus import above
+from mesh.plan.policy_file import PrometheusGate
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+QUERY = 'sum(rate(istio_requests_total{response_code=~"5.."}[5m]))'
+
+
+@asynccontextmanager
+async def prometheus(handler: Handler) -> AsyncIterator[str]:
+    """An HTTP server that answers everything by this handler; its address."""
+    application = web.Application()
+    application.router.add_get("/{path:.*}", handler)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        yield f"http://{host}:{port}"
+    finally:
+        await runner.cleanup()
+
+
+def saying(body: str, status: int = 200) -> Handler:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(text=body, status=status)
+
+    return handler
+
+
+def found(kind: str, result: object) -> str:
+    return json.dumps({"status": "success", "data": {"resultType": kind, "result": result}})
+
+
+def vector(*values: str) -> str:
+    samples = [{"metric": {"pod": str(n)}, "value": [1435781451.781, value]} for n, value in enumerate(values)]
+    return found("vector", samples)
+
+
+async def asked(handler: Handler, path: str = "") -> str | None:
+    async with prometheus(handler) as address:
+        return await above(PrometheusGate(address=f"{address}{path}", query=QUERY, below=0.01))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(vector("0.002"), id="vector"),
+        pytest.param(vector("0", "0.0099", "-Inf"), id="several"),
+        pytest.param(found("scalar", [1435781451.781, "0.002"]), id="scalar"),
+        pytest.param(found("scalar", [1435781451, "0"]), id="whole-seconds"),
+    ],
+)
+async def test_values_below_the_limit_open_the_gate(body: str) -> None:
+    assert await asked(saying(body)) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "worst"),
+    [
+        pytest.param(vector("0.02"), "0.02", id="above"),
+        pytest.param(vector("0.01"), "0.01", id="the-limit-itself"),
+        pytest.param(vector("0.001", "0.5", "0.02"), "0.5", id="the-worst-of-several"),
+        pytest.param(vector("+Inf"), "inf", id="infinite"),
+        pytest.param(vector("NaN"), "nan", id="no-number"),
+        pytest.param(vector("0.001", "NaN"), "nan", id="no-number-after-a-good-one"),
+        pytest.param(vector("NaN", "0.001"), "nan", id="no-number-before-a-good-one"),
+        pytest.param(found("scalar", [1435781451.781, "1"]), "1", id="scalar"),
+    ],
+)
+async def test_value_that_is_not_below_the_limit_shuts_the_gate(body: str, worst: str) -> None:
+    assert await asked(saying(body)) == f"{QUERY} is {worst}, not below 0.01"
+
+
+@pytest.mark.parametrize(
+    ("handler", "told"),
+    [
+        pytest.param(saying(vector()), f"Prometheus has no value for {QUERY}", id="empty"),
+        pytest.param(
+            saying(json.dumps({"status": "error", "errorType": "bad_data", "error": "parse error"}), 400),
+            "the answer of Prometheus cannot be read: parse error",
+            id="error",
+        ),
+        pytest.param(saying(json.dumps({})), "the answer of Prometheus cannot be read: no success", id="nothing"),
+        pytest.param(
+            saying(found("matrix", [])), "the answer of Prometheus cannot be read: a matrix is no number", id="matrix"
+        ),
+    ],
+)
+async def test_answer_without_a_value_shuts_the_gate(handler: Handler, told: str) -> None:
+    assert await asked(handler) == told
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [
+        pytest.param(saying("<html>Bad gateway</html>"), id="html"),
+        pytest.param(saying(vector("0.002")[:-5]), id="cut-short"),
+        pytest.param(saying("[]"), id="of-another-form"),
+        pytest.param(saying(vector("many")), id="text-for-a-number"),
+        pytest.param(saying(found("vector", [{"metric": {}, "histogram": [1, {"count": "1"}]}])), id="histogram"),
+        pytest.param(saying(found("scalar", [[1, "0"]])), id="scalar-of-a-vector"),
+    ],
+)
+async def test_garbage_shuts_the_gate(handler: Handler) -> None:
+    told = await asked(handler)
+
+    assert told is not None
+    assert told.startswith("the answer of Prometheus cannot be read: ")
+
+
+@pytest.mark.parametrize("body", [pytest.param("", id="empty"), pytest.param(vector("0.002"), id="with-a-good-value")])
+async def test_server_error_shuts_the_gate_whatever_it_says(body: str) -> None:
+    told = await asked(saying(body, 500))
+
+    assert told is not None
+    assert "500" in told
+
+
+async def test_no_answer_shuts_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    assert str(await asked(cut)).startswith("Prometheus does not answer: ")
+
+    async with prometheus(saying(vector("0"))) as address:
+        pass
+    gone = PrometheusGate(address=address, query=QUERY, below=1)
+    assert str(await above(gone)).startswith("Prometheus does not answer: ")
+
+
+async def test_answer_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("activities.prometheus._PATIENCE", aiohttp.ClientTimeout(total=0.05))
+
+    async def silence(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await request.content.wait_eof()
+        await response.write(b"{")
+        # Ends when the client has left.
+        while request.transport is not None and not request.transport.is_closing():
+            await response.write(b" ")
+        return response
+
+    assert await asked(silence) == "Prometheus does not answer: TimeoutError"
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [("", "/api/v1/query"), ("/", "/api/v1/query"), ("/tenant/one/", "/tenant/one/api/v1/query")],
+)
+async def test_query_is_sent_to_the_address_and_whole(path: str, target: str) -> None:
+    seen: list[tuple[str, str]] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.append((request.path, request.query["query"]))
+        return web.Response(text=vector("0"))
+
+    assert await asked(handler, path) is None
+    assert seen == [(target, QUERY)]

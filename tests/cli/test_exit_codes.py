@@ -1,0 +1,53 @@
+import pytest
+from temporalio.client import WorkflowUpdateFailedError
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from cli.exit_codes import CONFLICT, FAILED, UNREACHABLE, USAGE, failure_of
+from mesh import errors
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.RefusedError("m", "r"), USAGE),
+        (errors.PermissionDeniedError("m", "r"), USAGE),
+        (errors.ConflictError("m", "r"), CONFLICT),
+        (errors.UnreachableError("m", "r"), UNREACHABLE),
+        (errors.RejectedError("m", "r"), FAILED),
+    ],
+)
+def test_our_errors_keep_their_two_sentences(error: errors.UpgradeError, code: int) -> None:
+    failure = failure_of(error)
+
+    assert (failure.code, failure.message, failure.remedy, failure.unexpected) == (code, "m", "r", False)
+
+
+def test_error_in_a_group_of_one_is_told_as_itself() -> None:
+    assert failure_of(ExceptionGroup("g", [errors.ConflictError("m")])).code == CONFLICT
+
+
+def test_refusal_by_a_workflow_has_the_code_of_its_type() -> None:
+    failure = failure_of(WorkflowUpdateFailedError(ApplicationError("another runs", type="ConflictError")))
+
+    assert (failure.code, failure.message) == (CONFLICT, "another runs")
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (RPCStatusCode.UNAVAILABLE, UNREACHABLE),
+        (RPCStatusCode.PERMISSION_DENIED, USAGE),
+        (RPCStatusCode.INTERNAL, FAILED),
+    ],
+)
+def test_temporals_refusals_become_sentences(status: RPCStatusCode, code: int) -> None:
+    assert failure_of(RPCError("first\nsecond", status, b"")).code == code
+
+
+def test_anything_else_is_unexpected_and_one_line() -> None:
+    failure = failure_of(KeyError("what"))
+
+    assert failure.code == FAILED
+    assert failure.unexpected
+    assert "\n" not in failure.message

@@ -1,0 +1,208 @@
+"""The policy file: defaults, units, and refusals that name the field."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mesh.errors import RefusedError
+from mesh.plan.policy_file import Gates, Policy, PrometheusGate, load_policy, parse_duration
+
+
+def test_empty_policy_has_the_defaults_of_the_contract() -> None:
+    found = load_policy("", "p.yaml")
+
+    assert found == Policy()
+    assert (found.waves.canary, found.waves.steps, found.waves.max_workloads) == (0.01, (0.1, 0.3, 1.0), 200)
+    assert (found.in_flight.cluster, found.in_flight.namespace) == (50, 5)
+    assert (found.budget.failed, found.budget.at_least) == (0.02, 3)
+    assert found.soak == timedelta(minutes=5)
+    assert found.no_progress.rollout == timedelta(minutes=15)
+    assert found.no_progress.control_plane == timedelta(minutes=30)
+    assert (found.missing, found.restarts, found.exclude.namespaces) == ("report", "ours", ())
+    assert (found.approve, found.windows, found.remediation, found.gates) == ((), (), "handoff", Gates())
+
+
+def test_every_field_is_read_as_the_contract_writes_it() -> None:
+    text = """
+        waves: {canary: 5%, steps: [50%, 100%], maxWorkloads: 20}
+        inFlight: {cluster: 10, namespace: 2}
+        budget: {failed: 0.1, atLeast: 1}
+        soak: 1h30m
+        noProgress: {rollout: 90s, controlPlane: 1d}
+        missing: restart
+        restarts: module
+        exclude: {namespaces: [legacy]}
+        approve: [canary, gateways, 3, "07"]
+        windows: ["Sat-Sun 00:00-04:00 Europe/Berlin", "Sun 00:00-24:00"]
+        remediation: wait
+        gates: {prometheus: {address: "http://prometheus:9090", query: up == 0, below: 0.01}}
+    """
+    found = load_policy(text, "p.yaml")
+
+    assert (found.waves.canary, found.waves.steps, found.waves.max_workloads) == (0.05, (0.5, 1.0), 20)
+    assert (found.in_flight.cluster, found.in_flight.namespace) == (10, 2)
+    assert (found.budget.failed, found.budget.at_least) == (0.1, 1)
+    assert found.soak == timedelta(hours=1, minutes=30)
+    assert (found.no_progress.rollout, found.no_progress.control_plane) == (timedelta(seconds=90), timedelta(days=1))
+    assert (found.missing, found.restarts, found.exclude.namespaces) == ("restart", "module", ("legacy",))
+    assert found.approve == ("canary", "gateways", "3", "7")
+    assert found.windows == ("Sat-Sun 00:00-04:00 Europe/Berlin", "Sun 00:00-24:00")
+    assert found.remediation == "wait"
+    assert found.gates.prometheus == PrometheusGate(address="http://prometheus:9090", query="up == 0", below=0.01)
+
+
+def test_policy_comes_back_from_the_history_as_it_was_written() -> None:
+    found = load_policy(example(), "docs/policy.md")
+
+    assert Policy.model_validate_json(found.model_dump_json()) == found
+    assert Policy.model_validate_json(found.model_dump_json(by_alias=True)) == found
+
+
+def test_policy_of_an_upgrade_that_was_started_before_a_field_was_known_has_its_default() -> None:
+    # As an upgrade without a policy wrote it before windows, approvals and gates were known.
+    written = (
+        '{"waves":{"canary":0.01,"steps":[0.1,0.3,1.0],"max_workloads":200},"in_flight":{"cluster":50,"namespace":5},'
+        '"budget":{"failed":0.02,"at_least":3},"soak":"PT5M","no_progress":{"rollout":"PT15M","control_plane":"PT30M"},'
+        '"missing":"report","restarts":"ours","exclude":{"namespaces":[]}}'
+    )
+
+    assert Policy.model_validate_json(written) == Policy()
+
+
+def example() -> str:
+    """The policy in docs/policy.md."""
+    [text] = re.findall(r"```yaml\n(.*?)```", Path("docs/policy.md").read_text(), re.DOTALL)
+    return str(text)
+
+
+def test_example_of_the_docs_is_a_policy_with_every_field() -> None:
+    fields = yaml.safe_load(example())
+    schema = Policy.model_json_schema(by_alias=True)
+
+    load_policy(example(), "docs/policy.md")
+    assert set(fields) == set(schema["properties"])
+    for name, part in schema["properties"].items():
+        if "$ref" in part:
+            within = schema["$defs"][part["$ref"].rpartition("/")[2]]["properties"]
+            assert set(fields[name]) == set(within), name
+
+
+def test_windows_that_the_docs_show_are_windows() -> None:
+    shown = re.findall(r"^\| `(.+?)` \|", Path("docs/policy.md").read_text(), re.MULTILINE)
+
+    assert len(shown) >= 5
+    for text in shown:
+        assert Policy(windows=(text,)).windows == (text,)
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("15m", timedelta(minutes=15)),
+        ("1h30m", timedelta(minutes=90)),
+        ("2d", timedelta(days=2)),
+        ("0s", timedelta(0)),
+        ("soon", "soon"),
+        (5, 5),
+    ],
+)
+def test_duration_is_read_or_left_to_be_judged(text: object, duration: object) -> None:
+    assert parse_duration(text) == duration
+
+
+#: Policies that cannot be meant: the field that is wrong, and what is said of it.
+BAD_POLICIES = [
+    pytest.param("pace: slow", "pace: is no field of a policy", id="unknown-field"),
+    pytest.param("waves: {cannary: 1%}", "waves.cannary: is no field of a policy", id="unknown-field-within"),
+    pytest.param("waves: {steps: [30%, 10%, 100%]}", "waves.steps: must grow", id="steps-that-shrink"),
+    pytest.param("waves: {steps: [10%, 10%, 100%]}", "waves.steps: must grow", id="steps-that-do-not-grow"),
+    pytest.param("waves: {steps: [10%, 30%]}", "waves.steps: must grow", id="steps-that-leave-some"),
+    pytest.param("waves: {steps: [0%, 100%]}", "waves.steps: must grow", id="step-of-none"),
+    pytest.param("waves: {steps: []}", "waves.steps: must grow", id="no-steps"),
+    pytest.param("waves: {steps: 100%}", "waves.steps: must be a list", id="a-step-alone"),
+    pytest.param("waves: {steps: [10%, 101%]}", "waves.steps.1: 101% is more than 100%", id="step-of-more-than-all"),
+    pytest.param("waves: {canary: 101%}", "waves.canary: 101% is more than 100%", id="more-than-all"),
+    pytest.param("waves: {canary: 5}", "waves.canary: Input should be less than", id="share-without-percent"),
+    pytest.param("waves: {canary: -1%}", "waves.canary: ", id="share-below-none"),
+    pytest.param("waves: {canary: .nan}", "waves.canary: ", id="share-is-no-number"),
+    pytest.param("budget: {failed: 200%}", "budget.failed: 200% is more than 100%", id="budget-of-more-than-all"),
+    pytest.param("budget: {atLeast: -1}", "budget.atLeast: ", id="budget-below-none"),
+    pytest.param("waves: {maxWorkloads: 201}", "waves.maxWorkloads: ", id="wave-too-large"),
+    pytest.param("waves: {maxWorkloads: 0}", "waves.maxWorkloads: ", id="wave-of-none"),
+    pytest.param("inFlight: {cluster: 0}", "inFlight.cluster: ", id="none-in-flight"),
+    pytest.param("inFlight: {namespace: 0}", "inFlight.namespace: ", id="none-in-flight-of-a-namespace"),
+    pytest.param("noProgress: {rollout: 0s}", "noProgress.rollout: must be longer than 0s", id="no-time-to-roll"),
+    pytest.param("noProgress: {controlPlane: 0m}", "noProgress.controlPlane: must be longer", id="no-time-at-all"),
+    pytest.param("soak: soon", "soak: ", id="no-duration"),
+    pytest.param("soak: -5", "soak: ", id="negative-duration"),
+    pytest.param("missing: ignore", "missing: ", id="unknown-choice"),
+    pytest.param("remediation: later", "remediation: ", id="unknown-remediation"),
+    pytest.param("exclude: {}", "exclude.namespaces: selects nothing", id="selector-without-a-word"),
+    pytest.param("exclude: {namespaces: []}", "exclude.namespaces: selects nothing", id="empty-selector"),
+    pytest.param("exclude: {namespaces: ['']}", "exclude.namespaces.0: ", id="selector-of-no-name"),
+    pytest.param("exclude: {namespaces: [shop, legacy-*]}", "exclude.namespaces.1: ", id="selector-with-a-pattern"),
+    pytest.param("exclude:", "exclude: must be fields with values", id="field-without-a-value"),
+    pytest.param("windows: Sat 00:00-04:00", "windows: must be a list", id="window-alone"),
+    pytest.param(
+        "windows: ['00:00-24:00', Sta 00:00-04:00]",
+        'windows.1: "Sta 00:00-04:00" is no maintenance window: "Sta" is no day of the week; a right one is',
+        id="no-window",
+    ),
+    pytest.param(
+        "windows: [Sat 00:00-04:00, Sun 00:00-04:00]",
+        'windows: "Sat 00:00-04:00" and "Sun 00:00-04:00" are never open together; alternatives are one text',
+        id="windows-that-never-open-together",
+    ),
+    pytest.param("approve: canary", "approve: must be a list", id="approval-alone"),
+    pytest.param("approve: [canary, canry]", "approve.1: 'canry' is none of canary, gateways, all", id="no-wave"),
+    pytest.param("approve: [-1]", "approve.0: '-1' is none of", id="no-number-of-a-wave"),
+    pytest.param("approve: [yes]", "approve.0: ", id="approve-yes"),
+    pytest.param("gates: {grafana: {}}", "gates.grafana: is no field of a policy", id="unknown-gate"),
+    pytest.param("gates: {prometheus: {}}", "gates.prometheus.address: Field required", id="gate-without-anything"),
+    pytest.param(
+        "gates: {prometheus: {address: 'prometheus:9090', query: up, below: 1}}",
+        "gates.prometheus.address: must be an address such as",
+        id="gate-without-scheme",
+    ),
+    pytest.param(
+        "gates: {prometheus: {address: 'http://me:secret@prometheus', query: up, below: 1}}",
+        "gates.prometheus.address: must name no user and no password",
+        id="gate-with-a-secret",
+    ),
+    pytest.param(
+        "gates: {prometheus: {address: 'http://prometheus', query: ' ', below: 1}}",
+        "gates.prometheus.query: ",
+        id="gate-without-query",
+    ),
+    pytest.param(
+        "gates: {prometheus: {address: 'http://prometheus', query: up, below: .nan}}",
+        "gates.prometheus.below: ",
+        id="gate-without-a-limit",
+    ),
+    pytest.param(
+        f"waves: {{steps: [{', '.join(f'{n / 2}%' for n in range(1, 201))}]}}", "waves.steps: ", id="too-many-steps"
+    ),
+    pytest.param(f"exclude: {{namespaces: [{'a, ' * 1001}]}}", "exclude.namespaces: ", id="too-many-namespaces"),
+    pytest.param(f"exclude: {{namespaces: [{'a' * 64}]}}", "exclude.namespaces.0: ", id="no-name-of-a-namespace"),
+    pytest.param("- waves", "the file: ", id="a-list"),
+    pytest.param("slow", "the file: ", id="a-word"),
+    pytest.param("waves: [", "line 1 is not YAML", id="no-yaml"),
+    pytest.param("soak: 2026-13-45", "is not YAML", id="an-impossible-date"),
+]
+
+
+@pytest.mark.parametrize(("text", "told"), BAD_POLICIES)
+def test_policy_that_cannot_be_meant_is_refused_with_its_field_and_the_reason(text: str, told: str) -> None:
+    with pytest.raises(RefusedError) as refused:
+        load_policy(text, "p.yaml")
+
+    assert refused.value.message.startswith("Policy p.yaml")
+    assert told in refused.value.message
+    assert "secret" not in refused.value.message
+    assert refused.value.remedy
