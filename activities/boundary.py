@@ -12,7 +12,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from mesh.errors import UpgradeError
 from mesh.identity import ClusterRef
 
@@ -27,10 +27,10 @@ _BEAT_SECONDS = 4.0
 class Served:
     """The cluster that this worker serves, and who it is."""
 
-    cluster: Cluster
+    cluster: ClusterClient
     ref: ClusterRef
 
-    def of(self, ref: ClusterRef) -> Cluster:
+    def of(self, ref: ClusterRef) -> ClusterClient:
         """The connection, for a caller that means this very cluster; anybody else is refused."""
         if ref != self.ref:
             raise ApplicationError(

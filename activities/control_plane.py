@@ -10,7 +10,7 @@ from datetime import timedelta
 from temporalio import activity
 
 from activities.boundary import Served, heartbeating, translated
-from activities.kube.client import JSON_PATCH, Cluster
+from activities.kube.client import JSON_PATCH, ClusterClient
 from activities.kube.paths import path
 from activities.kube.reads import read_catalogue, read_control_plane
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RefusedError, UpgradeError
@@ -66,7 +66,7 @@ class AwaitResult:
     parts: tuple[str, ...]
 
 
-async def resolve_target(cluster: Cluster, to: str) -> ResolvedTarget:
+async def resolve_target(cluster: ClusterClient, to: str) -> ResolvedTarget:
     """Reads the catalogue and resolves; RefusedError for what is unknown or what Kyma would refuse."""
     try:
         catalogue = await read_catalogue(cluster)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from temporalio import activity
 
 from activities.boundary import Served, heartbeating
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.kube.paths import path
 from activities.kube.reads import read_istiods
 from activities.prometheus import above
@@ -100,7 +100,7 @@ class GateActivities:
         self._served.of(cluster)
 
 
-async def probe(cluster: Cluster) -> str | None:
+async def probe(cluster: ClusterClient) -> str | None:
     """The proxy image that a new Pod gets: a server-side dry run in the service's empty probe namespace."""
     body = {
         "apiVersion": "v1",

@@ -14,7 +14,7 @@ import msgspec
 from temporalio import activity
 
 from activities.boundary import Served, heartbeating, translated
-from activities.kube.client import APPLY_PATCH, Cluster
+from activities.kube.client import APPLY_PATCH, ClusterClient
 from activities.kube.paths import path
 from mesh.errors import ClusterError, ConflictError, NotFoundError, RejectedError
 from mesh.identity import HOME, ClusterRef
@@ -105,7 +105,7 @@ class HoldActivities:
             await cluster.delete(_LEASE)
 
 
-async def _take_lease(cluster: Cluster, ask: HoldInput) -> None:
+async def _take_lease(cluster: ClusterClient, ask: HoldInput) -> None:
     now = datetime.now(UTC)
     spec = {
         "holderIdentity": ask.holder,
@@ -134,7 +134,7 @@ async def _take_lease(cluster: Cluster, ask: HoldInput) -> None:
     await cluster.patch(_LEASE, {"metadata": version, "spec": spec}, Lease)
 
 
-async def _refused(cluster: Cluster) -> bool:
+async def _refused(cluster: ClusterClient) -> bool:
     mark = {MODULE_MARK: rfc3339(datetime.now(UTC))}
     body = {"spec": {"template": {"metadata": {"annotations": mark}}}}
     try:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.kube.client import connect as connect_cluster
 from activities.kube.reads import read_uid
 from mesh.errors import PermissionDeniedError, RefusedError, UnreachableError
@@ -19,7 +19,7 @@ _FIRST_ANSWER = 15.0
 
 
 @asynccontextmanager
-async def compose_view(settings: ClusterSettings) -> AsyncIterator[tuple[Cluster, str]]:
+async def compose_view(settings: ClusterSettings) -> AsyncIterator[tuple[ClusterClient, str]]:
     """The connection to the cluster, and its name: whoever only looks needs no right to read its UID."""
     async with await connect(settings) as cluster:
         name = name_of(cluster, settings)
@@ -31,7 +31,7 @@ async def compose_view(settings: ClusterSettings) -> AsyncIterator[tuple[Cluster
         yield cluster, name
 
 
-async def connect(settings: ClusterSettings) -> Cluster:
+async def connect(settings: ClusterSettings) -> ClusterClient:
     """A connection by these settings; it is not tried yet."""
     return await connect_cluster(_kubeconfig(settings), settings.context)
 
@@ -42,7 +42,7 @@ def _kubeconfig(settings: ClusterSettings) -> str | None:
     return settings.kubeconfig
 
 
-def name_of(cluster: Cluster, settings: ClusterSettings) -> str:
+def name_of(cluster: ClusterClient, settings: ClusterSettings) -> str:
     """The cluster's name in workflow ids: as configured, else the context's."""
     text = settings.cluster or cluster.context
     if not text:
@@ -53,7 +53,7 @@ def name_of(cluster: Cluster, settings: ClusterSettings) -> str:
     return cluster_name(text)
 
 
-async def first_uid(cluster: Cluster) -> str:
+async def first_uid(cluster: ClusterClient) -> str:
     """The UID that makes this cluster this cluster; UnreachableError when it does not come soon."""
     try:
         async with asyncio.timeout(_FIRST_ANSWER):

@@ -15,10 +15,10 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 
 from activities.gates import probe
-from activities.istiod.injector import ask_all
-from activities.kube.client import Cluster
+from activities.istiod.injector import ask_injector
+from activities.kube.client import ClusterClient
 from activities.kube.paths import ACCESS_REVIEWS, NAMESPACES, path
-from activities.kube.reads import read_catalogue, read_istiods, serves
+from activities.kube.reads import read_catalogue, read_istiods, serves_kind
 from activities.kube.snapshot import read_injector
 from mesh.errors import UpgradeError
 from mesh.identity import HOME, PROBE, TASK_QUEUE, ClusterRef
@@ -107,7 +107,7 @@ async def _polled(client: Client, queue: str, what: str) -> Check:
     return Check(name, ok=True, message=f"{', '.join(sorted(one.identity for one in alive))} polls {queue}")
 
 
-async def check_cluster(cluster: Cluster, ref: ClusterRef) -> list[Check]:
+async def check_cluster(cluster: ClusterClient, ref: ClusterRef) -> list[Check]:
     """Everything in the cluster, with the identity in use."""
     first = Check("cluster", ok=True, message=f"{cluster.host} answers; {ref.name} is {ref.uid}")
     parts = await asyncio.gather(
@@ -129,7 +129,7 @@ async def _told(name: str, check: Awaitable[Check]) -> Check:
         return Check(name, ok=False, message=error.message, remedy=error.remedy)
 
 
-async def _permissions(cluster: Cluster) -> list[Check]:
+async def _permissions(cluster: ClusterClient) -> list[Check]:
     limit = asyncio.Semaphore(_AT_ONCE)
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
@@ -141,11 +141,11 @@ async def _permissions(cluster: Cluster) -> list[Check]:
         async with limit:
             return await _told(f"permission {permission.words()}", _allowed(cluster, permission, who))
 
-    rollouts = await serves(cluster, ARGO_ROLLOUT)
+    rollouts = await serves_kind(cluster, ARGO_ROLLOUT)
     return list(await asyncio.gather(*(checked(permission) for permission in needed(rollouts=rollouts))))
 
 
-async def _allowed(cluster: Cluster, permission: Permission, who: str) -> Check:
+async def _allowed(cluster: ClusterClient, permission: Permission, who: str) -> Check:
     resource, _, subresource = permission.resource.partition("/")
     attributes = {
         "verb": permission.verb,
@@ -166,7 +166,7 @@ async def _allowed(cluster: Cluster, permission: Permission, who: str) -> Check:
     return Check(f"permission {permission.words()}", allowed, told, remedy)
 
 
-async def _kyma(cluster: Cluster) -> Check:
+async def _kyma(cluster: ClusterClient) -> Check:
     catalogue = await read_catalogue(cluster)
     kyma = catalogue.kyma
     if kyma.module is None:
@@ -176,7 +176,7 @@ async def _kyma(cluster: Cluster) -> Check:
     return Check("kyma", ok=True, message=told)
 
 
-async def _istio(cluster: Cluster) -> Check:
+async def _istio(cluster: ClusterClient) -> Check:
     istiods = await read_istiods(cluster)
     if not istiods:
         return Check("istio", ok=False, message="there is no istiod in istio-system", remedy="Install Istio first.")
@@ -189,7 +189,7 @@ async def _istio(cluster: Cluster) -> Check:
     return Check("istio", ready, "; ".join(told), remedy)
 
 
-async def _probed(cluster: Cluster) -> Check:
+async def _probed(cluster: ClusterClient) -> Check:
     """The API server's own path to the injector."""
     image = await probe(cluster)
     if image is None:
@@ -198,7 +198,7 @@ async def _probed(cluster: Cluster) -> Check:
     return Check("injector-admission", ok=True, message=f"a new Pod gets {image}")
 
 
-async def _asked(cluster: Cluster) -> Check:
+async def _asked(cluster: ClusterClient) -> Check:
     """Our own path to the injector; without it plain templates are computed and others are unknown."""
     name = "injector-direct"
     injector = await read_injector(cluster)
@@ -209,7 +209,7 @@ async def _asked(cluster: Cluster) -> Check:
         told = f"no injector answers for namespace {PROBE}: {decision.reason}"
         return Check(name, ok=False, message=told, remedy="Run: kubectl apply -f deploy/rbac.yaml")
     question = injection_query(injector, PROBE, decision, template)
-    answer = (await ask_all(cluster, injector, [question]))[question.key]
+    answer = (await ask_injector(cluster, injector, [question]))[question.key]
     if answer.source == "injector" and answer.image:
         return Check(name, ok=True, message=f"revision {decision.revision} answers {answer.image}")
     if answer.source == "configmap":
@@ -220,7 +220,7 @@ async def _asked(cluster: Cluster) -> Check:
     return Check(name, ok=False, message=answer.problem or "no answer", remedy=remedy)
 
 
-async def _hold(cluster: Cluster) -> Check:
+async def _hold(cluster: ClusterClient) -> Check:
     places = {
         "the policy": f"{_ADMISSION}/validatingadmissionpolicies/{HOLD_POLICY}",
         "its binding": f"{_ADMISSION}/validatingadmissionpolicybindings/{HOLD_POLICY}",

@@ -19,8 +19,8 @@ import aiohttp
 import jsonpatch
 import msgspec
 
-from activities.kube.client import Cluster
-from activities.kube.reads import in_url, read_service_host
+from activities.kube.client import ClusterClient
+from activities.kube.reads import read_service_host, url_host
 from mesh.errors import UpgradeError
 from mesh.istio.expected_proxy import ExpectedProxy, InjectionQuery, answered, computed
 from mesh.istio.injection import Injector
@@ -38,8 +38,8 @@ class _UnreachableInjectorError(_NoAnswerError):
     """It cannot be asked from here at all."""
 
 
-async def ask_all(
-    cluster: Cluster, injector: Injector, questions: Iterable[InjectionQuery]
+async def ask_injector(
+    cluster: ClusterClient, injector: Injector, questions: Iterable[InjectionQuery]
 ) -> Mapping[str, ExpectedProxy]:
     """An answer for every question: from the injector, else computed, else unknown with the problem."""
     places: dict[ClientConfig, str | _UnreachableInjectorError] = {}
@@ -80,7 +80,7 @@ def _client(question: InjectionQuery) -> ClientConfig:
     return question.decision.webhook.client
 
 
-async def _address(cluster: Cluster, client: ClientConfig) -> str:
+async def _address(cluster: ClusterClient, client: ClientConfig) -> str:
     if client.url is not None:
         return client.url
     if client.service is None:
@@ -91,7 +91,7 @@ async def _address(cluster: Cluster, client: ClientConfig) -> str:
         raise _UnreachableInjectorError(error.message) from error
     if not host:
         raise _UnreachableInjectorError(f"Service {client.service.name} has no cluster IP")
-    return f"https://{in_url(host)}:{client.service.port}{client.service.path}"
+    return f"https://{url_host(host)}:{client.service.port}{client.service.path}"
 
 
 async def _ask(

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import aiohttp
 import msgspec
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.kube.paths import path
-from activities.kube.reads import in_url, read_service_host
+from activities.kube.reads import read_service_host, url_host
 from mesh.errors import PermissionDeniedError, UpgradeError
 from mesh.istio.injection import ISTIO_NAMESPACE
 from mesh.istio.proxy_status import ConnectedProxies, Listing, put_together, read_listing, read_version
@@ -51,7 +51,7 @@ class _Istiod(msgspec.Struct, frozen=True):
         return self.metadata.label("istio.io/rev") or "default"
 
 
-async def connected_versions(cluster: Cluster) -> ConnectedProxies:
+async def read_connected_proxies(cluster: ClusterClient) -> ConnectedProxies:
     """What all running istiods say about the proxies connected to them; their troubles are in its `problems`.
 
     Takes at most about 40 s for 16 istiods: a revision's Pods are asked together, then perhaps its Service.
@@ -79,7 +79,7 @@ async def connected_versions(cluster: Cluster) -> ConnectedProxies:
 class _Inquiry:
     """One round of questions."""
 
-    def __init__(self, cluster: Cluster, session: aiohttp.ClientSession, limit: asyncio.Semaphore) -> None:
+    def __init__(self, cluster: ClusterClient, session: aiohttp.ClientSession, limit: asyncio.Semaphore) -> None:
         self._cluster = cluster
         self._session = session
         self._limit = limit
@@ -111,7 +111,7 @@ class _Inquiry:
     async def _ask(self, revision: str, istiod: str, host: str) -> Listing:
         if not host:
             return Listing(istiod, problem=f"{istiod} has no IP address")
-        address = f"http://{in_url(host)}:{MONITORING_PORT}"
+        address = f"http://{url_host(host)}:{MONITORING_PORT}"
         try:
             async with self._limit:
                 status, content = await self._get(f"{address}/debug/syncz")

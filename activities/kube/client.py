@@ -81,7 +81,7 @@ class ListMeta(msgspec.Struct, frozen=True, rename="camel"):
     continue_: str = msgspec.field(default="", name="continue")
 
 
-class Bare(msgspec.Struct, frozen=True):
+class PartialObjectMetadata(msgspec.Struct, frozen=True):
     """An object of any kind, as far as it says which."""
 
     metadata: Metadata = Metadata()
@@ -109,7 +109,7 @@ class Event(msgspec.Struct, frozen=True):
     object: msgspec.Raw
 
 
-class Cluster:
+class ClusterClient:
     """One API server. Build with `connect`; use as an asynchronous context manager or `close` it."""
 
     def __init__(self, api: ApiClient, settings: _Source) -> None:
@@ -147,9 +147,9 @@ class Cluster:
 
     async def list_all(self, path: str, kind: type[T], params: Params | None = None) -> tuple[list[T], str]:
         """All items, in pages, and the one resource version they were read at."""
-        return await self.list_kept(path, kind, lambda one: one, params)
+        return await self.list_transformed(path, kind, lambda one: one, params)
 
-    async def list_kept(
+    async def list_transformed(
         self, path: str, kind: type[T], keep: Callable[[T], K | None], params: Params | None = None
     ) -> tuple[list[K], str]:
         """What `keep` makes of all items, None left out. Starts again once a page expired.
@@ -245,9 +245,9 @@ class Cluster:
     ) -> T:
         """Patches an object. With `metadata.resourceVersion` in the body a concurrent change is a 409.
 
-        As `Bare` only its metadata is sent back, a tenth of a Pod.
+        As `PartialObjectMetadata` only its metadata is sent back, a tenth of a Pod.
         """
-        headers = {"Content-Type": content_type} | ({"Accept": _METADATA} if kind is Bare else {})
+        headers = {"Content-Type": content_type} | ({"Accept": _METADATA} if kind is PartialObjectMetadata else {})
         return _decode(await self._write("PATCH", path, body, headers, dry_run=dry_run), kind)
 
     async def delete(self, path: str) -> None:
@@ -354,7 +354,7 @@ class _Source(msgspec.Struct, frozen=True):
     context: str | None
 
 
-async def connect(kubeconfig: str | None = None, context: str | None = None) -> Cluster:
+async def connect(kubeconfig: str | None = None, context: str | None = None) -> ClusterClient:
     """Connects by kubeconfig; without one by the ordinary rules: `KUBECONFIG`, the home directory, in-cluster."""
     source = _Source(kubeconfig, context)
     configuration = await _load(source)
@@ -364,7 +364,7 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
     configuration.proxy = configuration.proxy or _proxy_of(configuration.host)
     if context is None:
         source = _Source(kubeconfig, current_context(kubeconfig))
-    return Cluster(ApiClient(configuration), source)
+    return ClusterClient(ApiClient(configuration), source)
 
 
 def _proxy_of(address: str) -> str | None:
@@ -426,7 +426,7 @@ def event_of(line: bytes, path: str) -> Event:
 
 def unreadable(item: bytes | msgspec.Raw, path: str) -> RejectedError:
     """That an object is none of its kind, or something like it with fields of other forms."""
-    about = _decode(item, Bare).metadata
+    about = _decode(item, PartialObjectMetadata).metadata
     return RejectedError(f"An object of {path} cannot be read: {about.namespace}/{about.name}.")
 
 

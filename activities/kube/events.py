@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.kube.paths import path
 from mesh.text import rfc3339
 
@@ -23,8 +23,8 @@ _API = {
 _MESSAGE_LIMIT = 1000
 
 
-async def emit(
-    cluster: Cluster, *, namespace: str, kind: str, name: str, reason: str, message: str, warning: bool
+async def record_event(
+    cluster: ClusterClient, *, namespace: str, kind: str, name: str, reason: str, message: str, warning: bool
 ) -> None:
     """Writes an Event; one more of the same reason within a run of this service is a new Event, as with kubectl."""
     now = rfc3339(datetime.now(UTC))

@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.kube.paths import NAMESPACES, path
-from activities.kube.reads import of_kind, serves
-from activities.kube.watch import Begun, Complete, follow
+from activities.kube.reads import serves_kind, with_kind
+from activities.kube.watch import RelistStarted, Synced, watch_objects
 from mesh.errors import UnreachableError
 from mesh.k8s.objects import DisruptionBudget, Namespace, Pod, Workload
 from mesh.k8s.owners import ARGO_ROLLOUT, kind_of, taking_from
@@ -45,13 +45,13 @@ _SHARED = 20_000
 
 
 class Informer:
-    """The Pods, workloads, budgets and namespaces of one cluster. To be read inside of `used`."""
+    """The Pods, workloads, budgets and namespaces of one cluster. To be read inside of `running`."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterClient) -> None:
         self._cluster = cluster
         self._users = 0
         self._closing: asyncio.TimerHandle | None = None
-        self._running: asyncio.Task[None] | None = None
+        self._task: asyncio.Task[None] | None = None
         self._known: asyncio.Future[None] | None = None
         self._waiting: dict[Key, set[asyncio.Event]] = {}
         self._forget()
@@ -66,7 +66,7 @@ class Informer:
         self._replica_sets: dict[str, dict[str, Workload]] = {}
 
     @asynccontextmanager
-    async def used(self) -> AsyncIterator[None]:
+    async def running(self) -> AsyncIterator[None]:
         """Begins the watches if nobody did, and gives way once everything is known.
 
         Raises:
@@ -77,10 +77,10 @@ class Informer:
             self._closing.cancel()
             self._closing = None
         try:
-            if self._known is None or self._running is None or self._running.done():
+            if self._known is None or self._task is None or self._task.done():
                 self._forget()
                 self._known = asyncio.get_running_loop().create_future()
-                self._running = asyncio.create_task(self._run(self._known))
+                self._task = asyncio.create_task(self._run(self._known))
             await asyncio.shield(self._known)
             yield
         finally:
@@ -90,9 +90,9 @@ class Informer:
 
     def stop(self) -> None:
         """Ends the watches and forgets everything."""
-        if self._running is not None:
-            self._running.cancel()
-        self._running = self._known = self._closing = None
+        if self._task is not None:
+            self._task.cancel()
+        self._task = self._known = self._closing = None
         self._forget()
 
     def workload(self, key: Key) -> Workload | None:
@@ -111,7 +111,7 @@ class Informer:
         pods = (pod for maker in makers for pod in self._pods.get(maker, {}).values())
         return [pod for pod in pods if pod.metadata.namespace == namespace]
 
-    def may_be_of(self, pod: Pod, workload: Workload) -> bool:
+    def may_belong_to(self, pod: Pod, workload: Workload) -> bool:
         """Whether a Pod is the workload's: its selector may select another's as well. A maker unknown here may be."""
         maker = pod.metadata.controller()
         if maker is None or maker.uid == workload.metadata.uid:
@@ -131,7 +131,7 @@ class Informer:
         return found if isinstance(found, Namespace) else Namespace()
 
     @contextmanager
-    def changes(self, key: Key) -> Iterator[asyncio.Event]:
+    def subscribe(self, key: Key) -> Iterator[asyncio.Event]:
         """An event that is set whenever something of a workload changed, or a budget of its namespace."""
         event = asyncio.Event()
         self._waiting.setdefault(key, set()).add(event)
@@ -148,7 +148,7 @@ class Informer:
 
     def _there(self) -> dict[str, dict[str, _Object]]:
         known = self._known is not None and self._known.done()
-        if self._running is None or self._running.done() or not known:
+        if self._task is None or self._task.done() or not known:
             # Whoever waits begins anew, and learns there what is wrong. Half of what is there would mislead those who
             # have not noticed yet that another user began the watches anew.
             raise UnreachableError("The watches of the cluster have ended.")
@@ -156,7 +156,7 @@ class Informer:
 
     async def _run(self, known: asyncio.Future[None]) -> None:
         try:
-            kinds = [kind for kind in _FORMS if "." not in kind or await serves(self._cluster, kind)]
+            kinds = [kind for kind in _FORMS if "." not in kind or await serves_kind(self._cluster, kind)]
             async with asyncio.TaskGroup() as group:
                 begun = [asyncio.Event() for _ in kinds]
                 for kind, event in zip(kinds, begun, strict=True):
@@ -175,21 +175,21 @@ class Informer:
         there = self._objects[kind]
         unseen: set[str] = set()
         where = NAMESPACES if kind == "Namespace" else path(kind)
-        async with contextlib.aclosing(follow(self._cluster, where, form)) as changes:
+        async with contextlib.aclosing(watch_objects(self._cluster, where, form)) as changes:
             async for change in changes:
                 if there is not self._objects[kind]:
                     return  # Everything was forgotten, and this watch is about to end.
                 match change:
-                    case Begun():
+                    case RelistStarted():
                         unseen = set(there)
-                    case Complete():
+                    case Synced():
                         for uid in unseen:
-                            self._take(kind, there[uid], gone=True)
+                            self._take(kind, there[uid], deleted=True)
                         unseen = set()
                         begun.set()
                     case _:
                         unseen.discard(change.object.metadata.uid)
-                        self._take(kind, self._compact(kind, change.object), gone=change.gone)
+                        self._take(kind, self._compact(kind, change.object), deleted=change.deleted)
 
     def _compact(self, kind: str, one: _Object) -> _Object:
         if isinstance(one, Pod):
@@ -197,27 +197,27 @@ class Informer:
                 self._pool = Interner(datetime.now(UTC))
             return self._pool.pod(one)
         if isinstance(one, Workload):
-            one = of_kind(one, kind)
+            one = with_kind(one, kind)
             # Each rollout leaves one behind. They are asked for nothing else here.
             return self._pool.link(one) if kind == "ReplicaSet" and one.metadata.controller() else one
         return one
 
-    def _take(self, kind: str, one: _Object, *, gone: bool) -> None:
+    def _take(self, kind: str, one: _Object, *, deleted: bool) -> None:
         about = one.metadata
         before = self._objects[kind].get(about.uid)
-        _put(self._objects[kind], about.uid, one, gone=gone)
+        _put(self._objects[kind], about.uid, one, deleted=deleted)
         maker = about.controller()
         if before is not None and before.metadata.controller() != maker:
             self._release(kind, before)
         if isinstance(one, Pod):
             if maker is not None:
-                _put_below(self._pods, maker.uid, about.uid, one, gone=gone)
+                _put_below(self._pods, maker.uid, about.uid, one, deleted=deleted)
         else:
             key = (about.namespace, kind, about.name)
-            if not gone or self._uids.get(key) == about.uid:
-                _put(self._uids, key, about.uid, gone=gone)
+            if not deleted or self._uids.get(key) == about.uid:
+                _put(self._uids, key, about.uid, deleted=deleted)
             if isinstance(one, Workload) and maker is not None:
-                _put_below(self._replica_sets, maker.uid, about.uid, one, gone=gone)
+                _put_below(self._replica_sets, maker.uid, about.uid, one, deleted=deleted)
         self._wake(self._meant(kind, one))
 
     def _release(self, kind: str, before: _Object) -> None:
@@ -225,7 +225,7 @@ class Informer:
         maker = before.metadata.controller()
         if maker is not None:
             made: dict[str, dict[str, Any]] = self._pods if isinstance(before, Pod) else self._replica_sets
-            _put_below(made, maker.uid, before.metadata.uid, before, gone=True)
+            _put_below(made, maker.uid, before.metadata.uid, before, deleted=True)
         self._wake(self._meant(kind, before))
 
     def _meant(self, kind: str, one: _Object) -> Iterable[Key]:
@@ -250,15 +250,15 @@ class Informer:
                 event.set()
 
 
-def _put(into: dict[K, V], key: K, value: V, *, gone: bool) -> None:
-    if gone:
+def _put(into: dict[K, V], key: K, value: V, *, deleted: bool) -> None:
+    if deleted:
         into.pop(key, None)
     else:
         into[key] = value
 
 
-def _put_below(into: dict[str, dict[K, V]], above: str, key: K, value: V, *, gone: bool) -> None:
+def _put_below(into: dict[str, dict[K, V]], above: str, key: K, value: V, *, deleted: bool) -> None:
     below = into.setdefault(above, {})
-    _put(below, key, value, gone=gone)
+    _put(below, key, value, deleted=deleted)
     if not below:
         del into[above]

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import msgspec
 
-from activities.kube.client import FIELD_MANAGER, Cluster
+from activities.kube.client import FIELD_MANAGER, ClusterClient
 from activities.kube.paths import NAMESPACES, group, path
 from mesh.errors import NotFoundError, PermissionDeniedError
 from mesh.istio.injection import ISTIO_NAMESPACE
@@ -59,23 +59,23 @@ class _Service(msgspec.Struct, frozen=True):
     spec: Spec = Spec()
 
 
-async def read_service_host(cluster: Cluster, namespace: str, name: str) -> str:
+async def read_service_host(cluster: ClusterClient, namespace: str, name: str) -> str:
     """The cluster IP of a Service, empty for a headless one: right inside the cluster without needing its DNS."""
     host = (await cluster.get(path("Service", namespace, name), _Service)).spec.cluster_ip
     return "" if host == "None" else host
 
 
-def in_url(host: str) -> str:
+def url_host(host: str) -> str:
     """An IP address as URLs have it."""
     return f"[{host}]" if ":" in host else host
 
 
-async def read_uid(cluster: Cluster) -> str:
+async def read_uid(cluster: ClusterClient) -> str:
     """The UID of namespace kube-system: what makes this cluster this cluster."""
     return (await cluster.get(f"{NAMESPACES}/kube-system", Namespace)).metadata.uid
 
 
-async def serves(cluster: Cluster, kind: str) -> bool:
+async def serves_kind(cluster: ClusterClient, kind: str) -> bool:
     """Whether the API server has a kind of custom resource; yes where that may not be asked."""
     try:
         served = await cluster.find(group(kind), _Resources)
@@ -85,7 +85,7 @@ async def serves(cluster: Cluster, kind: str) -> bool:
     return served is not None and any(one.kind == name for one in served.resources)
 
 
-async def read_workload(cluster: Cluster, kind: str, namespace: str, name: str) -> Workload:
+async def read_workload(cluster: ClusterClient, kind: str, namespace: str, name: str) -> Workload:
     """One workload, fresh, an Argo Rollout with the template that it takes; NotFoundError when it is gone."""
     found = workload_with_raw_spec(await cluster.get(path(kind, namespace, name), RawObject), kind)
     reference = found.spec.workload_ref
@@ -95,7 +95,7 @@ async def read_workload(cluster: Cluster, kind: str, namespace: str, name: str) 
     return found if lender is None else taking_from(found, workload_with_raw_spec(lender, reference.kind))
 
 
-async def read_pods(cluster: Cluster, workload: Workload) -> list[Pod]:
+async def read_pods(cluster: ClusterClient, workload: Workload) -> list[Pod]:
     """The Pods that its selector selects."""
     query = {"labelSelector": workload.label_selector.query()}
     found, _ = await cluster.list_all(path("Pod", workload.metadata.namespace), Pod, query)
@@ -121,7 +121,7 @@ class _Managed(msgspec.Struct, frozen=True):
     metadata: Metadata = Metadata()
 
 
-async def read_template_manager(cluster: Cluster, where: str, since: datetime) -> str:
+async def read_template_manager(cluster: ClusterClient, where: str, since: datetime) -> str:
     """Who wrote an object's spec last since then, besides this service.
 
     Taking a field away leaves no trace of itself (structured-merge-diff, merge/update.go): then only who else manages
@@ -136,17 +136,17 @@ async def read_template_manager(cluster: Cluster, where: str, since: datetime) -
     return f"somebody who left no trace; it is managed by {names}" if names else "somebody"
 
 
-async def _workloads(cluster: Cluster, kind: str, namespace: str) -> list[Workload]:
+async def _workloads(cluster: ClusterClient, kind: str, namespace: str) -> list[Workload]:
     found, _ = await cluster.list_all(path(kind, namespace), Workload)
-    return [of_kind(one, kind) for one in found]
+    return [with_kind(one, kind) for one in found]
 
 
-def of_kind(workload: Workload, kind: str) -> Workload:
+def with_kind(workload: Workload, kind: str) -> Workload:
     """Items of a list do not say their kind."""
     return msgspec.structs.replace(workload, kind=kind)
 
 
-async def read_istiods(cluster: Cluster) -> list[Istiod]:
+async def read_istiods(cluster: ClusterClient) -> list[Istiod]:
     """Every istiod Deployment, sorted by revision."""
     found, _ = await cluster.list_all(path("Deployment", ISTIO_NAMESPACE), Workload, {"labelSelector": "app=istiod"})
     istiods = []
@@ -155,11 +155,11 @@ async def read_istiods(cluster: Cluster) -> list[Istiod]:
         containers = template.spec.containers if template else ()
         image = next((c.image for c in containers if c.name == "discovery"), "")
         revision = one.metadata.label("istio.io/rev") or "default"
-        istiods.append(Istiod(revision, of_kind(one, "Deployment"), image))
+        istiods.append(Istiod(revision, with_kind(one, "Deployment"), image))
     return sorted(istiods, key=lambda one: one.revision)
 
 
-async def read_catalogue(cluster: Cluster) -> Catalogue:
+async def read_catalogue(cluster: ClusterClient) -> Catalogue:
     """What Kyma's module management offers; NotFoundError when this is no Kyma cluster."""
     kyma = await cluster.get(path("Kyma", NAMESPACE, "default"), Kyma)
     istio = await cluster.find(path("Istio", NAMESPACE, "default"), IstioResource)
@@ -173,7 +173,7 @@ async def read_catalogue(cluster: Cluster) -> Catalogue:
     return Catalogue(kyma, istio or IstioResource(), channels, templates)
 
 
-async def read_control_plane(cluster: Cluster) -> ControlPlane:
+async def read_control_plane(cluster: ClusterClient) -> ControlPlane:
     """Everything that the check of an upgrade looks at."""
     kyma, istio = await asyncio.gather(
         cluster.get(path("Kyma", NAMESPACE, "default"), Kyma),

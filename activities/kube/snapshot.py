@@ -14,10 +14,10 @@ from typing import TypeVar
 import msgspec
 
 from activities.concurrency import gather_limited
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.kube.paths import NAMESPACES, PROXY_CONFIGS, WEBHOOKS, path
-from activities.kube.reads import of_kind, serves
-from activities.kube.watch import Identified, read_all
+from activities.kube.reads import serves_kind, with_kind
+from activities.kube.watch import HasMetadata, list_streamed
 from mesh.errors import NotFoundError, PermissionDeniedError
 from mesh.istio.injection import (
     ISTIO_NAMESPACE,
@@ -35,7 +35,7 @@ from mesh.survey.reasons import unexplained
 from mesh.survey.snapshot import ClusterSnapshot
 from mesh.text import one_line
 
-T = TypeVar("T", bound=Identified)
+T = TypeVar("T", bound=HasMetadata)
 K = TypeVar("K")
 M = TypeVar("M")
 
@@ -64,7 +64,7 @@ class _Event(msgspec.Struct, frozen=True, rename="camel"):
         return self.last_timestamp or self.event_time or datetime.min.replace(tzinfo=UTC)
 
 
-async def read_snapshot(cluster: Cluster, namespaces: Sequence[str] = ()) -> ClusterSnapshot:
+async def read_snapshot(cluster: ClusterClient, namespaces: Sequence[str] = ()) -> ClusterSnapshot:
     """Everything that a survey needs.
 
     The injector is read first: it decides how much of the others is kept. Kinds of which a Pod's owner was not found
@@ -76,7 +76,7 @@ async def read_snapshot(cluster: Cluster, namespaces: Sequence[str] = ()) -> Clu
     return await _Reading(cluster, namespaces).world()
 
 
-async def read_injector(cluster: Cluster) -> Injector:
+async def read_injector(cluster: ClusterClient) -> Injector:
     """Webhooks, ConfigMaps and ProxyConfigs of every revision, as they are now.
 
     Raises:
@@ -88,7 +88,7 @@ async def read_injector(cluster: Cluster) -> Injector:
     return injector
 
 
-async def _readable_injector(cluster: Cluster) -> tuple[Injector, list[str]]:
+async def _readable_injector(cluster: ClusterClient) -> tuple[Injector, list[str]]:
     """Whatever of it may be read: without its webhooks nothing is certain, without the rest only some things."""
     problems: list[str] = []
 
@@ -128,7 +128,7 @@ def _configs(maps: Iterable[ConfigMap]) -> dict[str, InjectorConfig]:
 class _Reading:
     """A reading on its way, and what it was not allowed to see."""
 
-    def __init__(self, cluster: Cluster, namespaces: Sequence[str]) -> None:
+    def __init__(self, cluster: ClusterClient, namespaces: Sequence[str]) -> None:
         self._cluster = cluster
         self._scopes: Sequence[str | None] = list(namespaces) or [None]
         self._taken_at = datetime.now(UTC)
@@ -174,7 +174,7 @@ class _Reading:
         version, denied = "", []
         for scope in self._scopes:
             try:
-                some, version = await read_all(self._cluster, path(kind, scope), form, keep)
+                some, version = await list_streamed(self._cluster, path(kind, scope), form, keep)
                 found += some
             except PermissionDeniedError as error:
                 denied.append((scope, error))
@@ -197,7 +197,7 @@ class _Reading:
 
         async def one(name: str) -> tuple[list[K], str] | PermissionDeniedError:
             try:
-                return await read_all(self._cluster, path(kind, name), form, keep)
+                return await list_streamed(self._cluster, path(kind, name), form, keep)
             except PermissionDeniedError as denied:
                 return denied
 
@@ -230,13 +230,13 @@ class _Reading:
         return await self._everywhere("Pod", Pod, self._pool.pod)
 
     async def _workloads(self, kind: str) -> list[Workload]:
-        if "." in kind and not await serves(self._cluster, kind):
+        if "." in kind and not await serves_kind(self._cluster, kind):
             return []  # a custom resource that this cluster does not have
         keep = self._pool.workload
         if self._whole:
             found, _ = await self._everywhere(kind, RawObject, lambda one: keep(workload_with_raw_spec(one, kind)))
         else:
-            found, _ = await self._everywhere(kind, Workload, lambda one: keep(of_kind(one, kind)))
+            found, _ = await self._everywhere(kind, Workload, lambda one: keep(with_kind(one, kind)))
         return found
 
     async def _namespaces(self) -> Mapping[str, Namespace] | None:
@@ -269,7 +269,7 @@ class _Reading:
             params = {"fieldSelector": "type=Warning,involvedObject.kind=Pod"}
             try:
                 # In pages: API servers keep no cache of events to stream from.
-                await self._cluster.list_kept(path("Event", place), _Event, keep, params)
+                await self._cluster.list_transformed(path("Event", place), _Event, keep, params)
             except PermissionDeniedError:
                 # They only add words to what is told anyway.
                 break

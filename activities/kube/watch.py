@@ -18,9 +18,9 @@ from google.protobuf.message import DecodeError
 
 from activities.kube import protobuf
 from activities.kube.client import (
-    Bare,
-    Cluster,
+    ClusterClient,
     Params,
+    PartialObjectMetadata,
     event_of,
     status_of,
     translated,
@@ -32,7 +32,7 @@ from mesh.errors import ExpiredError, PermissionDeniedError, RejectedError, Unre
 from mesh.k8s.objects import Metadata, Pod
 
 
-class Identified(Protocol):
+class HasMetadata(Protocol):
     """Whatever has metadata."""
 
     @property
@@ -41,7 +41,7 @@ class Identified(Protocol):
         ...
 
 
-T = TypeVar("T", bound=Identified)
+T = TypeVar("T", bound=HasMetadata)
 K = TypeVar("K")
 
 _END = "k8s.io/initial-events-end"
@@ -74,27 +74,27 @@ class _Delta(msgspec.Struct, Generic[T], frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Change(Generic[T]):
-    """An object as it is now, or as it was last when it is `gone`."""
+class ObjectChange(Generic[T]):
+    """An object as it is now, or as it was last when it is `deleted`."""
 
     object: T
-    gone: bool = False
+    deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class RelistStarted:
     """Everything is being sent anew: what does not come before the next Complete is not there any more."""
 
 
 @dataclass(frozen=True, slots=True)
-class Complete:
+class Synced:
     """Everything there was at this resource version has been sent."""
 
     resource_version: str
 
 
-async def read_all(
-    cluster: Cluster, path: str, kind: type[T], keep: Callable[[T], K | None], params: Params | None = None
+async def list_streamed(
+    cluster: ClusterClient, path: str, kind: type[T], keep: Callable[[T], K | None], params: Params | None = None
 ) -> tuple[list[K], str]:
     """What `keep` makes of every object, and the one resource version they were read at; None is left out.
 
@@ -108,21 +108,21 @@ async def read_all(
         except (RejectedError, PermissionDeniedError):
             # Without the feature the server refuses the parameters; a person may have the right to list and not to
             # watch. A wrong request, or one without any right, is refused by the list as well.
-            return await cluster.list_kept(path, kind, keep, params)
+            return await cluster.list_transformed(path, kind, keep, params)
     raise UnreachableError(f"{path} cannot be read: every stream was too old before it began.")
 
 
 async def _stream(
-    cluster: Cluster, path: str, kind: type[T], keep: Callable[[T], K | None], params: Params
+    cluster: ClusterClient, path: str, kind: type[T], keep: Callable[[T], K | None], params: Params
 ) -> tuple[list[K], str]:
     kept: dict[str, K] = {}
     asked = {**params, **WATCH_LIST}
     async with contextlib.aclosing(_changes(cluster, path, kind, asked, _SILENCE_SECONDS)) as changes:
         async for change in changes:
-            if isinstance(change, Complete):
+            if isinstance(change, Synced):
                 return list(kept.values()), change.resource_version
-            if isinstance(change, Change):
-                one = None if change.gone else keep(change.object)
+            if isinstance(change, ObjectChange):
+                one = None if change.deleted else keep(change.object)
                 uid = change.object.metadata.uid
                 if one is not None:
                     kept[uid] = one
@@ -131,7 +131,9 @@ async def _stream(
     raise UnreachableError(f"The stream of {path} ended before everything was sent.")
 
 
-async def follow(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[Change[T] | Begun | Complete]:
+async def watch_objects(
+    cluster: ClusterClient, path: str, kind: type[T]
+) -> AsyncGenerator[ObjectChange[T] | RelistStarted | Synced]:
     """Everything there is, and then every change, without end. After trouble it goes on, or begins anew.
 
     Raises:
@@ -146,10 +148,10 @@ async def follow(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[C
             async with contextlib.aclosing(stream) as changes:
                 async for change in changes:
                     # That it begins says nothing: the server was not asked yet.
-                    known = known or not isinstance(change, Begun)
-                    if isinstance(change, Complete):
+                    known = known or not isinstance(change, RelistStarted)
+                    if isinstance(change, Synced):
                         version = change.resource_version
-                    elif version and isinstance(change, Change):
+                    elif version and isinstance(change, ObjectChange):
                         version = change.object.metadata.resource_version
                     yield change
         except ExpiredError:
@@ -165,8 +167,10 @@ async def follow(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[C
         await asyncio.sleep(pause)
 
 
-async def _afresh(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[Change[T] | Begun | Complete]:
-    yield Begun()
+async def _afresh(
+    cluster: ClusterClient, path: str, kind: type[T]
+) -> AsyncGenerator[ObjectChange[T] | RelistStarted | Synced]:
+    yield RelistStarted()
     try:
         async with contextlib.aclosing(_changes(cluster, path, kind, WATCH_LIST, _WATCH_SILENCE_SECONDS)) as changes:
             async for change in changes:
@@ -175,17 +179,17 @@ async def _afresh(cluster: Cluster, path: str, kind: type[T]) -> AsyncGenerator[
         # Without the feature the server refuses the parameters.
         found, version = await cluster.list_all(path, kind)
         for one in found:
-            yield Change(one)
-        yield Complete(version)
+            yield ObjectChange(one)
+        yield Synced(version)
 
 
-def _onward(cluster: Cluster, path: str, kind: type[T], version: str) -> AsyncGenerator[Change[T] | Complete]:
+def _onward(cluster: ClusterClient, path: str, kind: type[T], version: str) -> AsyncGenerator[ObjectChange[T] | Synced]:
     return _changes(cluster, path, kind, {**_WATCH, "resourceVersion": version}, _WATCH_SILENCE_SECONDS)
 
 
 async def _changes(
-    cluster: Cluster, path: str, kind: type[T], params: Params, silence: float
-) -> AsyncGenerator[Change[T] | Complete]:
+    cluster: ClusterClient, path: str, kind: type[T], params: Params, silence: float
+) -> AsyncGenerator[ObjectChange[T] | Synced]:
     """One stream. The bookmark that ends the beginning, and every later one, is a Complete."""
     decoder: msgspec.json.Decoder[_Delta[T]] = msgspec.json.Decoder(_Delta[kind])  # type: ignore[valid-type]
     begun = "sendInitialEvents" not in params
@@ -197,12 +201,12 @@ async def _changes(
             if isinstance(found, Metadata):
                 begun = begun or found.annotation(_END) == "true"
                 if begun:
-                    yield Complete(found.resource_version)
+                    yield Synced(found.resource_version)
             else:
                 yield found
 
 
-def _of_line(line: bytes, decoder: msgspec.json.Decoder[_Delta[T]], path: str) -> Change[T] | Metadata:
+def _of_line(line: bytes, decoder: msgspec.json.Decoder[_Delta[T]], path: str) -> ObjectChange[T] | Metadata:
     """A change, or what a bookmark says."""
     try:
         delta = decoder.decode(line)
@@ -211,14 +215,14 @@ def _of_line(line: bytes, decoder: msgspec.json.Decoder[_Delta[T]], path: str) -
         # is no event at all.
         delta = None
     if delta is not None and delta.type not in ("BOOKMARK", "ERROR"):
-        return Change(delta.object, gone=delta.type == "DELETED")
+        return ObjectChange(delta.object, deleted=delta.type == "DELETED")
     event = event_of(line, path)
     if event.type != "BOOKMARK":
         raise unreadable(event.object, path)
-    return msgspec.json.decode(event.object, type=Bare).metadata
+    return msgspec.json.decode(event.object, type=PartialObjectMetadata).metadata
 
 
-def _of_frame(frame: bytes, path: str) -> Change[Any] | Metadata:
+def _of_frame(frame: bytes, path: str) -> ObjectChange[Any] | Metadata:
     """The same; only Pods are asked for in frames."""
     try:
         kind, sent = protobuf.event(frame)
@@ -227,6 +231,6 @@ def _of_frame(frame: bytes, path: str) -> Change[Any] | Metadata:
         if kind == "ERROR":
             status = status_of(sent)
             raise translated(status.code, status, "GET", path)
-        return Change(protobuf.pod(sent), gone=kind == "DELETED")
+        return ObjectChange(protobuf.pod(sent), deleted=kind == "DELETED")
     except DecodeError as error:
         raise UnreachableError(f"The stream of {path} cannot be read: {error}.") from error

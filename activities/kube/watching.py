@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from activities.kube.client import Cluster, Page
+from activities.kube.client import ClusterClient, Page
 from activities.kube.paths import path
-from activities.kube.reads import serves
+from activities.kube.reads import serves_kind
 from mesh.errors import ExpiredError, UnreachableError
 from mesh.k8s.objects import Metadata
 from mesh.k8s.owners import ARGO_ROLLOUT
@@ -21,7 +21,7 @@ _AGAIN_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ObjectReference:
     """Something about this object changed, or it is gone."""
 
     kind: str
@@ -33,26 +33,30 @@ class _Changed(msgspec.Struct, frozen=True):
     metadata: Metadata = Metadata()
 
 
-async def follow(cluster: Cluster, report: Callable[[Change], None], begun: Callable[[], None]) -> None:
+async def watch_changes(
+    cluster: ClusterClient, on_change: Callable[[ObjectReference], None], on_started: Callable[[], None]
+) -> None:
     """Reports every change of Pods and of workloads. Never ends; a cut watch goes on where it was.
 
-    `begun` is called once it is certain that no change from now on is missed.
+    `on_started` is called once it is certain that no change from now on is missed.
     """
-    kinds = (*_KINDS, ARGO_ROLLOUT) if await serves(cluster, ARGO_ROLLOUT) else _KINDS
+    kinds = (*_KINDS, ARGO_ROLLOUT) if await serves_kind(cluster, ARGO_ROLLOUT) else _KINDS
     versions = [await _version(cluster, kind) for kind in kinds]
-    begun()
+    on_started()
     async with asyncio.TaskGroup() as group:
         for kind, version in zip(kinds, versions, strict=True):
-            group.create_task(_follow(cluster, kind, version, report))
+            group.create_task(_follow(cluster, kind, version, on_change))
 
 
-async def _version(cluster: Cluster, kind: str) -> str:
+async def _version(cluster: ClusterClient, kind: str) -> str:
     # One item is enough to learn the version to watch from.
     page = await cluster.get(path(kind), Page, {"limit": 1})
     return page.metadata.resource_version
 
 
-async def _follow(cluster: Cluster, kind: str, version: str, report: Callable[[Change], None]) -> None:
+async def _follow(
+    cluster: ClusterClient, kind: str, version: str, on_change: Callable[[ObjectReference], None]
+) -> None:
     where = path(kind)
     while True:
         try:
@@ -62,7 +66,7 @@ async def _follow(cluster: Cluster, kind: str, version: str, report: Callable[[C
                 metadata = msgspec.json.decode(raw, type=_Changed).metadata
                 version = metadata.resource_version
                 if type_ != "BOOKMARK":
-                    report(Change(kind, metadata.namespace, metadata.name))
+                    on_change(ObjectReference(kind, metadata.namespace, metadata.name))
         except ExpiredError:
             version = ""
         except UnreachableError:

@@ -14,8 +14,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.boundary import Served, heartbeating
 from activities.concurrency import gather_limited
-from activities.kube.client import Bare, Cluster
-from activities.kube.events import emit
+from activities.kube.client import ClusterClient, PartialObjectMetadata
+from activities.kube.events import record_event
 from activities.kube.paths import path
 from activities.remediation.listing import item_of, list_items
 from activities.remediation.watch import WatchActivities
@@ -260,21 +260,23 @@ def _shown_from(start_delay: timedelta) -> str | None:
     return f"Opened with many others. What it needs is shown here from {at} on; till then: `kyma-upgrade queue show`."
 
 
-async def _annotate(cluster: Cluster, namespace: str, patches: dict[str, Patch]) -> int:
+async def _annotate(cluster: ClusterClient, namespace: str, patches: dict[str, Patch]) -> int:
     """Of so many Pods that are still there."""
     changed = 0
     for name, patch in patches.items():
         try:
-            await cluster.patch(path("Pod", namespace, name), {"metadata": {"annotations": patch}}, Bare)
+            await cluster.patch(
+                path("Pod", namespace, name), {"metadata": {"annotations": patch}}, PartialObjectMetadata
+            )
         except NotFoundError:
             continue
         changed += 1
     return changed
 
 
-async def _event(cluster: Cluster, seen: Finding, text: str) -> None:
+async def _event(cluster: ClusterClient, seen: Finding, text: str) -> None:
     try:
-        await emit(
+        await record_event(
             cluster,
             namespace=seen.namespace,
             kind=seen.kind,

@@ -19,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.boundary import Served, translated
 from activities.concurrency import gather_limited
-from activities.kube.watching import Change, follow
+from activities.kube.watching import ObjectReference, watch_changes
 from activities.remediation.listing import items_query, list_items
 from activities.survey.cache import SurveyCache
 from mesh.errors import UpgradeError
@@ -85,7 +85,7 @@ class WatchActivities:
             watch = _Watch(self._client, ask.cluster, self._surveys, waker)
             async with asyncio.TaskGroup() as group:
                 endless = [
-                    group.create_task(follow(cluster, watch.collect, begun.set)),
+                    group.create_task(watch_changes(cluster, watch.collect, begun.set)),
                     group.create_task(watch.beat()),
                     group.create_task(watch.tell()),
                 ]
@@ -158,7 +158,7 @@ class _Watch:
         self._wake.set()
         return True
 
-    def collect(self, change: Change) -> None:
+    def collect(self, change: ObjectReference) -> None:
         """Takes in a change of the cluster."""
         if change.kind in ("Namespace", "PodDisruptionBudget"):
             touched = self._index.within(change.namespace or change.name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from temporalio import activity
 
 from activities.boundary import Served, translated
-from activities.kube.client import Cluster
-from activities.kube.events import emit
+from activities.kube.client import ClusterClient
+from activities.kube.events import record_event
 from activities.kube.informer import Informer
 from activities.restart.completion_batcher import CompletionBatcher
 from activities.restart.disruption_budgets import Budgets
@@ -37,7 +37,7 @@ class RestartActivities:
         """Restarts it if it is still stale, and returns when it was seen done or cannot be."""
         cluster = self._served.of(ask.cluster)
         async with self._bunches.one():
-            async with self._mirror.used():
+            async with self._mirror.running():
                 restart = Restart(cluster, self._mirror, self._proxies, self._budgets, self._injection, ask)
                 try:
                     result = await restart.run()
@@ -48,10 +48,10 @@ class RestartActivities:
         return result
 
 
-async def _tell(cluster: Cluster, result: RestartResult) -> None:
+async def _tell(cluster: ClusterClient, result: RestartResult) -> None:
     restarted = result.outcome is Outcome.RESTARTED
     message = "restarted; every Pod runs the expected proxy" if restarted else f"{result.reason}: {result.detail}"
-    await emit(
+    await record_event(
         cluster,
         namespace=result.workload.namespace,
         kind=result.workload.kind.partition(".")[0],

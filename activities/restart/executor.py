@@ -20,7 +20,7 @@ import msgspec
 from temporalio import activity
 
 from activities.gates import probe
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.kube.informer import Informer
 from activities.kube.paths import path
 from activities.kube.reads import read_pods, read_template_manager, read_workload
@@ -113,7 +113,7 @@ class _HeldError(Exception):
 class Injection:
     """Whether new Pods are injected at all, by the API server's own path. One probe for all restarts of a worker."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterClient) -> None:
         self._cluster = cluster
         self._lock = asyncio.Lock()
         self._probed = -math.inf
@@ -195,7 +195,7 @@ class Restart:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: ClusterClient,
         mirror: Informer,
         proxies: ExpectedProxyCache,
         budgets: Budgets,
@@ -225,7 +225,7 @@ class Restart:
             NotFoundError: there is no such workload.
         """
         # From before the first look: a change after it must not be missed.
-        with self._mirror.changes(self._key) as self._change:
+        with self._mirror.subscribe(self._key) as self._change:
             try:
                 return await self._run()
             except _HeldError as error:
@@ -470,7 +470,7 @@ class Restart:
         """As the API server has it this very moment."""
         workload = await read_workload(self._cluster, self._ask.workload.kind, *self._key[::2])
         self._told = (workload.metadata.uid, workload.metadata.generation)
-        pods = [pod for pod in await read_pods(self._cluster, workload) if self._mirror.may_be_of(pod, workload)]
+        pods = [pod for pod in await read_pods(self._cluster, workload) if self._mirror.may_belong_to(pod, workload)]
         return await self._state(workload, pods)
 
     async def _state(self, workload: Workload, pods: list[Pod]) -> _State:

@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import Mapping
 
-from activities.istiod.injector import ask_all
-from activities.kube.client import Cluster
+from activities.istiod.injector import ask_injector
+from activities.kube.client import ClusterClient
 from activities.kube.reads import read_workload
 from activities.kube.snapshot import read_injector
 from mesh.istio.expected_proxy import ExpectedProxy, injection_query
@@ -21,7 +21,7 @@ _FRESH_SECONDS = 5.0
 class ExpectedProxyCache:
     """A short-lived memory of the injector, shared by all restarts of a worker."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterClient) -> None:
         self._cluster = cluster
         self._lock = asyncio.Lock()
         self._read_at = -_FRESH_SECONDS
@@ -59,5 +59,5 @@ class ExpectedProxyCache:
             return ExpectedProxy(None, None, decision.problem, refusal=decision.reason or None)
         question = injection_query(self._injector, about.namespace, decision, template)
         if question.key not in self._answers:
-            self._answers |= await ask_all(self._cluster, self._injector, [question])
+            self._answers |= await ask_injector(self._cluster, self._injector, [question])
         return self._answers[question.key]

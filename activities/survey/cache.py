@@ -6,7 +6,7 @@ import asyncio
 import time
 from datetime import UTC, datetime
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.survey.run import run_survey
 from mesh.survey.snapshot import UpgradeContext
 from mesh.survey.survey import SurveyedWorkload
@@ -33,7 +33,7 @@ class SurveyIndex:
 class SurveyCache:
     """Judges as an upgrade that begins now would, so that gateways that their owner did not roll are told too."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: ClusterClient) -> None:
         self._cluster = cluster
         self._lock = asyncio.Lock()
         self._asked: set[str] = set()

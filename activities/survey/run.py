@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from activities.istiod.injector import ask_all
-from activities.istiod.proxy_status import connected_versions
-from activities.kube.client import Cluster
+from activities.istiod.injector import ask_injector
+from activities.istiod.proxy_status import read_connected_proxies
+from activities.kube.client import ClusterClient
 from activities.kube.snapshot import read_snapshot
 from mesh.errors import PermissionDeniedError
 from mesh.istio.proxy_status import NOBODY
@@ -14,7 +14,9 @@ from mesh.survey.snapshot import NO_UPGRADE, ClusterSnapshot, UpgradeContext
 from mesh.survey.survey import Assembly, Survey
 
 
-async def run_survey(cluster: Cluster, namespaces: Sequence[str] = (), attempt: UpgradeContext = NO_UPGRADE) -> Survey:
+async def run_survey(
+    cluster: ClusterClient, namespaces: Sequence[str] = (), attempt: UpgradeContext = NO_UPGRADE
+) -> Survey:
     """The survey of all namespaces, or of some, to act on: PermissionDeniedError where a part could not be read."""
     survey, world = await look(cluster, namespaces, attempt)
     if world.problems:
@@ -23,12 +25,12 @@ async def run_survey(cluster: Cluster, namespaces: Sequence[str] = (), attempt: 
 
 
 async def look(
-    cluster: Cluster, namespaces: Sequence[str] = (), attempt: UpgradeContext = NO_UPGRADE
+    cluster: ClusterClient, namespaces: Sequence[str] = (), attempt: UpgradeContext = NO_UPGRADE
 ) -> tuple[Survey, ClusterSnapshot]:
     """The survey of what may be read, with the reading it was made from, which tells what may not."""
     world = await read_snapshot(cluster, namespaces)
     assembly = Assembly(world)
-    answers = await ask_all(cluster, world.injector, assembly.questions)
+    answers = await ask_injector(cluster, world.injector, assembly.questions)
     # Most images carry a version, and then istiods need not be asked.
-    connected = await connected_versions(cluster) if assembly.nameless(answers) else NOBODY
+    connected = await read_connected_proxies(cluster) if assembly.nameless(answers) else NOBODY
     return assembly.survey(answers, attempt, connected), world

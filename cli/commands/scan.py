@@ -12,7 +12,7 @@ from cli.options import Option, cluster_options, output_option, settings_from
 from cli.render.output import emit, fitted, say
 
 if TYPE_CHECKING:
-    from activities.kube.client import Cluster
+    from activities.kube.client import ClusterClient
     from activities.kube.reads import Istiod
     from worker.settings import Settings
 
@@ -96,7 +96,7 @@ async def _scan(
     return DONE
 
 
-async def _istiods(cluster: Cluster) -> tuple[list[Istiod], str | None]:
+async def _istiods(cluster: ClusterClient) -> tuple[list[Istiod], str | None]:
     """The control planes, and the sentence why none is shown."""
     from activities.kube.reads import read_istiods
     from mesh.errors import PermissionDeniedError

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from activities.kube.client import Cluster, connect
+from activities.kube.client import ClusterClient, connect
 
 Query = dict[str, str]
 
@@ -82,7 +82,7 @@ async def server(answer: Callable[[str, Query], Answer], host: str = "127.0.0.1"
 
 
 @asynccontextmanager
-async def api_server(answer: Callable[[Query], Answer], folder: Path) -> AsyncIterator[Cluster]:
+async def api_server(answer: Callable[[Query], Answer], folder: Path) -> AsyncIterator[ClusterClient]:
     """A connection to an API server that answers each request as told, given its query."""
     async with server(lambda _, query: answer(query)) as port:
         file = folder / "kubeconfig"

@@ -14,7 +14,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.boundary import Served
 from activities.gates import GateActivities, WindowInput, WindowState
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.restart.activities import WorkloadRef
 from activities.survey.activities import Member, MembersInput, SurveyActivities, SurveyInput, summarise
 from mesh.identity import ClusterRef
@@ -56,7 +56,7 @@ async def test_window_tells_whether_it_is_open_and_until_when(
     monkeypatch: pytest.MonkeyPatch, windows: tuple[str, ...], state: WindowState
 ) -> None:
     monkeypatch.setattr("activities.gates.datetime", SimpleNamespace(now=lambda _: NOW))
-    gates = GateActivities(Served(cast("Cluster", None), HERE))
+    gates = GateActivities(Served(cast("ClusterClient", None), HERE))
 
     assert await ActivityEnvironment().run(gates.check_window, WindowInput(HERE, windows)) == state
 
@@ -151,12 +151,12 @@ class Surveys:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, found: Survey) -> None:
         self.attempts: list[UpgradeContext] = []
 
-        async def run_survey(_: Cluster, attempt: UpgradeContext) -> Survey:
+        async def run_survey(_: ClusterClient, attempt: UpgradeContext) -> Survey:
             self.attempts.append(attempt)
             return found
 
         monkeypatch.setattr("activities.survey.activities.run_survey", run_survey)
-        self._activities = SurveyActivities(Served(cast("Cluster", None), HERE), own_namespaces=("temporal",))
+        self._activities = SurveyActivities(Served(cast("ClusterClient", None), HERE), own_namespaces=("temporal",))
 
     async def members(self, ask: MembersInput) -> list[Member]:
         return await ActivityEnvironment().run(self._activities.wave_members, ask)

@@ -21,10 +21,10 @@ import psutil
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client
 
-from activities.kube.client import Cluster, connect
+from activities.kube.client import ClusterClient, connect
 from activities.kube.paths import path
-from activities.kube.reads import of_kind
-from activities.kube.watch import Begun, Complete, follow
+from activities.kube.reads import with_kind
+from activities.kube.watch import RelistStarted, Synced, watch_objects
 from deploy.local import lifecycle
 from deploy.local.demo.stage import raise_stage
 from deploy.local.mesh import Mesh
@@ -68,11 +68,13 @@ class Watcher:
     rolling: set[str] = field(default_factory=set)
     most: int = 0
 
-    async def watch(self, cluster: Cluster) -> None:
-        async with aclosing(follow(cluster, path("Deployment"), Workload)) as changes:
+    async def watch(self, cluster: ClusterClient) -> None:
+        async with aclosing(watch_objects(cluster, path("Deployment"), Workload)) as changes:
             async for change in changes:
-                if not isinstance(change, Begun | Complete) and change.object.metadata.namespace.startswith("bench-"):
-                    one = of_kind(change.object, "Deployment")
+                if not isinstance(change, RelistStarted | Synced) and change.object.metadata.namespace.startswith(
+                    "bench-"
+                ):
+                    one = with_kind(change.object, "Deployment")
                     self.known[one.metadata.uid] = one
                     if rollout(one).complete:
                         self.rolling.discard(one.metadata.uid)
@@ -170,7 +172,7 @@ async def _peak(pid: int) -> float:
     return most
 
 
-async def _all_at_once(cluster: Cluster, watcher: Watcher) -> float:
+async def _all_at_once(cluster: ClusterClient, watcher: Watcher) -> float:
     """Seconds from the first patch until every rollout is complete."""
     mark = datetime.now(UTC).replace(microsecond=0)
     body = {"spec": {"template": {"metadata": {"annotations": {MARK: rfc3339(mark)}}}}}

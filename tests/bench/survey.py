@@ -17,7 +17,7 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from activities.kube.client import Cluster, connect
+from activities.kube.client import ClusterClient, connect
 from activities.kube.paths import path
 from activities.kube.watch import WATCH_LIST
 from activities.survey.run import look
@@ -105,7 +105,7 @@ async def _read(way: str, kubeconfig: str) -> float:
         return time.perf_counter() - began
 
 
-async def _throw_away(cluster: Cluster, where: str, *, protobuf: bool) -> None:
+async def _throw_away(cluster: ClusterClient, where: str, *, protobuf: bool) -> None:
     async with aclosing(cluster.records(where, WATCH_LIST, 60, protobuf=protobuf)) as lines:
         async for line in lines:
             if b"k8s.io/initial-events-end" in line[:1000]:

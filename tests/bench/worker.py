@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from worker.main import run_worker
 from worker.settings import load_settings
 
@@ -20,13 +20,13 @@ _EVERY_SECONDS = 0.5
 
 async def _main(file: Path) -> None:
     sent: Counter[str] = Counter()
-    send = Cluster._send
+    send = ClusterClient._send
 
-    async def counted(self: Cluster, method: str, path: str, *rest: Any) -> Any:  # noqa: ANN401  # whatever it is
+    async def counted(self: ClusterClient, method: str, path: str, *rest: Any) -> Any:  # noqa: ANN401  # whatever it is
         sent[method] += 1
         return await send(self, method, path, *rest)
 
-    Cluster._send = counted  # type: ignore[method-assign,assignment]
+    ClusterClient._send = counted  # type: ignore[method-assign,assignment]
 
     async def tell() -> None:
         while True:

@@ -14,7 +14,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 
 from activities.boundary import Served
 from activities.control_plane import ResolvedTarget
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.remediation.activities import ItemInput
 from activities.search_attributes import of_item
 from cli.commands.operator_controls import _steer as steer
@@ -49,7 +49,7 @@ def _resolved(to: str) -> ResolvedTarget:
 
 
 async def _start(client: Client, ref: ClusterRef, to: str, key: str | None = None) -> str:
-    served = Served(cast("Cluster", None), ref)
+    served = Served(cast("ClusterClient", None), ref)
     return await _attach(client, served, _resolved(to), Policy(), Wish(to, "me", key=key))
 
 

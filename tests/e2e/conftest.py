@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from activities.kube.client import Cluster, connect
+from activities.kube.client import ClusterClient, connect
 from activities.kube.reads import read_uid
 from deploy.local import lifecycle
 from deploy.local.demo.stage import FROM_ISTIO, open_shop, raise_stage, wait_for
@@ -63,7 +63,7 @@ def platform() -> Iterator[Service]:
 
 
 @pytest_asyncio.fixture(scope="session")
-async def cluster(platform: Service) -> AsyncIterator[Cluster]:
+async def cluster(platform: Service) -> AsyncIterator[ClusterClient]:
     """A connection with the rights of the worker's own service account."""
     async with await connect(str(platform.worker_kubeconfig)) as connection:
         yield connection
@@ -80,7 +80,7 @@ def namespace(platform: Service) -> Iterator[str]:
 
 
 @pytest_asyncio.fixture
-async def restarts(cluster: Cluster, namespace: str) -> AsyncIterator[Restarts]:
+async def restarts(cluster: ClusterClient, namespace: str) -> AsyncIterator[Restarts]:
     """A worker's restarts in the story's namespace."""
     worker = Restarts(cluster, ClusterRef("story", await read_uid(cluster)), namespace)
     yield worker

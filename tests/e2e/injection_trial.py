@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from activities.istiod.injector import ask_all
-from activities.kube.client import Cluster
+from activities.istiod.injector import ask_injector
+from activities.kube.client import ClusterClient
 from activities.kube.paths import NAMESPACES, path
 from activities.kube.snapshot import read_injector
 from deploy.local.binaries import ISTIO_HUB
@@ -122,7 +122,7 @@ class Outcome:
 class Trial:
     """A mesh to try Pods in. `maker` makes them; `reader` foretells with the rights of the worker."""
 
-    def __init__(self, mesh: Mesh, maker: Cluster, reader: Cluster) -> None:
+    def __init__(self, mesh: Mesh, maker: ClusterClient, reader: ClusterClient) -> None:
         self._mesh = mesh
         self._maker = maker
         self._reader = reader
@@ -189,7 +189,7 @@ class Trial:
         return workload.template
 
     async def _told(self, injector: Injector, question: InjectionQuery) -> ExpectedProxy:
-        return (await ask_all(self._reader, injector, [question]))[question.key]
+        return (await ask_injector(self._reader, injector, [question]))[question.key]
 
     async def _seen(self, one: Case) -> Seen:
         """What really becomes of it. A server-side dry run: it goes through the webhooks and leaves nothing behind."""

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from temporalio.testing import ActivityEnvironment
 
 from activities.boundary import Served
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.kube.paths import path
 from activities.restart.activities import RestartActivities, RestartInput, RestartResult, WorkloadRef
 from deploy.local.demo.stage import wait_for
@@ -25,7 +25,7 @@ _SAMPLE_SECONDS = 0.1
 class Restarts:
     """The restarts of one worker in one namespace: they share watches, budgets and probes."""
 
-    def __init__(self, cluster: Cluster, ref: ClusterRef, namespace: str) -> None:
+    def __init__(self, cluster: ClusterClient, ref: ClusterRef, namespace: str) -> None:
         self._cluster = cluster
         self._ref = ref
         self._namespace = namespace
@@ -46,7 +46,7 @@ class Restarts:
         """One restart on its way."""
         return asyncio.create_task(self.of(name, kind, mark=mark, patience=patience))
 
-    def another(self, cluster: Cluster | None = None) -> Restarts:
+    def another(self, cluster: ClusterClient | None = None) -> Restarts:
         """A second worker, with a connection of its own if one is given."""
         self._others.append(Restarts(cluster or self._cluster, self._ref, self._namespace))
         return self._others[-1]
@@ -61,7 +61,7 @@ class Restarts:
 class ReadyPods:
     """How many living Pods of a namespace were Ready, looked at ten times a second from outside."""
 
-    def __init__(self, cluster: Cluster, namespace: str, selector: str) -> None:
+    def __init__(self, cluster: ClusterClient, namespace: str, selector: str) -> None:
         self._cluster = cluster
         self._where = path("Pod", namespace)
         self._query = {"labelSelector": selector}

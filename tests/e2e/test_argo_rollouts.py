@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from activities.kube.client import Cluster
-from activities.kube.events import emit
+from activities.kube.client import ClusterClient
+from activities.kube.events import record_event
 from activities.kube.paths import path
-from activities.kube.reads import of_kind, read_uid, read_workload
-from activities.kube.watching import Change, follow
+from activities.kube.reads import read_uid, read_workload, with_kind
+from activities.kube.watching import ObjectReference, watch_changes
 from activities.survey.run import run_survey
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read
@@ -44,7 +44,7 @@ def _rollouts(platform: Service) -> None:
 
 
 async def test_stale_argo_rollout_is_to_be_restarted_at_a_time(
-    platform: Service, cluster: Cluster, namespace: str, new_proxy: NewProxy
+    platform: Service, cluster: ClusterClient, namespace: str, new_proxy: NewProxy
 ) -> None:
     make(platform.mesh, namespace, "cart", "Rollout")
     before = await _record(cluster, namespace, "cart")
@@ -61,7 +61,7 @@ async def test_stale_argo_rollout_is_to_be_restarted_at_a_time(
 
 
 async def test_restart_of_an_argo_rollout_is_seen_from_its_write_to_its_end(
-    platform: Service, cluster: Cluster, namespace: str, new_proxy: NewProxy
+    platform: Service, cluster: ClusterClient, namespace: str, new_proxy: NewProxy
 ) -> None:
     make(platform.mesh, namespace, "cart", "Rollout")
     new_proxy.give(_NEW)
@@ -82,7 +82,7 @@ async def test_restart_of_an_argo_rollout_is_seen_from_its_write_to_its_end(
 
 
 async def test_template_in_a_deployment_is_the_argo_rollouts_own(
-    platform: Service, cluster: Cluster, namespace: str, new_proxy: NewProxy
+    platform: Service, cluster: ClusterClient, namespace: str, new_proxy: NewProxy
 ) -> None:
     make(platform.mesh, namespace, "lender")
     kubectl(platform.mesh, "-n", namespace, "scale", "deployment/lender", "--replicas=0")
@@ -104,7 +104,7 @@ async def test_template_in_a_deployment_is_the_argo_rollouts_own(
 
 
 async def test_paused_and_aborted_argo_rollouts_are_left_to_their_people(
-    platform: Service, cluster: Cluster, namespace: str, new_proxy: NewProxy
+    platform: Service, cluster: ClusterClient, namespace: str, new_proxy: NewProxy
 ) -> None:
     steps = {"canary": {"steps": [{"setWeight": 50}, {"pause": {}}]}}
     make(platform.mesh, namespace, "cart", "Rollout", strategy=steps)
@@ -128,7 +128,7 @@ async def test_paused_and_aborted_argo_rollouts_are_left_to_their_people(
 
 
 async def test_doctor_checks_the_rights_of_a_cluster_that_has_argo_rollouts(
-    platform: Service, cluster: Cluster
+    platform: Service, cluster: ClusterClient
 ) -> None:
     checks = await check_cluster(cluster, ClusterRef(platform.mesh.name, await read_uid(cluster)))
     rights = {one.name.partition(" ")[2]: one.ok for one in checks if one.name.endswith(" rollouts")}
@@ -136,23 +136,23 @@ async def test_doctor_checks_the_rights_of_a_cluster_that_has_argo_rollouts(
     assert rights == {f"{verb} rollouts": True for verb in ("get", "list", "watch", "patch")}
 
 
-async def test_change_of_an_argo_rollout_is_followed(platform: Service, cluster: Cluster, namespace: str) -> None:
+async def test_change_of_an_argo_rollout_is_followed(platform: Service, cluster: ClusterClient, namespace: str) -> None:
     make(platform.mesh, namespace, "cart", "Rollout")
-    seen: asyncio.Queue[Change] = asyncio.Queue()
+    seen: asyncio.Queue[ObjectReference] = asyncio.Queue()
     begun = asyncio.Event()
-    watch = asyncio.create_task(follow(cluster, seen.put_nowait, begun.set))
+    watch = asyncio.create_task(watch_changes(cluster, seen.put_nowait, begun.set))
     await begun.wait()
     await asyncio.to_thread(_patch, platform, namespace, {"metadata": {"labels": {"changed": "yes"}}})
 
     async with asyncio.timeout(30):
-        while await seen.get() != Change(ARGO_ROLLOUT, namespace, "cart"):
+        while await seen.get() != ObjectReference(ARGO_ROLLOUT, namespace, "cart"):
             pass
     watch.cancel()
 
 
-async def test_event_is_told_to_an_argo_rollout(platform: Service, cluster: Cluster, namespace: str) -> None:
+async def test_event_is_told_to_an_argo_rollout(platform: Service, cluster: ClusterClient, namespace: str) -> None:
     about = {"namespace": namespace, "kind": ARGO_ROLLOUT, "name": "cart"}
-    await emit(cluster, **about, reason="RestartRequired", message="RolloutPaused", warning=True)
+    await record_event(cluster, **about, reason="RestartRequired", message="RolloutPaused", warning=True)
 
     (event,) = read(platform.mesh, "events", "-n", namespace, "--field-selector=reason=RestartRequired")["items"]
     involved = event["involvedObject"]
@@ -160,21 +160,21 @@ async def test_event_is_told_to_an_argo_rollout(platform: Service, cluster: Clus
     assert (involved["apiVersion"], involved["kind"], involved["name"]) == ("argoproj.io/v1alpha1", "Rollout", "cart")
 
 
-async def _record(cluster: Cluster, namespace: str, name: str) -> SurveyedWorkload:
+async def _record(cluster: ClusterClient, namespace: str, name: str) -> SurveyedWorkload:
     survey = await run_survey(cluster, [namespace])
     return next(record for record in survey.records if record.name == name)
 
 
-async def _restart(cluster: Cluster, namespace: str, name: str, mark: datetime) -> Workload:
+async def _restart(cluster: ClusterClient, namespace: str, name: str, mark: datetime) -> Workload:
     """As a restart is written; the Rollout as the API server answers."""
     workload = await read_workload(cluster, ARGO_ROLLOUT, namespace, name)
     query = {"labelSelector": workload.label_selector.query()}
     pods, _ = await cluster.list_all(path("Pod", namespace), Pod, query)
     where = path(ARGO_ROLLOUT, namespace, name)
-    return of_kind(await cluster.patch(where, restart_patch(workload, pods, mark), Workload), ARGO_ROLLOUT)
+    return with_kind(await cluster.patch(where, restart_patch(workload, pods, mark), Workload), ARGO_ROLLOUT)
 
 
-async def _until_complete(cluster: Cluster, namespace: str, name: str) -> list[Rollout]:
+async def _until_complete(cluster: ClusterClient, namespace: str, name: str) -> list[Rollout]:
     """Every look at it on the way."""
     moments = []
     for _ in range(_LOOKS):

@@ -8,7 +8,7 @@ import pytest
 from temporalio.testing import ActivityEnvironment
 
 from activities.boundary import Served
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.kube.reads import read_uid
 from activities.remediation.activities import RecheckInput, RemediationActivities
 from activities.remediation.watch import WatchActivities
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.mesh
 
 
 async def test_chart_gateway_and_gateway_api_gateway_are_nobodys_restart_but_their_owners(
-    platform: Service, cluster: Cluster, namespace: str, new_proxy: NewProxy
+    platform: Service, cluster: ClusterClient, namespace: str, new_proxy: NewProxy
 ) -> None:
     install_gateway_api(platform.mesh)
     listeners = [{"name": "http", "port": 80, "protocol": "HTTP"}]
@@ -60,7 +60,7 @@ async def test_chart_gateway_and_gateway_api_gateway_are_nobodys_restart_but_the
 
 
 async def test_gateway_that_its_owner_did_not_roll_is_an_item_until_it_did(
-    platform: Service, cluster: Cluster, new_proxy: NewProxy
+    platform: Service, cluster: ClusterClient, new_proxy: NewProxy
 ) -> None:
     new_proxy.give("1.30.2")
     attempt = UpgradeContext(mark=datetime.now(UTC))
@@ -80,7 +80,7 @@ async def test_gateway_that_its_owner_did_not_roll_is_an_item_until_it_did(
     assert settled.closed == "its Pods are gateway"
 
 
-async def _recheck(cluster: Cluster, seen: Finding) -> Observation:
+async def _recheck(cluster: ClusterClient, seen: Finding) -> Observation:
     ref = ClusterRef("story", await read_uid(cluster))
     served, client, surveys = Served(cluster, ref), FakeTemporal().client, SurveyCache(cluster)
     watch = WatchActivities(served, client, "queue", surveys)

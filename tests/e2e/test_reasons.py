@@ -19,7 +19,7 @@ import pytest
 from activities.kube.client import connect
 from activities.kube.framing import is_frame
 from activities.kube.paths import path
-from activities.kube.watch import WATCH_LIST, read_all
+from activities.kube.watch import WATCH_LIST, list_streamed
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import program, read
 from deploy.local.service import Service
@@ -136,7 +136,7 @@ async def test_pods_in_trouble_are_the_same_in_both_encodings(world: TroubledClu
     async with await connect(str(world.stage.mesh.kubeconfig)) as cluster:
         async with contextlib.aclosing(cluster.records(path("Pod"), WATCH_LIST, 60, protobuf=True)) as records:
             assert is_frame(await anext(records))
-        streamed, _ = await read_all(cluster, path("Pod"), Pod, lambda pod: pod)
+        streamed, _ = await list_streamed(cluster, path("Pod"), Pod, lambda pod: pod)
         listed, _ = await cluster.list_all(path("Pod"), Pod)
 
     # Some may have changed in between.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.kube.reads import read_workload
 from activities.restart.activities import Outcome
 from deploy.local.demo.stage import wait_for
@@ -34,7 +34,7 @@ _SLOW = {"behaviour.local-mesh/start-after": "1s"}
 @pytest.mark.parametrize("limited", [True, False], ids=["by-a-budget", "by-nobody-else"])
 async def test_pods_of_a_bare_controller_leave_one_at_a_time(
     platform: Service,
-    cluster: Cluster,
+    cluster: ClusterClient,
     restarts: Restarts,
     namespace: str,
     new_proxy: NewProxy,
@@ -142,7 +142,7 @@ def _healthy(mesh: Mesh, namespace: str) -> bool:
 @pytest.mark.parametrize("made", [_canary, _blue_green, _by_reference])
 async def test_argo_rollout_is_restarted_with_one_write(
     platform: Service,
-    cluster: Cluster,
+    cluster: ClusterClient,
     restarts: Restarts,
     namespace: str,
     new_proxy: NewProxy,

@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 from temporalio.exceptions import ApplicationError
 
-from activities.kube.client import Cluster, connect
+from activities.kube.client import ClusterClient, connect
 from activities.restart.activities import Outcome, RestartResult
 from deploy.local.demo.stage import wait_for
 from deploy.local.istio import injected_proxy, start_istiod
@@ -147,7 +147,7 @@ def istiod(platform: Service) -> Iterator[Istiod]:
 
 
 @pytest_asyncio.fixture
-async def own_connection(platform: Service) -> AsyncIterator[Cluster]:
+async def own_connection(platform: Service) -> AsyncIterator[ClusterClient]:
     """A connection that a story may tamper with."""
     async with await connect(str(platform.worker_kubeconfig)) as connection:
         yield connection
@@ -170,7 +170,7 @@ async def test_rollout_under_way_is_waited_for_and_needs_no_restart_after_it(sta
 
 
 async def test_rollout_that_begins_in_the_moment_of_the_write_is_waited_for_too(
-    stale: Open, restarts: Restarts, own_connection: Cluster, monkeypatch: pytest.MonkeyPatch
+    stale: Open, restarts: Restarts, own_connection: ClusterClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cart = stale(annotations=_SLOW)
     _before_the_write(monkeypatch, own_connection, cart.release)
@@ -181,7 +181,7 @@ async def test_rollout_that_begins_in_the_moment_of_the_write_is_waited_for_too(
 
 
 async def test_pause_in_the_moment_of_the_write_is_respected(
-    stale: Open, restarts: Restarts, own_connection: Cluster, monkeypatch: pytest.MonkeyPatch
+    stale: Open, restarts: Restarts, own_connection: ClusterClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cart = stale()
     _before_the_write(monkeypatch, own_connection, lambda: cart.kubectl("rollout", "pause", "deployment/cart"))
@@ -432,7 +432,7 @@ async def test_budget_that_misses_a_pod_for_a_moment_is_waited_for(
 
 
 async def test_restarts_under_one_budget_never_fall_below_it(
-    platform: Service, cluster: Cluster, namespace: str, new_proxy: NewProxy, restarts: Restarts
+    platform: Service, cluster: ClusterClient, namespace: str, new_proxy: NewProxy, restarts: Restarts
 ) -> None:
     slow = {"behaviour.local-mesh/start-after": "1s"}
     for name in ("cart", "search"):
@@ -533,7 +533,7 @@ async def test_pods_that_are_all_made_are_not_judged_without_the_injector_that_c
 
 
 async def test_restart_whose_reply_was_lost_is_not_written_again(
-    stale: Open, restarts: Restarts, own_connection: Cluster, monkeypatch: pytest.MonkeyPatch
+    stale: Open, restarts: Restarts, own_connection: ClusterClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cart = stale()
     _after_the_write(monkeypatch, own_connection)
@@ -563,7 +563,7 @@ async def test_attempt_that_was_superseded_writes_nothing_any_more(
     assert (cart.writes, cart.proxies) == (1, {_NEW})
 
 
-def _before_the_write(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, others: Callable[[], object]) -> None:
+def _before_the_write(monkeypatch: pytest.MonkeyPatch, cluster: ClusterClient, others: Callable[[], object]) -> None:
     """Others are quicker than the first write through this connection."""
     write: Callable[..., Awaitable[Any]] = cluster.patch
     quicker = [others]
@@ -576,7 +576,7 @@ def _before_the_write(monkeypatch: pytest.MonkeyPatch, cluster: Cluster, others:
     monkeypatch.setattr(cluster, "patch", patch)
 
 
-def _after_the_write(monkeypatch: pytest.MonkeyPatch, cluster: Cluster) -> None:
+def _after_the_write(monkeypatch: pytest.MonkeyPatch, cluster: ClusterClient) -> None:
     """The answer to the first write through this connection is cut."""
     write: Callable[..., Awaitable[Any]] = cluster.patch
     cuts = [UnreachableError("The answer was cut.")]

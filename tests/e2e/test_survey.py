@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.survey.run import run_survey
 from deploy.local.kubectl import read
 from deploy.local.service import Service
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.mesh
 
 
 async def test_edited_injector_makes_the_survey_follow(
-    platform: Service, cluster: Cluster, namespace: str, new_proxy: NewProxy
+    platform: Service, cluster: ClusterClient, namespace: str, new_proxy: NewProxy
 ) -> None:
     make(platform.mesh, namespace, "follows")
     before = await _record(cluster, namespace, "follows")
@@ -31,7 +31,7 @@ async def test_edited_injector_makes_the_survey_follow(
     assert after.stale_pods == 2
 
 
-async def test_totals_are_those_of_the_api_server(platform: Service, cluster: Cluster, namespace: str) -> None:
+async def test_totals_are_those_of_the_api_server(platform: Service, cluster: ClusterClient, namespace: str) -> None:
     make(platform.mesh, namespace, "counted", "StatefulSet")
 
     survey = await run_survey(cluster)
@@ -41,6 +41,6 @@ async def test_totals_are_those_of_the_api_server(platform: Service, cluster: Cl
     assert sum(survey.classes.values()) == len(pods)
 
 
-async def _record(cluster: Cluster, namespace: str, name: str) -> SurveyedWorkload:
+async def _record(cluster: ClusterClient, namespace: str, name: str) -> SurveyedWorkload:
     survey = await run_survey(cluster, [namespace])
     return next(record for record in survey.records if record.name == name)

@@ -20,7 +20,7 @@ from activities.boundary import Served, translated
 from activities.control_plane import ApplyInput, AwaitInput, AwaitResult, ResolvedTarget, ResolveInput
 from activities.gates import GateInput, GateResult, WindowInput, WindowState
 from activities.hold import HoldInput
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.remediation.activities import (
     ItemInput,
     OpenedItems,
@@ -262,7 +262,7 @@ def _travelling() -> Iterator[type]:
         handlers += [one.fn for one in definition.queries.values() if one.name]
         handlers += [one.fn for one in definition.updates.values() if one.name]
     client: Any = object()
-    served = Served(cast("Cluster", object()), REF)
+    served = Served(cast("ClusterClient", object()), REF)
     for function in [*compose_activities(served, client), *handlers]:
         hints = get_type_hints(inspect.unwrap(getattr(function, "__func__", function)))
         for hint in hints.values():

@@ -8,7 +8,7 @@ from temporalio import activity
 
 import activities
 from activities.boundary import Served
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from mesh.errors import RefusedError
 from mesh.identity import ClusterRef
 from worker.cluster_connection import name_of
@@ -21,7 +21,7 @@ class _Unused:
 
 
 def _served() -> Served:
-    return Served(cast("Cluster", _Unused()), ClusterRef("one", "uid"))
+    return Served(cast("ClusterClient", _Unused()), ClusterRef("one", "uid"))
 
 
 def _declared() -> set[str]:

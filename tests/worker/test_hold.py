@@ -18,7 +18,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.boundary import Served
 from activities.hold import HoldActivities, HoldInput
-from activities.kube.client import APPLY_PATCH, Cluster, connect
+from activities.kube.client import APPLY_PATCH, ClusterClient, connect
 from activities.kube.paths import path
 from activities.kube.reads import read_uid
 from deploy.local import lifecycle
@@ -90,7 +90,7 @@ def _workload(kind: str, namespace: str, name: str, labels: dict[str, str] | Non
     return {"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
 
 
-async def _connected(mesh: Mesh, folder: Path, namespace: str, account: str) -> Cluster:
+async def _connected(mesh: Mesh, folder: Path, namespace: str, account: str) -> ClusterClient:
     token = kubectl(mesh, "create", "token", account, "-n", namespace).strip()
     config = copy.deepcopy(yaml.safe_load(mesh.kubeconfig.read_text()))
     config["users"] = [{"name": account, "user": {"token": token}}]
@@ -102,19 +102,19 @@ async def _connected(mesh: Mesh, folder: Path, namespace: str, account: str) -> 
 
 
 @pytest_asyncio.fixture
-async def service(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Cluster]:
+async def service(mesh: Mesh, tmp_path: Path) -> AsyncIterator[ClusterClient]:
     async with await _connected(mesh, tmp_path, "kyma-upgrade", "kyma-upgrade") as cluster:
         yield cluster
 
 
 @pytest_asyncio.fixture
-async def module(mesh: Mesh, tmp_path: Path) -> AsyncIterator[Cluster]:
+async def module(mesh: Mesh, tmp_path: Path) -> AsyncIterator[ClusterClient]:
     async with await _connected(mesh, tmp_path, "kyma-system", _MODULE) as cluster:
         yield cluster
 
 
 @pytest_asyncio.fixture
-async def held(service: Cluster) -> AsyncIterator[HoldInput]:
+async def held(service: ClusterClient) -> AsyncIterator[HoldInput]:
     """The hold is on, for an hour; let go of afterwards."""
     ref = ClusterRef("test", await read_uid(service))
     ask = HoldInput(ref, "upgrade:test/run", timedelta(hours=1), hold=True)
@@ -126,7 +126,7 @@ async def held(service: Cluster) -> AsyncIterator[HoldInput]:
     await environment.run(hold.release_hold, ask)
 
 
-async def _restart(cluster: Cluster, kind: str, namespace: str, name: str, at: datetime | None = None) -> None:
+async def _restart(cluster: ClusterClient, kind: str, namespace: str, name: str, at: datetime | None = None) -> None:
     """As the module does it: its own mark with the time of now."""
     mark = {_MODULE_MARK: rfc3339(at or datetime.now(UTC))}
     body = {"spec": {"template": {"metadata": {"annotations": mark}}}}
@@ -138,7 +138,7 @@ async def _restart(cluster: Cluster, kind: str, namespace: str, name: str, at: d
     [("Deployment", "cart"), ("StatefulSet", "orders"), ("DaemonSet", "agent"), ("ReplicaSet", "bare")],
 )
 async def test_module_restarting_a_customers_workload_is_refused_with_the_upgrades_name(
-    held: HoldInput, module: Cluster, kind: str, name: str
+    held: HoldInput, module: ClusterClient, kind: str, name: str
 ) -> None:
     with pytest.raises(RejectedError, match="upgrade:test/run"):
         await _restart(module, kind, "customer", name)
@@ -146,25 +146,25 @@ async def test_module_restarting_a_customers_workload_is_refused_with_the_upgrad
 
 @pytest.mark.parametrize(("namespace", "name"), [("kyma-system", "platform"), ("customer", "module-own")])
 async def test_module_restarting_what_is_kymas_own_is_let_through(
-    held: HoldInput, module: Cluster, namespace: str, name: str
+    held: HoldInput, module: ClusterClient, namespace: str, name: str
 ) -> None:
     await _restart(module, "Deployment", namespace, name)
 
 
-async def test_module_changing_anything_but_the_template_is_let_through(held: HoldInput, module: Cluster) -> None:
+async def test_module_changing_anything_but_the_template_is_let_through(held: HoldInput, module: ClusterClient) -> None:
     body = {"metadata": {"annotations": {"touched": "yes"}}, "spec": {"replicas": 2}}
 
     await module.patch(path("Deployment", "customer", "cart"), body, Workload, dry_run=True)
 
 
-async def test_hold_ends_by_itself_when_it_is_not_renewed(held: HoldInput, module: Cluster) -> None:
+async def test_hold_ends_by_itself_when_it_is_not_renewed(held: HoldInput, module: ClusterClient) -> None:
     with pytest.raises(RejectedError):
         await _restart(module, "Deployment", "customer", "cart", datetime.now(UTC) + timedelta(minutes=59))
 
     await _restart(module, "Deployment", "customer", "cart", datetime.now(UTC) + timedelta(minutes=61))
 
 
-async def test_module_deleting_a_customers_pod_is_refused(held: HoldInput, module: Cluster) -> None:
+async def test_module_deleting_a_customers_pod_is_refused(held: HoldInput, module: ClusterClient) -> None:
     container = {"name": "app", "image": "app:1"}
     body = {
         "apiVersion": "v1",
@@ -178,17 +178,17 @@ async def test_module_deleting_a_customers_pod_is_refused(held: HoldInput, modul
         await module.delete(path("Pod", "customer", "alone"))
 
 
-async def test_everybody_else_is_let_through(held: HoldInput, service: Cluster, mesh: Mesh) -> None:
+async def test_everybody_else_is_let_through(held: HoldInput, service: ClusterClient, mesh: Mesh) -> None:
     await _restart(service, "Deployment", "customer", "cart")
 
     kubectl(mesh, "rollout", "restart", "deployment/cart", "-n", "customer")
 
 
-async def test_without_a_hold_the_module_restarts_what_it_likes(module: Cluster) -> None:
+async def test_without_a_hold_the_module_restarts_what_it_likes(module: ClusterClient) -> None:
     await _until_let_through(module)
 
 
-async def _until_let_through(module: Cluster) -> None:
+async def _until_let_through(module: ClusterClient) -> None:
     # The policy's cache of ConfigMaps is as late with a deletion as with a creation.
     async with asyncio.timeout(_IN_FORCE_SECONDS):
         while True:
@@ -200,7 +200,7 @@ async def _until_let_through(module: Cluster) -> None:
                 return
 
 
-async def test_service_may_do_what_it_needs_and_no_more(service: Cluster) -> None:
+async def test_service_may_do_what_it_needs_and_no_more(service: ClusterClient) -> None:
     checks = await check_cluster(service, ClusterRef("test", await read_uid(service)))
 
     failed = {one.name for one in checks if not one.ok}

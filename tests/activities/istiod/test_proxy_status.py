@@ -70,7 +70,7 @@ def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
 
         async with api_server(api, tmp_path) as cluster, server(istiod, "0.0.0.0") as port:  # noqa: S104  # one port
             monkeypatch.setattr(proxy_status, "MONITORING_PORT", port)
-            return await proxy_status.connected_versions(cluster)
+            return await proxy_status.read_connected_proxies(cluster)
 
     return asked
 

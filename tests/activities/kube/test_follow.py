@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.kube.watch import Begun, Change, Complete, follow
+from activities.kube.watch import ObjectChange, RelistStarted, Synced, watch_objects
 from mesh.errors import NotFoundError, PermissionDeniedError
 from mesh.k8s.objects import Pod
 from tests.activities.api_server import END, Answer, Query, api_server, event, page, status
@@ -46,7 +46,7 @@ async def told(server: Callable[[Query], Answer], folder: Path, count: int) -> l
     async with (
         api_server(server, folder) as cluster,
         asyncio.timeout(20),
-        contextlib.aclosing(follow(cluster, "/api/v1/pods", Pod)) as changes,
+        contextlib.aclosing(watch_objects(cluster, "/api/v1/pods", Pod)) as changes,
     ):
         async for change in changes:
             found.append(words(change))
@@ -55,14 +55,14 @@ async def told(server: Callable[[Query], Answer], folder: Path, count: int) -> l
     return found
 
 
-def words(change: Change[Pod] | Begun | Complete) -> str:
+def words(change: ObjectChange[Pod] | RelistStarted | Synced) -> str:
     match change:
-        case Begun():
+        case RelistStarted():
             return "begun"
-        case Complete(version):
+        case Synced(version):
             return f"all at {version}"
-        case Change(pod, gone):
-            return f"{'-' if gone else '+'}{pod.metadata.name}"
+        case ObjectChange(pod, deleted):
+            return f"{'-' if deleted else '+'}{pod.metadata.name}"
 
 
 def changed(name: str, version: str, type_: str = "MODIFIED") -> bytes:

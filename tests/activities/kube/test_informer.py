@@ -12,10 +12,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from activities.kube import informer
+from activities.kube import informer as informer_module
 from activities.kube.informer import Informer
 from activities.kube.paths import NAMESPACES, path
-from activities.kube.watch import Begun, Change, Complete
+from activities.kube.watch import ObjectChange, RelistStarted, Synced
 from mesh.errors import PermissionDeniedError, UnreachableError
 from mesh.k8s.objects import DisruptionBudget, Metadata, Namespace, Pod, Workload, WorkloadReference
 from mesh.k8s.owners import ARGO_ROLLOUT
@@ -47,15 +47,19 @@ class Server:
 
     def put(self, one: Thing) -> None:
         self.there[kind_of(one), one.metadata.uid] = one
-        self._tell(kind_of(one), Change(one))
+        self._tell(kind_of(one), ObjectChange(one))
 
     def remove(self, one: Thing) -> None:
         del self.there[kind_of(one), one.metadata.uid]
-        self._tell(kind_of(one), Change(one, gone=True))
+        self._tell(kind_of(one), ObjectChange(one, deleted=True))
 
     def anew(self, kind: str) -> None:
         """As after a cut."""
-        for event in (Begun(), *(Change(one) for (of, _), one in self.there.items() if of == kind), Complete("2")):
+        for event in (
+            RelistStarted(),
+            *(ObjectChange(one) for (of, _), one in self.there.items() if of == kind),
+            Synced("2"),
+        ):
             self._tell(kind, event)
 
     def fail(self, kind: str, error: Exception) -> None:
@@ -66,18 +70,18 @@ class Server:
         if where in self._queues:
             self._queues[where].put_nowait(event)
 
-    async def follow(self, _: object, where: str, __: object) -> AsyncGenerator[Any]:
+    async def watch_objects(self, _: object, where: str, __: object) -> AsyncGenerator[Any]:
         self.begun.append(where)
         if where in self.troubles:
             raise self.troubles[where]
         queue = self._queues[where] = asyncio.Queue()
-        yield Begun()
+        yield RelistStarted()
         if where in self.slow:
             await self.slow[where].wait()
         for (kind, _uid), one in list(self.there.items()):
             if where == (NAMESPACES if kind == "Namespace" else path(kind)):
-                yield Change(one)
-        yield Complete("1")
+                yield ObjectChange(one)
+        yield Synced("1")
         while True:
             event = await queue.get()
             if isinstance(event, Exception):
@@ -97,68 +101,68 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 def install(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
-    async def serves(*_: object) -> bool:
+    async def serves_kind(*_: object) -> bool:
         return True
 
-    monkeypatch.setattr(informer, "follow", server.follow)
-    monkeypatch.setattr(informer, "serves", serves)
+    monkeypatch.setattr(informer_module, "watch_objects", server.watch_objects)
+    monkeypatch.setattr(informer_module, "serves_kind", serves_kind)
     return server
 
 
 @pytest.fixture
-def mirror() -> Informer:
+def informer() -> Informer:
     return Informer(None)  # type: ignore[arg-type]
 
 
-def names(mirror: Informer, one: Workload) -> list[str]:
-    return sorted(pod.metadata.name for pod in mirror.pods_of(one))
+def names(informer: Informer, one: Workload) -> list[str]:
+    return sorted(pod.metadata.name for pod in informer.pods_of(one))
 
 
 @pytest.mark.parametrize("order", [(CART, SET, POD), (POD, SET, CART), (SET, POD, CART), (POD, CART, SET)])
 async def test_pods_are_found_through_replica_sets_in_any_order(
-    server: Server, mirror: Informer, order: tuple[Thing, ...]
+    server: Server, informer: Informer, order: tuple[Thing, ...]
 ) -> None:
-    async with mirror.used():
+    async with informer.running():
         for one in order:
             server.put(one)
             await settled()
 
-        assert mirror.workload(KEY) == CART
-        assert names(mirror, CART) == ["cart-1"]
-    mirror.stop()
+        assert informer.workload(KEY) == CART
+        assert names(informer, CART) == ["cart-1"]
+    informer.stop()
 
 
-async def test_pod_that_vanished_during_a_cut_is_gone(server: Server, mirror: Informer) -> None:
+async def test_pod_that_vanished_during_a_cut_is_gone(server: Server, informer: Informer) -> None:
     server.there = Server(CART, SET, POD, pod("cart-2", owner=SET)).there
-    async with mirror.used():
-        assert names(mirror, CART) == ["cart-1", "cart-2"]
+    async with informer.running():
+        assert names(informer, CART) == ["cart-1", "cart-2"]
         del server.there["Pod", POD.metadata.uid]
         server.anew("Pod")
         await settled()
 
-        assert names(mirror, CART) == ["cart-2"]
-    mirror.stop()
+        assert names(informer, CART) == ["cart-2"]
+    informer.stop()
 
 
-async def test_pod_that_its_maker_let_go_is_not_the_workloads_any_more(server: Server, mirror: Informer) -> None:
+async def test_pod_that_its_maker_let_go_is_not_the_workloads_any_more(server: Server, informer: Informer) -> None:
     server.there = Server(CART, SET, POD).there
-    async with mirror.used():
-        with mirror.changes(KEY) as change:
+    async with informer.running():
+        with informer.subscribe(KEY) as change:
             server.put(pod())
             await settled()
 
             assert change.is_set()
-        assert names(mirror, CART) == []
-    mirror.stop()
+        assert names(informer, CART) == []
+    informer.stop()
 
 
 async def test_pod_of_another_namespace_that_names_the_workload_is_not_its_own(
-    server: Server, mirror: Informer
+    server: Server, informer: Informer
 ) -> None:
     server.there = Server(CART, SET, pod("forged", owner=SET, namespace="evil")).there
-    async with mirror.used():
-        assert names(mirror, CART) == []
-    mirror.stop()
+    async with informer.running():
+        assert names(informer, CART) == []
+    informer.stop()
 
 
 ROLLOUT = workload(ARGO_ROLLOUT, "till")
@@ -179,172 +183,172 @@ TILL_SET = workload("ReplicaSet", "till-1", owner=ROLLOUT)
         pytest.param(pod("cart-9", owner=SET, namespace="bank"), set(), id="same-names-elsewhere"),
     ],
 )
-async def test_change_wakes_whom_it_means(server: Server, mirror: Informer, changed: Thing, woken: set[str]) -> None:
+async def test_change_wakes_whom_it_means(server: Server, informer: Informer, changed: Thing, woken: set[str]) -> None:
     server.there = Server(CART, SET, ROLLOUT, TILL_SET).there
     keys = {"cart": KEY, "till": ("shop", ARGO_ROLLOUT, "till")}
-    async with mirror.used():
+    async with informer.running():
         with ExitStack() as stack:
-            events = {name: stack.enter_context(mirror.changes(key)) for name, key in keys.items()}
+            events = {name: stack.enter_context(informer.subscribe(key)) for name, key in keys.items()}
             server.put(changed)
             await settled()
 
             assert {name for name, event in events.items() if event.is_set()} == woken
-    mirror.stop()
+    informer.stop()
 
 
-async def test_owners_that_own_each_other_end_the_way_up(server: Server, mirror: Informer) -> None:
+async def test_owners_that_own_each_other_end_the_way_up(server: Server, informer: Informer) -> None:
     one = workload("ReplicaSet", "one")
     other = workload("ReplicaSet", "other", owner=one)
-    async with asyncio.timeout(5), mirror.used():
+    async with asyncio.timeout(5), informer.running():
         for each in (workload("ReplicaSet", "one", owner=other), other, pod(owner=other)):
             server.put(each)
         await settled()
 
-        assert names(mirror, other) == ["cart-1"]
-    mirror.stop()
+        assert names(informer, other) == ["cart-1"]
+    informer.stop()
 
 
 def again(one: Workload, uid: str) -> Workload:
     return msgspec.structs.replace(one, metadata=msgspec.structs.replace(one.metadata, uid=uid))
 
 
-async def test_workload_made_anew_is_not_hurt_by_late_news_of_the_old_one(server: Server, mirror: Informer) -> None:
+async def test_workload_made_anew_is_not_hurt_by_late_news_of_the_old_one(server: Server, informer: Informer) -> None:
     server.there = Server(CART).there
     new = again(CART, "new")
-    async with mirror.used():
+    async with informer.running():
         server.put(new)
         server.remove(CART)
         await settled()
 
-        assert mirror.workload(KEY) == new
-    mirror.stop()
+        assert informer.workload(KEY) == new
+    informer.stop()
 
 
-async def test_argo_rollout_has_the_template_that_it_takes(server: Server, mirror: Informer) -> None:
+async def test_argo_rollout_has_the_template_that_it_takes(server: Server, informer: Informer) -> None:
     taker = workload(ARGO_ROLLOUT, "till", lender=WorkloadReference(kind="Deployment", name="cart"))
     server.there = Server(taker, CART).there
-    async with mirror.used():
-        found = mirror.workload(("shop", ARGO_ROLLOUT, "till"))
+    async with informer.running():
+        found = informer.workload(("shop", ARGO_ROLLOUT, "till"))
 
         assert found is not None
         assert found.template == CART.template
-    mirror.stop()
+    informer.stop()
 
 
 async def test_watches_begin_once_for_many_users_and_end_after_a_while(
-    server: Server, mirror: Informer, monkeypatch: pytest.MonkeyPatch
+    server: Server, informer: Informer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(informer, "_LINGER_SECONDS", 0.05)
+    monkeypatch.setattr(informer_module, "_LINGER_SECONDS", 0.05)
     server.there = Server(CART, space()).there
 
     async def use() -> None:
-        async with mirror.used():
-            assert mirror.workload(KEY) == CART
-            assert mirror.namespace("shop") == space()
+        async with informer.running():
+            assert informer.workload(KEY) == CART
+            assert informer.namespace("shop") == space()
 
     await asyncio.gather(use(), use(), use())
     # The next user comes soon.
     await use()
-    assert len(server.begun) == len(set(server.begun)) == len(informer._FORMS)
-    running = mirror._running
+    assert len(server.begun) == len(set(server.begun)) == len(informer_module._FORMS)
+    running = informer._task
     assert running is not None
     await asyncio.wait([running], timeout=5)
 
     with pytest.raises(UnreachableError):
-        mirror.workload(KEY)
-    assert mirror.pods_of(CART) == []
+        informer.workload(KEY)
+    assert informer.pods_of(CART) == []
     await use()
-    assert len(server.begun) == 2 * len(informer._FORMS)
-    mirror.stop()
+    assert len(server.begun) == 2 * len(informer_module._FORMS)
+    informer.stop()
 
 
-async def test_error_before_everything_is_known_reaches_every_user(server: Server, mirror: Informer) -> None:
+async def test_error_before_everything_is_known_reaches_every_user(server: Server, informer: Informer) -> None:
     denied = PermissionDeniedError("A right is missing.")
     server.troubles[path("Pod")] = denied
 
     async def use() -> None:
-        async with mirror.used():
+        async with informer.running():
             raise AssertionError
 
     told = await asyncio.gather(use(), use(), return_exceptions=True)
     assert list(told) == [denied, denied]
     server.troubles.clear()
-    async with mirror.used():
-        assert mirror.workload(KEY) is None
-    mirror.stop()
+    async with informer.running():
+        assert informer.workload(KEY) is None
+    informer.stop()
 
 
-async def test_later_error_wakes_everybody_and_is_told_at_the_next_look(server: Server, mirror: Informer) -> None:
+async def test_later_error_wakes_everybody_and_is_told_at_the_next_look(server: Server, informer: Informer) -> None:
     server.there = Server(CART).there
-    async with mirror.used():
-        with mirror.changes(KEY) as one, mirror.changes(("bank", "Deployment", "till")) as other:
+    async with informer.running():
+        with informer.subscribe(KEY) as one, informer.subscribe(("bank", "Deployment", "till")) as other:
             server.fail("Pod", PermissionDeniedError("A right is missing."))
             await settled()
 
             assert (one.is_set(), other.is_set()) == (True, True)
         with pytest.raises(UnreachableError):
-            mirror.workload(KEY)
-        async with mirror.used():
-            assert mirror.workload(KEY) == CART
-    mirror.stop()
+            informer.workload(KEY)
+        async with informer.running():
+            assert informer.workload(KEY) == CART
+    informer.stop()
 
 
-async def test_who_missed_the_end_is_not_shown_half_of_the_new_beginning(server: Server, mirror: Informer) -> None:
+async def test_who_missed_the_end_is_not_shown_half_of_the_new_beginning(server: Server, informer: Informer) -> None:
     server.there = Server(CART, SET, POD).there
-    async with mirror.used():
+    async with informer.running():
         server.fail("Pod", PermissionDeniedError("A right is missing."))
         await settled()
         slow = server.slow[path("Pod")] = asyncio.Event()
 
         async def use() -> None:
-            async with mirror.used():
+            async with informer.running():
                 pass
 
         another = asyncio.create_task(use())
         await settled()
         with pytest.raises(UnreachableError):
-            mirror.workload(KEY)
+            informer.workload(KEY)
         slow.set()
         await another
 
-        assert mirror.workload(KEY) == CART
-        assert names(mirror, CART) == ["cart-1"]
-    mirror.stop()
+        assert informer.workload(KEY) == CART
+        assert names(informer, CART) == ["cart-1"]
+    informer.stop()
 
 
-async def test_budgets_of_watches_that_have_ended_are_not_taken_for_none(server: Server, mirror: Informer) -> None:
+async def test_budgets_of_watches_that_have_ended_are_not_taken_for_none(server: Server, informer: Informer) -> None:
     server.there = Server(budget(1, 2)).there
-    async with mirror.used():
-        assert mirror.budgets("shop") == [budget(1, 2)]
+    async with informer.running():
+        assert informer.budgets("shop") == [budget(1, 2)]
         server.fail("Pod", PermissionDeniedError("A right is missing."))
         await settled()
 
         with pytest.raises(UnreachableError):
-            mirror.budgets("shop")
-    mirror.stop()
+            informer.budgets("shop")
+    informer.stop()
 
 
-async def test_news_that_comes_while_the_watches_end_is_not_kept(server: Server, mirror: Informer) -> None:
-    async with mirror.used():
+async def test_news_that_comes_while_the_watches_end_is_not_kept(server: Server, informer: Informer) -> None:
+    async with informer.running():
         server.put(POD)
-    mirror.stop()
+    informer.stop()
     await settled()
 
-    assert not mirror._objects["Pod"]
+    assert not informer._objects["Pod"]
 
 
-async def test_nothing_is_kept_of_what_is_gone(server: Server, mirror: Informer) -> None:
+async def test_nothing_is_kept_of_what_is_gone(server: Server, informer: Informer) -> None:
     server.there = Server(CART, SET, POD).there
-    async with mirror.used():
+    async with informer.running():
         for one in (POD, SET, CART):
             server.remove(one)
         await settled()
 
-        assert not mirror._pods
-        assert not mirror._replica_sets
-        assert not mirror._uids
-        assert not any(mirror._objects.values())
-    mirror.stop()
+        assert not informer._pods
+        assert not informer._replica_sets
+        assert not informer._uids
+        assert not any(informer._objects.values())
+    informer.stop()
 
 
 # Any changes at all.
@@ -409,9 +413,9 @@ class Story:
 async def test_any_changes_leave_the_mirror_equal_to_the_server(
     monkeypatch: pytest.MonkeyPatch, steps: list[tuple[str, Workload | Pod]]
 ) -> None:
-    server, mirror = install(monkeypatch, Server()), Informer(None)  # type: ignore[arg-type]
+    server, informer = install(monkeypatch, Server()), Informer(None)  # type: ignore[arg-type]
     story = Story(server)
-    async with mirror.used():
+    async with informer.running():
         for step, one in steps:
             if step == "wait":
                 await settled()
@@ -427,9 +431,9 @@ async def test_any_changes_leave_the_mirror_equal_to_the_server(
             makers |= {each.metadata.uid for each in workloads if _made(each, makers)}
             shown = {_place(each.metadata): each for each in workloads if each.kind == "Deployment"}
 
-            assert names(mirror, one) == sorted(each.metadata.name for each in pods if _made(each, makers))
-            assert mirror.workload(("shop", "Deployment", one.metadata.name)) == shown.get(_place(one.metadata))
-    mirror.stop()
+            assert names(informer, one) == sorted(each.metadata.name for each in pods if _made(each, makers))
+            assert informer.workload(("shop", "Deployment", one.metadata.name)) == shown.get(_place(one.metadata))
+    informer.stop()
 
 
 def _place(about: Metadata) -> tuple[str, str]:

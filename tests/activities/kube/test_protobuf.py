@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.kube.protobuf import MEDIA_TYPE
-from activities.kube.watch import read_all
+from activities.kube.watch import list_streamed
 from mesh.errors import PermissionDeniedError, UnreachableError
 from mesh.k8s.objects import Pod
 from tests.activities.api_server import Answer, Query, always, api_server, in_turn, page, status
@@ -61,8 +61,8 @@ END = event("BOOKMARK", field(1, field(6, "42") + field(12, field(1, "k8s.io/ini
 WHOLE = event("ADDED", pod("a")) + event("ADDED", pod("b")) + END
 
 
-async def names(cluster: Cluster) -> tuple[list[str], str]:
-    return await read_all(cluster, "/api/v1/pods", Pod, lambda pod: pod.metadata.name)
+async def names(cluster: ClusterClient) -> tuple[list[str], str]:
+    return await list_streamed(cluster, "/api/v1/pods", Pod, lambda pod: pod.metadata.name)
 
 
 def frames(body: bytes) -> Answer:

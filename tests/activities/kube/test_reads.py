@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.kube.reads import read_workload, serves
+from activities.kube.reads import read_workload, serves_kind
 from mesh.k8s.owners import ARGO_ROLLOUT
 from tests.activities.api_server import Answer, api_server, status
 
@@ -30,7 +30,7 @@ def kinds(*names: str) -> bytes:
 )
 async def test_kind_is_served_when_its_group_says_so(tmp_path: Path, answer: Answer, there: bool) -> None:
     async with api_server(lambda _: answer, tmp_path) as cluster:
-        assert await serves(cluster, ARGO_ROLLOUT) is there
+        assert await serves_kind(cluster, ARGO_ROLLOUT) is there
 
 
 ROLLOUT = {"metadata": {"name": "cart"}, "spec": {"workloadRef": {"kind": "Deployment", "name": "lender"}}}

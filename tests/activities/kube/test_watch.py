@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from activities.kube.client import Cluster
-from activities.kube.watch import read_all
+from activities.kube.client import ClusterClient
+from activities.kube.watch import list_streamed
 from mesh.errors import PermissionDeniedError, RejectedError, UnreachableError
 from mesh.k8s.objects import Pod
 from tests.activities.api_server import END, Answer, Query, always, api_server, event, in_turn, page, status
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("slept")
 WHOLE = event("ADDED", "a") + event("ADDED", "b") + END
 
 
-async def names(cluster: Cluster) -> tuple[list[str], str]:
-    return await read_all(cluster, "/api/v1/pods", Pod, lambda pod: pod.metadata.name)
+async def names(cluster: ClusterClient) -> tuple[list[str], str]:
+    return await list_streamed(cluster, "/api/v1/pods", Pod, lambda pod: pod.metadata.name)
 
 
 def streams_or(stream: Answer, pages: Callable[[Query], Answer]) -> Callable[[Query], Answer]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from mesh.errors import PermissionDeniedError, RejectedError, UnreachableError
 from mesh.k8s.objects import Pod
 from tests.activities.api_server import Answer, always, api_server, event, in_turn, page, status
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.usefixtures("slept")
 WHOLE = page("a", "b")
 
 
-async def names(cluster: Cluster) -> tuple[list[str], str]:
-    return await cluster.list_kept("/api/v1/pods", Pod, lambda pod: pod.metadata.name)
+async def names(cluster: ClusterClient) -> tuple[list[str], str]:
+    return await cluster.list_transformed("/api/v1/pods", Pod, lambda pod: pod.metadata.name)
 
 
 async def test_pages_are_read_to_their_end(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import cast
 import msgspec
 import pytest
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.restart import expected_proxy_cache
 from activities.restart.expected_proxy_cache import ExpectedProxyCache
 from mesh.istio.expected_proxy import ExpectedProxy, InjectionQuery
@@ -34,13 +34,13 @@ class FakeWorld:
         self.asked: list[InjectionQuery] = []
         self.whole: dict[str, Workload] = {}
 
-    async def read_injector(self, _: Cluster) -> Injector:
+    async def read_injector(self, _: ClusterClient) -> Injector:
         self.readings += 1
         await asyncio.sleep(0)
         return self.injector
 
-    async def ask_all(
-        self, _: Cluster, __: Injector, questions: Iterable[InjectionQuery]
+    async def ask_injector(
+        self, _: ClusterClient, __: Injector, questions: Iterable[InjectionQuery]
     ) -> Mapping[str, ExpectedProxy]:
         found = list(questions)
         self.asked += found
@@ -48,14 +48,14 @@ class FakeWorld:
         self.now += self.takes
         return {one.key: ExpectedProxy(NEW, "injector") for one in found}
 
-    async def read_workload(self, _: Cluster, kind: str, namespace: str, name: str) -> Workload:
+    async def read_workload(self, _: ClusterClient, kind: str, namespace: str, name: str) -> Workload:
         return self.whole[f"{namespace}/{kind}/{name}"]
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeWorld:
     world = FakeWorld()
-    for name in ("read_injector", "ask_all", "read_workload"):
+    for name in ("read_injector", "ask_injector", "read_workload"):
         monkeypatch.setattr(expected_proxy_cache, name, getattr(world, name))
     # Of this module alone: the event loop has a clock of its own.
     monkeypatch.setattr("activities.restart.expected_proxy_cache.time", SimpleNamespace(monotonic=lambda: world.now))
@@ -64,7 +64,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeWorld:
 
 @pytest.fixture
 def proxies(fake: FakeWorld) -> ExpectedProxyCache:
-    return ExpectedProxyCache(cast("Cluster", fake))
+    return ExpectedProxyCache(cast("ClusterClient", fake))
 
 
 def of_generation(one: Workload, generation: int, made_from: PodTemplate | None = None) -> Workload:
@@ -170,7 +170,7 @@ async def test_plain_injection_template_has_nothing_read(fake: FakeWorld, proxie
 async def test_reading_that_failed_is_not_remembered(
     fake: FakeWorld, proxies: ExpectedProxyCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def refuse(_: Cluster) -> Injector:
+    async def refuse(_: ClusterClient) -> Injector:
         raise ConnectionError
 
     with monkeypatch.context() as broken:

@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from activities.kube.client import Cluster
+from activities.kube.client import ClusterClient
 from activities.survey import cache
 from activities.survey.cache import SurveyCache
 from mesh.errors import UnreachableError
@@ -24,7 +24,7 @@ class Readings:
         self.asked: list[list[str]] = []
         self.fails: int | None = None
 
-    async def run_survey(self, _: Cluster, namespaces: Sequence[str], __: UpgradeContext) -> Survey:
+    async def run_survey(self, _: ClusterClient, namespaces: Sequence[str], __: UpgradeContext) -> Survey:
         self.asked.append(list(namespaces))
         await asyncio.sleep(0)
         if len(self.asked) == self.fails:
@@ -41,7 +41,7 @@ def readings(monkeypatch: pytest.MonkeyPatch) -> Readings:
 
 @pytest.fixture
 def surveys() -> SurveyCache:
-    return SurveyCache(cast("Cluster", object()))
+    return SurveyCache(cast("ClusterClient", object()))
 
 
 async def test_who_asks_while_another_reads_shares_the_next_reading(readings: Readings, surveys: SurveyCache) -> None:
