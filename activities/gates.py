@@ -18,7 +18,7 @@ from mesh.istio.images import parse_image
 from mesh.k8s.objects import Pod
 from mesh.k8s.rollout import rollout
 from mesh.maintenance_windows import parse_windows
-from mesh.plan.policy_file import PrometheusGate
+from mesh.plan.policy import PrometheusGate
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import aiohttp
 import msgspec
 
-from mesh.plan.policy_file import PrometheusGate
+from mesh.plan.policy import PrometheusGate
 from mesh.text import one_line
 
 _PATIENCE = aiohttp.ClientTimeout(total=20, sock_connect=5)

@@ -22,7 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.survey.activities import SurveyActivities, SurveyInput, SurveySummary
     from mesh.identity import ClusterRef
     from mesh.kyma.targets import Target
-    from mesh.plan.policy_file import Policy
+    from mesh.plan.policy import Policy
 
     from workflows import activity_options
     from workflows.messages import ItemCounts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from activities.survey.activities import FAILED_KEPT, SurveySummary
-from mesh.plan.policy_file import Budget
+from mesh.plan.policy import Budget
 from mesh.survey.snapshot import fingerprint
 
 from workflows.messages import NAMED, CountersState, ItemCounts, WaveResult, WorkloadCounts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from mesh.plan.policy_file import parse_duration
+from mesh.durations import parse_duration
 from mesh.remediation.item import end_of
 from mesh.text import one_line
 
@@ -63,7 +63,7 @@ def check_command(word: ItemCommand, now: datetime) -> None:
 def duration_of(word: SnoozeCommand) -> timedelta:
     """How long a snooze lasts; refused where that cannot be meant."""
     duration = parse_duration(word.duration)
-    if not isinstance(duration, timedelta) or not duration:
+    if not duration:
         raise refused(f"{one_line(word.duration)!r} is no duration: write it as 30m, 2h30m or 3d.")
     if duration > _LONGEST_SNOOZE:
         raise refused(f"{word.duration} is longer than a year: skip it until a date instead.")

@@ -12,7 +12,7 @@ from activities.restart.activities import WorkloadRef
 from activities.survey.activities import SurveyInput
 from mesh.identity import ClusterRef
 from mesh.kyma.targets import Target
-from mesh.plan.policy_file import Policy
+from mesh.plan.policy import Policy
 from mesh.plan.waves import WaveRule
 
 #: Failed restarts that are named where their number is told.

@@ -27,7 +27,7 @@ from activities.survey.run import run_survey
 from mesh.errors import NotFoundError, PermissionDeniedError
 from mesh.identity import ClusterRef, item_id
 from mesh.k8s.pod_warnings import Patch, warning_patches
-from mesh.plan.policy_file import Policy
+from mesh.plan.policy import Policy
 from mesh.remediation.item import Item, Observation, warning_text
 from mesh.remediation.recheck import finding_for, observe, settled, wanted
 from mesh.survey.finding import Finding

@@ -14,7 +14,7 @@ from activities.restart.activities import WorkloadRef
 from activities.survey.run import run_survey
 from mesh.identity import ClusterRef
 from mesh.maintenance_windows import Windows, parse_windows
-from mesh.plan.policy_file import Policy
+from mesh.plan.policy import Policy
 from mesh.plan.waves import WavePlan, WaveRule, belongs, plan_waves
 from mesh.survey.actions import RESTARTS, Action
 from mesh.survey.pod_class import PodClass

@@ -17,8 +17,11 @@ def schema() -> None:
 @schema.command()
 def policy() -> int:
     """The policy file."""
-    from mesh.plan.policy_file import Policy
+    from mesh.plan.policy_file import PolicyFile
 
-    document = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Policy.model_json_schema(by_alias=True)}
+    document = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **PolicyFile.model_json_schema(by_alias=True),
+    }
     click.echo(json.dumps(document, indent=2))
     return DONE

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from activities.boundary import Served
     from activities.control_plane import ResolvedTarget
     from cli.temporal.follow_upgrade import WaitOptions
-    from mesh.plan.policy_file import Policy
+    from mesh.plan.policy import Policy
     from worker.settings import Settings
 
 _DRIVERS = ("kyma", "sail", "external")
@@ -35,7 +35,7 @@ class Wish:
     to: str
     who: str
     policy_file: str | None = None
-    restarts: str | None = None
+    restarts: Literal["ours", "module"] | None = None
     key: str | None = None
     dry_run: bool = False
     output: str | None = None
@@ -60,7 +60,7 @@ def start(
     to: str,
     driver: str,
     policy_file: str | None,
-    restarts: str | None,
+    restarts: Literal["ours", "module"] | None,
     wait_: bool,
     wait_to_end: bool,
     timeout: str | None,
@@ -136,15 +136,16 @@ def _policy(wish: Wish) -> Policy:
     from pathlib import Path
 
     from mesh.errors import RefusedError
-    from mesh.plan.policy_file import Policy, load_policy
+    from mesh.plan.policy import Policy
+    from mesh.plan.policy_file import parse_policy_file
 
     policy = Policy()
     if wish.policy_file is not None:
         try:
-            policy = load_policy(Path(wish.policy_file).read_text(), wish.policy_file)
+            policy = parse_policy_file(Path(wish.policy_file).read_text(), wish.policy_file)
         except (OSError, UnicodeDecodeError) as error:
             raise RefusedError(f"The policy file cannot be read: {error}.", "Check --policy.") from error
-    return policy.model_copy(update={"restarts": wish.restarts}) if wish.restarts else policy
+    return replace(policy, restarts=wish.restarts) if wish.restarts else policy
 
 
 def _told(to: str, cluster: str, resolved: ResolvedTarget) -> str:

@@ -82,15 +82,13 @@ async def _wait(settings: Settings, name: str, output: str | None, patience: Wai
 
 def seconds(duration: str | None) -> float | None:
     """`90s` or `2h30m` in seconds."""
-    from datetime import timedelta
-
+    from mesh.durations import parse_duration
     from mesh.errors import RefusedError
-    from mesh.plan.policy_file import parse_duration
 
     if duration is None:
         return None
     parsed = parse_duration(duration)
-    if not isinstance(parsed, timedelta):
+    if parsed is None:
         raise RefusedError(f"{duration!r} is no duration.", "Write it as 90s, 15m or 2h30m.")
     return parsed.total_seconds()
 

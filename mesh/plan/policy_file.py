@@ -1,4 +1,7 @@
-"""The policy of one upgrade: order, pace, hours and limits. Every field is optional; unknown ones are refused."""
+"""The policy file: parsed and validated where a file enters, and turned into the values of `mesh.plan.policy`.
+
+Every field is optional; an unknown one is refused.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,29 @@ from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+)
 
+from mesh.durations import parse_duration
 from mesh.errors import RefusedError
 from mesh.maintenance_windows import EXAMPLE, never_together, parse_windows
+from mesh.plan.policy import Policy
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DEFAULTS = Policy()
 
 
-def parse_duration(value: object) -> object:
-    """`90s`, `15m`, `1h30m` as a timedelta; anything else is left for pydantic to judge."""
-    if isinstance(value, str) and re.fullmatch(r"(\d+[smhd])+", value):
-        return timedelta(seconds=sum(int(n) * _UNITS[u] for n, u in re.findall(r"(\d+)([smhd])", value)))
-    return value
+def _duration(value: object) -> object:
+    """`1h30m` as a timedelta; anything else is left for pydantic to refuse."""
+    duration = parse_duration(value) if isinstance(value, str) else None
+    return value if duration is None else duration
 
 
 def _share(value: object) -> object:
@@ -63,11 +76,11 @@ def _address(text: str) -> str:
     return text
 
 
-# The schema tells an editor what is written in the file, not what it becomes.
+# The schema describes to an editor what the file contains, not what it becomes.
 _DurationText = Annotated[str, Field(pattern=r"^(\d+[smhd])+$")]
 _ShareText = Annotated[str, Field(pattern=r"^\d+(\.\d+)?\s*%$")]
 Duration = Annotated[
-    timedelta, Field(ge=timedelta(0)), BeforeValidator(parse_duration, json_schema_input_type=_DurationText)
+    timedelta, Field(ge=timedelta(0)), BeforeValidator(_duration, json_schema_input_type=_DurationText)
 ]
 Share = Annotated[
     float,
@@ -90,7 +103,7 @@ WaveName = Annotated[
 WindowText = Annotated[str, AfterValidator(_window), Field(max_length=500, examples=[EXAMPLE])]
 NamespaceName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 
-#: What pydantic says in Python's words, by the type of its error.
+#: Instead of what pydantic says in Python's terms, by the type of its error.
 _REASONS = {
     "extra_forbidden": "is no field of a policy",
     "model_type": "must be fields with values",
@@ -101,18 +114,18 @@ _REASONS = {
 _ANY_TIME = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-class _Part(BaseModel):
-    """Common settings."""
+class _Section(BaseModel):
+    """Fields of the file go by their camelCase names."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class Waves(_Part):
+class WavesSection(_Section):
     """The canary's share, the growing steps of the rest, and the most workloads in one wave."""
 
-    canary: Share = 0.01
-    steps: Annotated[tuple[Share, ...], Field(max_length=100)] = (0.1, 0.3, 1.0)
-    max_workloads: Annotated[int, Field(ge=1, le=200, alias="maxWorkloads")] = 200
+    canary: Share = _DEFAULTS.waves.canary
+    steps: Annotated[tuple[Share, ...], Field(max_length=100)] = _DEFAULTS.waves.steps
+    max_workloads: Annotated[int, Field(ge=1, le=200, alias="maxWorkloads")] = _DEFAULTS.waves.max_workloads
 
     @field_validator("steps")
     @classmethod
@@ -122,34 +135,34 @@ class Waves(_Part):
         return steps
 
 
-class InFlight(_Part):
+class InFlightSection(_Section):
     """How many workloads may be rolling at once, in the cluster and in one namespace."""
 
-    cluster: Annotated[int, Field(ge=1, le=200)] = 50
-    namespace: Annotated[int, Field(ge=1, le=200)] = 5
+    cluster: Annotated[int, Field(ge=1, le=200)] = _DEFAULTS.in_flight.cluster
+    namespace: Annotated[int, Field(ge=1, le=200)] = _DEFAULTS.in_flight.namespace
 
 
-class Budget(_Part):
+class BudgetSection(_Section):
     """More failures than this pause the upgrade: the share of restarted workloads, but never fewer than `atLeast`."""
 
-    failed: Share = 0.02
-    at_least: Annotated[int, Field(ge=0, alias="atLeast")] = 3
+    failed: Share = _DEFAULTS.budget.failed
+    at_least: Annotated[int, Field(ge=0, alias="atLeast")] = _DEFAULTS.budget.at_least
 
 
-class NoProgress(_Part):
-    """Times without any progress, not in all."""
+class NoProgressSection(_Section):
+    """Times without any progress, not total times."""
 
-    rollout: _SomeTime = timedelta(minutes=15)
-    control_plane: _SomeTime = Field(default=timedelta(minutes=30), alias="controlPlane")
+    rollout: _SomeTime = _DEFAULTS.no_progress.rollout
+    control_plane: Annotated[_SomeTime, Field(alias="controlPlane")] = _DEFAULTS.no_progress.control_plane
 
 
-class Exclude(_Part):
+class ExcludeSection(_Section):
     """Namespaces that are reported and left alone."""
 
     namespaces: Annotated[tuple[NamespaceName, ...], Field(max_length=500, json_schema_extra={"minItems": 1})] = ()
 
 
-class PrometheusGate(_Part):
+class PrometheusSection(_Section):
     """Before each wave the query's only value must be below the limit."""
 
     address: Annotated[str, AfterValidator(_address)]
@@ -157,31 +170,28 @@ class PrometheusGate(_Part):
     below: Annotated[float, Field(allow_inf_nan=False)]
 
 
-class Gates(_Part):
-    """Questions to others before each wave, beside those to the cluster."""
+class GatesSection(_Section):
+    """Checks before each wave beside those of the cluster itself."""
 
-    prometheus: PrometheusGate | None = None
+    prometheus: PrometheusSection | None = None
 
 
-class Policy(_Part):
-    """A policy file."""
+class PolicyFile(_Section):
+    """The policy file of an upgrade; the meaning of its fields is told by `mesh.plan.policy.Policy`."""
 
-    waves: Waves = Waves()
-    in_flight: InFlight = Field(default=InFlight(), alias="inFlight")
-    budget: Budget = Budget()
-    soak: Duration = timedelta(minutes=5)
-    approve: Annotated[tuple[WaveName, ...], Field(max_length=100)] = ()
-    """Waves that wait for an operator; the number is a numbered wave's."""
-    windows: Annotated[tuple[WindowText, ...], Field(max_length=20)] = ()
-    """Workloads are restarted only while all are open; as they were written (see mesh.maintenance_windows)."""
-    no_progress: NoProgress = Field(default=NoProgress(), alias="noProgress")
-    missing: Literal["report", "restart"] = "report"
-    remediation: Literal["handoff", "wait"] = "handoff"
-    remediation_timeout: _SomeTime = Field(default=timedelta(days=3), alias="remediationTimeout")
-    """How long `remediation: wait` waits for the queue to become empty."""
-    restarts: Literal["ours", "module"] = "ours"
-    exclude: Exclude = Exclude()
-    gates: Gates = Gates()
+    waves: WavesSection = WavesSection()
+    in_flight: InFlightSection = Field(default=InFlightSection(), alias="inFlight")
+    budget: BudgetSection = BudgetSection()
+    soak: Duration = _DEFAULTS.soak
+    approve: Annotated[tuple[WaveName, ...], Field(max_length=100)] = _DEFAULTS.approve
+    windows: Annotated[tuple[WindowText, ...], Field(max_length=20)] = _DEFAULTS.windows
+    no_progress: NoProgressSection = Field(default=NoProgressSection(), alias="noProgress")
+    missing: Literal["report", "restart"] = _DEFAULTS.missing
+    remediation: Literal["handoff", "wait"] = _DEFAULTS.remediation
+    remediation_timeout: _SomeTime = Field(default=_DEFAULTS.remediation_timeout, alias="remediationTimeout")
+    restarts: Literal["ours", "module"] = _DEFAULTS.restarts
+    exclude: ExcludeSection = ExcludeSection()
+    gates: GatesSection = GatesSection()
 
     @field_validator("windows")
     @classmethod
@@ -190,28 +200,38 @@ class Policy(_Part):
             raise ValueError(f"{never_together(windows)}; alternatives are one text, separated by ;")
         return windows
 
+    def policy(self) -> Policy:
+        """Returns the values that the file states, with defaults for all others."""
+        return TypeAdapter(Policy).validate_python(self.model_dump())
 
-def load_policy(text: str, source: str) -> Policy:
-    """Reads a policy file; RefusedError names the field and what is wrong with it."""
+
+def parse_policy_file(text: str, source: str) -> Policy:
+    """Returns the policy that a file states; `source` is the name of the file.
+
+    Raises:
+        RefusedError: names the field and what is wrong with it.
+    """
     try:
         fields = yaml.safe_load(text) or {}
     except (yaml.YAMLError, ValueError) as error:
-        # ValueError: what looks like a date and is none.
+        # ValueError: a text that looks like a date and is none.
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where else ""
-        raise RefusedError(f"Policy {source}{line} is not YAML.", "Mend it and start again.") from error
+        raise RefusedError(f"Policy {source}{line} is not YAML.", _REMEDY) from error
     try:
-        policy = Policy.model_validate(fields)
+        file = PolicyFile.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
         reason = _REASONS.get(first["type"]) or first["msg"].removeprefix("Value error, ")
         raise _refused(source, field, reason) from error
-    if "exclude" in policy.model_fields_set and not policy.exclude.namespaces:
-        # Only of a file: in the JSON of a running upgrade every field is written out.
+    if "exclude" in file.model_fields_set and not file.exclude.namespaces:
         raise _refused(source, "exclude.namespaces", "selects nothing; name a namespace, or leave it out")
-    return policy
+    return file.policy()
 
 
 def _refused(source: str, field: str, reason: str) -> RefusedError:
-    return RefusedError(f"Policy {source}: {field}: {reason}.", "Mend it and start again.")
+    return RefusedError(f"Policy {source}: {field}: {reason}.", _REMEDY)
+
+
+_REMEDY = "Correct the file and start again."

@@ -20,7 +20,7 @@ from activities.survey.activities import Member, MembersInput, SurveyActivities,
 from mesh.identity import ClusterRef
 from mesh.k8s.objects import Pod, Workload
 from mesh.maintenance_windows import MAINTENANCE_WINDOW, parse_windows
-from mesh.plan.policy_file import Policy, Waves
+from mesh.plan.policy import Policy, Waves
 from mesh.plan.waves import WaveGroup, WaveRule, stable_hash
 from mesh.survey.snapshot import UpgradeContext
 from mesh.survey.survey import Survey
@@ -183,7 +183,7 @@ async def test_window_of_the_namespace_and_of_the_workload_both_count(monkeypatc
 
 async def test_wave_that_grew_has_no_more_members_than_the_policy_says(monkeypatch: pytest.MonkeyPatch) -> None:
     surveys = Surveys(monkeypatch, shop(**dict.fromkeys("abcdef")))
-    ask = asked(Policy(waves=Waves.model_validate({"maxWorkloads": 4})))
+    ask = asked(Policy(waves=Waves(max_workloads=4)))
 
     assert len(await surveys.members(MembersInput(ask, EVERYBODY, 0))) == 4
 
@@ -193,7 +193,7 @@ async def test_waves_of_a_plan_have_every_candidate_as_a_member_once(
     monkeypatch: pytest.MonkeyPatch, names: list[str]
 ) -> None:
     seen = shop(**dict.fromkeys(names))
-    ask = asked(Policy(waves=Waves.model_validate({"canary": "20%", "maxWorkloads": 3})))
+    ask = asked(Policy(waves=Waves(canary=0.2, max_workloads=3)))
     plan = summarise(seen, ask).waves
     surveys = Surveys(monkeypatch, seen)
     waves = [await surveys.members(MembersInput(ask, rule, plan.canary_below)) for rule in plan.rules]

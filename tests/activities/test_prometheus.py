@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from activities.prometheus import above
-from mesh.plan.policy_file import PrometheusGate
+from mesh.plan.policy import PrometheusGate
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -162,7 +162,7 @@ def test_schema_of_the_policy_names_fields_as_the_file_does(capsys: pytest.Captu
         ),
         *("remediationTimeout", "restarts", "exclude", "gates"),
     }
-    assert set(schema["$defs"]["PrometheusGate"]["properties"]) == {"address", "query", "below"}
+    assert set(schema["$defs"]["PrometheusSection"]["properties"]) == {"address", "query", "below"}
     assert schema["additionalProperties"] is False
 
 

@@ -27,7 +27,7 @@ from cli.temporal import histories, upgrade_history, wave_history
 from cli.temporal.upgrade_status import find_upgrade
 from mesh.errors import PermissionDeniedError, RefusedError
 from mesh.identity import TASK_QUEUE, ClusterRef, upgrade_id, wave_id
-from mesh.plan.policy_file import InFlight, Policy
+from mesh.plan.policy import InFlight, Policy
 from mesh.remediation.item import HistoryEntry, Item, ItemState
 from mesh.reporting.document import ReportDocument
 from mesh.survey.finding import Finding
@@ -41,7 +41,7 @@ from worker.settings import Settings
 from workflows.messages import ApproveInput, LimitInput, Phase, Progress, UpgradeInput
 from workflows.registry import ALL_WORKFLOWS
 
-_ONE_BY_ONE = Policy(soak=timedelta(0), inFlight=InFlight(cluster=1))
+_ONE_BY_ONE = Policy(soak=timedelta(0), in_flight=InFlight(cluster=1))
 
 
 @pytest_asyncio.fixture

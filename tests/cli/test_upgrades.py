@@ -30,7 +30,7 @@ from cli.temporal.upgrade_status import find_upgrade
 from mesh.errors import ConflictError, RefusedError, UnreachableError
 from mesh.identity import TASK_QUEUE, ClusterRef, item_id, upgrade_id
 from mesh.kyma.targets import Target
-from mesh.plan.policy_file import Policy
+from mesh.plan.policy import Policy
 from mesh.remediation.item import Item, Observation
 from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason

@@ -35,7 +35,7 @@ from activities.survey.activities import FAILED_KEPT, Member, MembersInput, Surv
 from mesh.errors import LONGEST, RejectedError
 from mesh.identity import ClusterRef
 from mesh.kyma.targets import Target
-from mesh.plan.policy_file import Budget, Exclude, Gates, Policy, PrometheusGate, Waves
+from mesh.plan.policy import Budget, Exclude, Gates, Policy, PrometheusGate, Waves
 from mesh.plan.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule
 from mesh.remediation.item import HISTORY_KEPT, HistoryEntry, Item, ItemState, ItemView, Observation, view_of
 from mesh.remediation.recheck import PODS_SHOWN

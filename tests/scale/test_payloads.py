@@ -21,7 +21,7 @@ from activities.kube.paths import path
 from activities.restart.activities import Outcome, RestartInput, RestartResult
 from mesh.identity import ClusterRef, watch_id
 from mesh.k8s.objects import Workload
-from mesh.plan.policy_file import Budget, InFlight, Policy, Waves
+from mesh.plan.policy import Budget, InFlight, Policy, Waves
 from mesh.survey.reasons import Reason
 from mesh.text import DETAIL_LIMIT
 from tests.scale.world import LONGEST_NAME, ServedCluster, Size, served
@@ -35,7 +35,7 @@ _STALE, _FAILING, _STANDALONE = 200, 50, 2000
 _SIZE = Size(100, 5000, 10, stale=_STALE, standalone=_STANDALONE, names=LONGEST_NAME)
 _POLICY = Policy(
     waves=Waves(canary=0.0, steps=(1.0,)),
-    inFlight=InFlight(cluster=50, namespace=50),
+    in_flight=InFlight(cluster=50, namespace=50),
     budget=Budget(failed=1.0),
     soak=timedelta(0),
 )

@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
 from mesh.identity import ClusterRef
-from mesh.plan.policy_file import Policy
+from mesh.plan.policy import Policy
 from tests.workflows.fakes import FakeCluster
 from tests.workflows.stage import NO_SOAK, Clock, RunningUpgrade, compose_temporal, serve, start_upgrade
 

@@ -24,7 +24,7 @@ from activities.remediation.activities import ItemInput
 from activities.restart.activities import WorkloadRef
 from mesh.errors import PermissionDeniedError, UnreachableError
 from mesh.identity import TASK_QUEUE, ClusterRef
-from mesh.plan.policy_file import InFlight, Policy
+from mesh.plan.policy import InFlight, Policy
 from mesh.remediation.item import Item, Observation
 from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
@@ -122,7 +122,7 @@ async def _paused_and_resumed(client: Client, cluster: FakeCluster, clock: Clock
     cluster.trouble.append("the Istio CR is in state Error")
     cluster.gate_shut.append("istiod is not rolled out")
     cluster.block("restart_workload")
-    no_soak = Policy(soak=timedelta(0), inFlight=InFlight(cluster=1))
+    no_soak = Policy(soak=timedelta(0), in_flight=InFlight(cluster=1))
     upgrade = await start_upgrade(client, cluster, no_soak)
     await upgrade.calls("apply_target")
     await clock.passes(seconds=1)

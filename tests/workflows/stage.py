@@ -28,7 +28,7 @@ from temporalio.worker import Worker
 from activities.remediation.watch import WatchInput
 from activities.search_attributes import ALL
 from mesh.identity import TASK_QUEUE, upgrade_id, watch_id, wave_id
-from mesh.plan.policy_file import Policy
+from mesh.plan.policy import Policy
 from tests.workflows.fakes import FakeCluster
 from tests.workflows.sandbox import strict_runner
 from worker.data_converter import data_converter

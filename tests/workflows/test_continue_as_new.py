@@ -10,7 +10,7 @@ import pytest_asyncio
 from temporalio.client import Client
 
 from mesh.identity import ClusterRef
-from mesh.plan.policy_file import Budget, Policy
+from mesh.plan.policy import Budget, Policy
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import fingerprint
 from tests.workflows.fakes import FakeCluster, workloads
@@ -42,7 +42,7 @@ async def test_every_workload_is_restarted_once_over_several_runs(forgetful: Cli
     cluster = _cluster("many-runs")
     [failed] = workloads("b3")
     cluster.failing = {failed: Reason.ROLLOUT_TIMED_OUT}
-    policy = Policy(soak=timedelta(0), budget=Budget.model_validate({"failed": "50%"}))
+    policy = Policy(soak=timedelta(0), budget=Budget(failed=0.5))
     async with serve(forgetful, cluster):
         upgrade = await start_upgrade(forgetful, cluster, policy)
         began = await upgrade.progress()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from activities.restart.activities import WorkloadRef
 from activities.survey.activities import FAILED_KEPT
-from mesh.plan.policy_file import Budget
+from mesh.plan.policy import Budget
 from mesh.survey.snapshot import fingerprint
 from workflows.counters import Counters
 from workflows.messages import WaveResult

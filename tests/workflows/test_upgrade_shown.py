@@ -10,7 +10,7 @@ import pytest
 
 from activities.search_attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT
 from activities.search_attributes import TARGET as TARGET_ATTRIBUTE
-from mesh.plan.policy_file import Policy
+from mesh.plan.policy import Policy
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import TARGET, FakeCluster
 from tests.workflows.stage import Clock, attribute, current_details

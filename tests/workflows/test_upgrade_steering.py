@@ -11,7 +11,7 @@ from temporalio.exceptions import ApplicationError, CancelledError
 
 from activities.search_attributes import NEEDS_ATTENTION
 from mesh.kyma.targets import Target
-from mesh.plan.policy_file import InFlight, Policy
+from mesh.plan.policy import InFlight, Policy
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import TARGET, FakeCluster, workloads
 from tests.workflows.stage import Clock, RunningUpgrade, attribute, current_details, until
@@ -19,7 +19,7 @@ from workflows.messages import AttachInput, OperatorInput, Phase, Progress
 from workflows.operator_controls import OperatorControls
 from workflows.upgrade import UpgradeWorkflow
 
-ONE_BY_ONE = Policy(soak=timedelta(0), inFlight=InFlight(cluster=1))
+ONE_BY_ONE = Policy(soak=timedelta(0), in_flight=InFlight(cluster=1))
 
 
 async def _in_the_middle_of_a_wave(cluster: FakeCluster, upgrade_of: Starter) -> RunningUpgrade:

@@ -13,7 +13,7 @@ from activities.search_attributes import NEEDS_ATTENTION, PHASE
 from activities.survey.activities import SurveyInput
 from mesh.errors import PermissionDeniedError, RejectedError, UnreachableError, UpgradeError
 from mesh.identity import TASK_QUEUE, wave_id
-from mesh.plan.policy_file import Budget, Policy
+from mesh.plan.policy import Budget, Policy
 from mesh.plan.waves import WaveGroup, WaveRule
 from mesh.survey.reasons import Reason
 from tests.workflows.conftest import Starter

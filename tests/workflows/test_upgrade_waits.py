@@ -11,7 +11,7 @@ from temporalio.client import WorkflowUpdateFailedError
 
 from activities.gates import WindowState
 from activities.search_attributes import NEEDS_ATTENTION, PHASE
-from mesh.plan.policy_file import InFlight, Policy
+from mesh.plan.policy import InFlight, Policy
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import (
@@ -67,7 +67,7 @@ async def test_window_that_closes_lets_finish_what_is_in_flight_and_starts_nothi
     closes = await clock.now() + timedelta(seconds=1)
     opens = closes + timedelta(days=6)
     cluster.windows = deque([WindowState(open=True, changes_at=closes), WindowState(open=False, changes_at=opens)])
-    policy = Policy(soak=timedelta(0), windows=SATURDAYS, inFlight=InFlight(cluster=1, namespace=1))
+    policy = Policy(soak=timedelta(0), windows=SATURDAYS, in_flight=InFlight(cluster=1, namespace=1))
     upgrade = await upgrade_of(cluster, policy)
     await upgrade.calls("restart_workload")
     await asyncio.sleep(1.2)
@@ -180,7 +180,7 @@ async def test_waves_of_one_step_overlap_under_one_limit(cluster: FakeCluster, u
     cluster.stale = {"one": workloads(*names[:4]), "two": workloads(*names[4:8]), "three": workloads(*names[8:])}
     cluster.steps = {"one": 5, "two": 5, "three": 5}
     cluster.block("restart_workload")
-    upgrade = await upgrade_of(cluster, Policy(soak=timedelta(0), inFlight=InFlight(cluster=6, namespace=6)))
+    upgrade = await upgrade_of(cluster, Policy(soak=timedelta(0), in_flight=InFlight(cluster=6, namespace=6)))
     # All of the first, and two of the second that already fit.
     await upgrade.calls("restart_workload", times=6)
 
@@ -197,7 +197,7 @@ async def test_waves_of_one_step_overlap_under_one_limit(cluster: FakeCluster, u
 async def test_limit_changes_what_begins_while_a_wave_runs(cluster: FakeCluster, upgrade_of: Starter) -> None:
     cluster.stale = {"to 100%": workloads(*"abcdef")}
     cluster.block("restart_workload")
-    upgrade = await upgrade_of(cluster, Policy(soak=timedelta(0), inFlight=InFlight(cluster=1, namespace=50)))
+    upgrade = await upgrade_of(cluster, Policy(soak=timedelta(0), in_flight=InFlight(cluster=1, namespace=50)))
     await upgrade.calls("restart_workload")
     await upgrade.handle.execute_update("limit", LimitInput(4, "me", "it goes well"))
     await upgrade.calls("restart_workload", times=4)
@@ -245,7 +245,7 @@ async def test_upgrade_waits_for_its_queue_no_longer_than_it_may(
     cluster: FakeCluster, upgrade_of: Starter, clock: Clock
 ) -> None:
     cluster.items = {"StandalonePod": 1}
-    policy = Policy(soak=timedelta(0), remediation="wait", remediationTimeout=timedelta(hours=2))
+    policy = Policy(soak=timedelta(0), remediation="wait", remediation_timeout=timedelta(hours=2))
     upgrade = await upgrade_of(cluster, policy)
     await upgrade.reaches(Phase.WAITING_QUEUE)
     for _ in range(40):
@@ -264,7 +264,7 @@ async def test_injector_that_does_not_answer_pauses_and_no_workload_is_to_blame(
     cart, till, stock = workloads("cart", "till", "stock")
     cluster.stale = {"to 100%": [cart, till, stock]}
     cluster.held = {cart: "a new Pod would be refused: istiod does not answer"}
-    upgrade = await upgrade_of(cluster, Policy(soak=timedelta(0), inFlight=InFlight(cluster=1, namespace=1)))
+    upgrade = await upgrade_of(cluster, Policy(soak=timedelta(0), in_flight=InFlight(cluster=1, namespace=1)))
     seen = await upgrade.reaches(Phase.PAUSED)
 
     assert seen.needs_attention == "a new Pod would be refused: istiod does not answer"
@@ -280,7 +280,7 @@ async def test_injector_that_does_not_answer_pauses_and_no_workload_is_to_blame(
 async def test_failures_over_the_budget_pause_in_the_middle_of_a_wave(
     cluster: FakeCluster, upgrade_of: Starter
 ) -> None:
-    from mesh.plan.policy_file import Budget
+    from mesh.plan.policy import Budget
     from mesh.survey.reasons import Reason
 
     names = workloads(*"abcdefgh")
@@ -288,8 +288,8 @@ async def test_failures_over_the_budget_pause_in_the_middle_of_a_wave(
     cluster.failing = dict.fromkeys(names[:3], Reason.ROLLOUT_TIMED_OUT)
     policy = Policy(
         soak=timedelta(0),
-        inFlight=InFlight(cluster=1, namespace=1),
-        budget=Budget.model_validate({"failed": 0, "atLeast": 1}),
+        in_flight=InFlight(cluster=1, namespace=1),
+        budget=Budget(failed=0, at_least=1),
     )
     upgrade = await upgrade_of(cluster, policy)
     seen = await upgrade.reaches(Phase.PAUSED)

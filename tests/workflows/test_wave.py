@@ -16,7 +16,7 @@ from activities.search_attributes import CLUSTER, PHASE
 from activities.survey.activities import SurveyInput
 from mesh.errors import PermissionDeniedError
 from mesh.identity import TASK_QUEUE, wave_id
-from mesh.plan.policy_file import InFlight, Policy
+from mesh.plan.policy import InFlight, Policy
 from mesh.plan.waves import WaveGroup, WaveRule
 from mesh.survey.reasons import Reason
 from tests.workflows.fakes import FakeCluster, workloads
@@ -37,7 +37,7 @@ def wave_of(client: Client, leftovers: list[WorkflowHandle[Any, Any]]) -> WaveSt
         cluster: FakeCluster, members: list[WorkloadRef], limits: InFlight | None = None
     ) -> WorkflowHandle[Any, WaveResult]:
         cluster.stale = {"canary": members}
-        survey = SurveyInput(cluster.ref, Policy(inFlight=limits or InFlight()), MARK, MARK)
+        survey = SurveyInput(cluster.ref, Policy(in_flight=limits or InFlight()), MARK, MARK)
         rule = WaveRule(0, "canary", WaveGroup.CANARY, workloads=len(members))
         handle = await client.start_workflow(
             WaveWorkflow.run,

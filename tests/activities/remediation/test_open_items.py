@@ -19,7 +19,7 @@ from activities.restart.activities import Outcome, RestartResult, WorkloadRef
 from activities.survey.activities import SurveyInput
 from activities.survey.cache import SurveyCache
 from mesh.identity import ClusterRef, item_id
-from mesh.plan.policy_file import Policy
+from mesh.plan.policy import Policy
 from mesh.remediation.item import Item
 from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
