@@ -214,12 +214,12 @@ def item_document(item: ItemView) -> dict[str, Any]:
 
 def queue_table(document: Mapping[str, Any], cluster: str, now: datetime) -> str:
     """Two lines per item: which, why, since when; and the cause. `queue show` tells the rest."""
-    from mesh.reporting.document import words_of
+    from mesh.reporting.document import display_name
 
     items = document["items"]
     if not items:
         return f"No items of cluster {cluster}."
-    rows = [[words_of(one), one["reason"], one["state"], _age(one["since"], now)] for one in items]
+    rows = [[display_name(one), one["reason"], one["state"], _age(one["since"], now)] for one in items]
     notes = [clipped(f"    {one['detail']}", width()) if one["detail"] else None for one in items]
     table = annotated(["ITEM", "REASON", "STATE", "AGE"], rows, notes)
     return f"{table}\n\n{len(items)} items of cluster {cluster}. More: kyma-upgrade queue show ITEM"
@@ -235,7 +235,7 @@ def _age(since: str, now: datetime) -> str:
 
 def item_text(item: Mapping[str, Any], link: str | None = None) -> str:
     """One item for people."""
-    from mesh.reporting.document import deeds_of
+    from mesh.reporting.document import history_lines
 
     state = f"{item['state']} since {item['since']}"
     if item["closed"] or item["until"]:
@@ -259,5 +259,5 @@ def item_text(item: Mapping[str, Any], link: str | None = None) -> str:
     if item["history"]:
         tried = item["attempts"]
         lines += ["", f"What was done ({tried} restart{'' if tried == 1 else 's'} tried):"]
-        lines += [wrapped(one, "  ") for one in deeds_of(item)]
+        lines += [wrapped(one, "  ") for one in history_lines(item)]
     return "\n".join(lines)

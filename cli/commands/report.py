@@ -126,9 +126,9 @@ async def _queue(client: Client, status: Mapping[str, Any]) -> list[dict[str, An
     looks = _LOOKS if _ended_just_now(status) else 0
     while True:
         found = await find_items(client, status["cluster"], ItemFilter(skipped=True))
-        standing = [one for one in found if one["state"] != "skipped"]
-        if len(standing) >= (status["items"]["open"] or 0) or not looks:
-            return [*standing, *(one for one in found if one["state"] == "skipped")]
+        status_phrase = [one for one in found if one["state"] != "skipped"]
+        if len(status_phrase) >= (status["items"]["open"] or 0) or not looks:
+            return [*status_phrase, *(one for one in found if one["state"] == "skipped")]
         looks -= 1
         await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
@@ -139,9 +139,9 @@ def _ended_just_now(status: Mapping[str, Any]) -> bool:
 
 
 def _text(report: ReportDocument, form: str) -> str:
+    from mesh.reporting.html import html_report
     from mesh.reporting.junit import junit_report
     from mesh.reporting.markdown import markdown_report
-    from mesh.reporting.page import html_report
 
     forms = {"md": markdown_report, "html": html_report, "json": _json, "junit": junit_report}
     return forms[form](report)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from cli.temporal.histories import decoded, events_of, is_gone, time_of, told_by
-from mesh.reporting.document import Fate, WaveDocument, WorkloadDocument, counted
+from mesh.reporting.document import MemberStatus, WaveDocument, WorkloadDocument, count_by_status
 from mesh.text import one_line
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def read_wave(client: Client, wave: BegunWave, url: str | None = None) -> 
         "detail": reader.detail,
         "startedAt": reader.started_at,
         "endedAt": reader.ended_at,
-        "counts": counted(workloads),
+        "counts": count_by_status(workloads),
         "complete": True,
         "workloads": workloads,
     }
@@ -53,8 +53,8 @@ async def read_wave(client: Client, wave: BegunWave, url: str | None = None) -> 
 def _remembered(wave: BegunWave, url: str | None) -> WaveDocument:
     """What the upgrade knows of it: the counts, and the failures by name; why they failed, their items tell."""
     result = wave.result
-    workloads = [_outcome(one, Fate.FAILED) for one in result.failed] if result is not None else []
-    counts = counted(workloads)
+    workloads = [_outcome(one, MemberStatus.FAILED) for one in result.failed] if result is not None else []
+    counts = count_by_status(workloads)
     if result is not None:
         counts.update(restarted=result.restarted, current=result.current, gone=result.gone, left=result.left)
     return WaveDocument(
@@ -90,10 +90,10 @@ class _Reader:
         if self.state == _RUNNING:
             return told
         for one in told:
-            if one["outcome"] is Fate.IN_FLIGHT:
+            if one["outcome"] is MemberStatus.IN_FLIGHT:
                 one["detail"] = "was under way when the wave ended"
-            if one["outcome"] in (Fate.IN_FLIGHT, Fate.WAITING):
-                one["outcome"] = Fate.LEFT
+            if one["outcome"] in (MemberStatus.IN_FLIGHT, MemberStatus.WAITING):
+                one["outcome"] = MemberStatus.LEFT
         return told
 
     async def take(self, event: HistoryEvent) -> None:
@@ -121,14 +121,14 @@ class _Reader:
         from activities.survey.activities import Member
 
         for one in await decoded(self._client, payloads, list[Member]):
-            self._told[one.workload] = _outcome(one.workload, Fate.WAITING)
+            self._told[one.workload] = _outcome(one.workload, MemberStatus.WAITING)
 
     async def _begins(self, event: HistoryEvent, payloads: Payloads) -> None:
         from activities.restart.activities import RestartInput
 
         workload = (await decoded(self._client, payloads, RestartInput)).workload
         self._restarts[event.event_id] = workload
-        self._told[workload] = _outcome(workload, Fate.IN_FLIGHT, started_at=time_of(event))
+        self._told[workload] = _outcome(workload, MemberStatus.IN_FLIGHT, started_at=time_of(event))
 
     async def _restarted(self, event: HistoryEvent, told: Any) -> None:  # noqa: ANN401  # attributes of an event
         from activities.restart.activities import Outcome, RestartResult
@@ -151,32 +151,32 @@ class _Reader:
             return
         failure, one = told.failure, self._told[workload]
         if failure.timeout_failure_info.timeout_type == TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START:
-            one["outcome"], one["detail"] = Fate.WAITING, NO_WORKER
+            one["outcome"], one["detail"] = MemberStatus.WAITING, NO_WORKER
         else:
             # As the wave itself takes it.
             one["outcome"], one["reason"], one["detail"] = (
-                Fate.FAILED,
+                MemberStatus.FAILED,
                 Reason.ROLLOUT_FAILING,
                 one_line(failure.message),
             )
             one["endedAt"] = time_of(event)
 
 
-def _member_status(result: RestartResult) -> Fate:
+def _member_status(result: RestartResult) -> MemberStatus:
     from activities.restart.activities import Outcome
 
     return {
-        Outcome.RESTARTED: Fate.RESTARTED,
-        Outcome.ALREADY_CURRENT: Fate.CURRENT,
-        Outcome.GONE: Fate.GONE,
-        Outcome.SCALED_TO_ZERO: Fate.GONE,
-        Outcome.FAILED: Fate.FAILED,
+        Outcome.RESTARTED: MemberStatus.RESTARTED,
+        Outcome.ALREADY_CURRENT: MemberStatus.CURRENT,
+        Outcome.GONE: MemberStatus.GONE,
+        Outcome.SCALED_TO_ZERO: MemberStatus.GONE,
+        Outcome.FAILED: MemberStatus.FAILED,
         # Not at all: it keeps its place.
-        Outcome.HELD: Fate.WAITING,
+        Outcome.HELD: MemberStatus.WAITING,
     }[result.outcome]
 
 
-def _outcome(workload: WorkloadRef, outcome: Fate, started_at: str | None = None) -> WorkloadDocument:
+def _outcome(workload: WorkloadRef, outcome: MemberStatus, started_at: str | None = None) -> WorkloadDocument:
     return WorkloadDocument(
         namespace=workload.namespace,
         kind=workload.kind,

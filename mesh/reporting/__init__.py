@@ -1,5 +1,5 @@
-"""Reports of an upgrade: one document, and a pure function per format that makes text of it.
+"""Reports of an upgrade: one document, and a pure function per format that renders it as text.
 
-The document is what `report --format json` prints; its keys are those of the contract. Nothing of it is trusted: names,
-details and operators' words are escaped by whoever writes a format.
+The document is what `report --format json` prints; its keys are those of the contract. Each format escapes names,
+details and operators' texts itself: nothing in the document is trusted.
 """

@@ -1,4 +1,4 @@
-"""The document of a report, and the words that its formats share."""
+"""The document of a report, and the sentences that its formats share."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypedDict
 
-#: Of the queue's states the one that is closed until its end date; the others of a report count as open.
+#: The state of an item that is closed until its end date; the other states in a report count as open.
 _SKIPPED = "skipped"
 
 
-class Fate(StrEnum):
-    """What became of a member of a wave. `in-flight` and `waiting` are of waves that run."""
+class MemberStatus(StrEnum):
+    """How the restart of a member of a wave ended. Only waves that run have members `in-flight` and `waiting`."""
 
     FAILED = "failed"
     LEFT = "left"
@@ -25,17 +25,17 @@ class Fate(StrEnum):
 
     @property
     def settled(self) -> bool:
-        """Whether nobody needs to look at it."""
-        return self in (Fate.RESTARTED, Fate.CURRENT, Fate.GONE)
+        """Whether the member needs nothing more."""
+        return self in (MemberStatus.RESTARTED, MemberStatus.CURRENT, MemberStatus.GONE)
 
 
 class WorkloadDocument(TypedDict):
-    """One member of a wave; times are RFC 3339, null where nothing was begun or has ended."""
+    """One member of a wave. Times are RFC 3339, null for a restart that has not begun or not ended."""
 
     namespace: str
     kind: str
     name: str
-    outcome: Fate
+    outcome: MemberStatus
     reason: str | None
     detail: str | None
     startedAt: str | None
@@ -43,9 +43,9 @@ class WorkloadDocument(TypedDict):
 
 
 class WaveDocument(TypedDict):
-    """One wave. `state` is `running`, `done`, or how it ended otherwise, with `detail`.
+    """One wave. `state` is `running`, `done`, or how else it ended; `detail` says why.
 
-    `complete` is false where Temporal has only the counts and the failures left: `workloads` are then those.
+    `complete` is false when Temporal no longer keeps the wave's history: `workloads` then has only the failed ones.
     """
 
     number: int
@@ -63,7 +63,7 @@ class WaveDocument(TypedDict):
 
 
 class DecisionDocument(TypedDict):
-    """A word of an operator; `at` is null where only its hour is kept."""
+    """A decision of an operator. `at` is null when Temporal no longer keeps the exact time."""
 
     at: str | None
     what: str
@@ -72,14 +72,14 @@ class DecisionDocument(TypedDict):
 
 
 class PodsDocument(TypedDict):
-    """Pods of the last survey by class, as `totals` of a scan."""
+    """The Pods of the last survey by class, like `totals` of a scan."""
 
     pods: int
     classes: dict[str, int]
 
 
 class ReportDocument(TypedDict):
-    """The keys of `status -o json`, and what status has no room for. `queue` are items as in `queue list -o json`."""
+    """The keys of `status -o json` and the details of the upgrade. `queue` holds items as in `queue list -o json`."""
 
     takenAt: str
     cluster: str
@@ -106,133 +106,140 @@ class ReportDocument(TypedDict):
     notes: list[str]
 
 
-def counted(workloads: Iterable[WorkloadDocument]) -> dict[str, int]:
-    """Members by outcome; those of a wave that runs only where there are any."""
-    found = Counter(one["outcome"] for one in workloads)
-    passing = (Fate.IN_FLIGHT, Fate.WAITING)
-    return {str(fate): found[fate] for fate in Fate if fate not in passing or found[fate]}
+def count_by_status(workloads: Iterable[WorkloadDocument]) -> dict[str, int]:
+    """Returns the number of members per outcome; outcomes of running waves appear only if a member has them."""
+    counts = Counter(workload["outcome"] for workload in workloads)
+    temporary = (MemberStatus.IN_FLIGHT, MemberStatus.WAITING)
+    return {str(status): counts[status] for status in MemberStatus if status not in temporary or counts[status]}
 
 
 def open_items(report: ReportDocument) -> list[Mapping[str, Any]]:
-    """Those that a person must settle."""
-    return [one for one in report["queue"] if one["state"] != _SKIPPED]
+    """Returns the items that an operator must resolve."""
+    return [item for item in report["queue"] if item["state"] != _SKIPPED]
 
 
 def skipped_items(report: ReportDocument) -> list[Mapping[str, Any]]:
-    """Those that a person has closed until a date."""
-    return [one for one in report["queue"] if one["state"] == _SKIPPED]
+    """Returns the items that an operator has closed until a date."""
+    return [item for item in report["queue"] if item["state"] == _SKIPPED]
 
 
 def by_reason(items: Iterable[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """The most frequent reason first."""
+    """Groups items by reason, the most frequent reason first."""
     groups: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for one in items:
-        groups[one["reason"]].append(one)
+    for item in items:
+        groups[item["reason"]].append(item)
     return sorted(groups.items(), key=lambda group: (-len(group[1]), group[0]))
 
 
-def gravest_first(wave: WaveDocument) -> list[WorkloadDocument]:
-    """What somebody must look at comes before what is done."""
-    order = list(Fate)
-    return sorted(wave["workloads"], key=lambda one: (order.index(one["outcome"]), *key_of(one)))
+def most_severe_first(wave: WaveDocument) -> list[WorkloadDocument]:
+    """Returns the members of a wave, failed ones first and done ones last."""
+    order = list(MemberStatus)
+    return sorted(wave["workloads"], key=lambda member: (order.index(member["outcome"]), *workload_key(member)))
 
 
-def key_of(one: Mapping[str, Any] | WorkloadDocument) -> tuple[str, str, str]:
-    """Namespace, kind and name of a workload or an item."""
-    return one["namespace"], one["kind"], one["name"]
+def workload_key(entry: Mapping[str, Any] | WorkloadDocument) -> tuple[str, str, str]:
+    """Returns namespace, kind and name of a workload or an item."""
+    return entry["namespace"], entry["kind"], entry["name"]
 
 
-def words_of(one: Mapping[str, Any] | WorkloadDocument) -> str:
-    """NAMESPACE/KIND/NAME, as `queue show` takes it."""
-    return "/".join(key_of(one))
+def display_name(entry: Mapping[str, Any] | WorkloadDocument) -> str:
+    """Returns NAMESPACE/KIND/NAME of a workload or an item, as `queue show` takes it."""
+    return "/".join(workload_key(entry))
+
+
+def title(report: ReportDocument) -> str:
+    """Returns the cluster and the target in one phrase: `Upgrade of cluster prod to Istio 1.30.2`."""
+    target = f" to {report['target']}" if report["target"] else ""
+    return f"Upgrade of cluster {report['cluster']}{target}"
 
 
 def headline(report: ReportDocument) -> str:
-    """One line: which cluster, to what, and how it stands."""
-    target = f" to {report['target']}" if report["target"] else ""
-    return f"Upgrade of cluster {report['cluster']}{target}: {standing(report)}"
+    """Returns the title and the status in one line."""
+    return f"{title(report)}: {status_phrase(report)}"
 
 
-def standing(report: ReportDocument) -> str:
-    """`done, nothing left`, `waits for an operator`, or the phase."""
+def status_phrase(report: ReportDocument) -> str:
+    """Returns the result as a phrase, `waiting for an operator`, or the phase."""
     result = report["result"]
     if result == "done":
         return "done, nothing left"
     if result == "done-with-items":
-        return f"done, {count_of(report['items']['open'], 'item')} left to a person"
+        return f"done, {counted_noun(report['items']['open'], 'item')} left for an operator"
     if result is not None:
         return result
-    return "waits for an operator" if report["needsAttention"] else report["phase"]
+    return "waiting for an operator" if report["needsAttention"] else report["phase"]
 
 
-def facts(report: ReportDocument) -> list[tuple[str, str]]:
-    """What a header tells, by label."""
+def summary_rows(report: ReportDocument) -> list[tuple[str, str]]:
+    """Returns the rows of the summary at the top: label and text."""
     by = f" by {report['startedBy']}" if report["startedBy"] else ""
-    told = [("Started", f"{report['startedAt']}{by}")]
+    rows = [("Started", f"{report['startedAt']}{by}")]
     if report["endedAt"] is not None:
-        told.append(("Ended", f"{report['endedAt']}, after {took(report['startedAt'], report['endedAt'])}"))
+        rows.append(("Ended", f"{report['endedAt']}, after {duration_text(report['startedAt'], report['endedAt'])}"))
     else:
-        told.append(("Phase", report["phase"] + ("" if report["live"] else ", and no worker answers")))
+        rows.append(("Phase", report["phase"] + ("" if report["live"] else "; no worker answers")))
     counts = [f"{value} {name}" for name, value in report["workloads"].items() if value is not None]
-    told.append(("Workloads", ", ".join(counts) or "not known"))
+    rows.append(("Workloads", ", ".join(counts) or "unknown"))
     totals = report["totals"]
     if totals is not None:
         classes = ", ".join(f"{count} {name}" for name, count in sorted(totals["classes"].items()) if count)
-        told.append(("Pods, last survey", f"{totals['pods']}: {classes}" if classes else str(totals["pods"])))
-    told.append(("Left alone", _left_alone(report)))
-    told.append(("Queue", _queue(report)))
-    told.append(("Report of", report["takenAt"]))
-    return told
+        rows.append(("Pods, last survey", f"{totals['pods']}: {classes}" if classes else str(totals["pods"])))
+    rows.append(("Not restarted", _not_restarted(report)))
+    rows.append(("Queue", _queue(report)))
+    rows.append(("Report created", report["takenAt"]))
+    return rows
 
 
-def _left_alone(report: ReportDocument) -> str:
-    skipped = f"{count_of(len(skipped_items(report)), 'item')} skipped"
+def _not_restarted(report: ReportDocument) -> str:
+    skipped = f"{counted_noun(len(skipped_items(report)), 'item')} skipped"
     if report["totals"] is None:
         return skipped
     classes = report["totals"]["classes"]
-    return ", ".join([*(f"{count_of(classes.get(one, 0), 'Pod')} {one}" for one in ("pinned", "excluded")), skipped])
+    return ", ".join(
+        [*(f"{counted_noun(classes.get(name, 0), 'Pod')} {name}" for name in ("pinned", "excluded")), skipped]
+    )
 
 
 def _queue(report: ReportDocument) -> str:
-    now = f"{count_of(len(open_items(report)), 'item')} open"
+    now = f"{counted_noun(len(open_items(report)), 'item')} open"
     at_end = report["items"]["open"]
     if report["result"] is not None and at_end is not None and at_end != len(open_items(report)):
         return f"{now} now, {at_end} when the upgrade ended"
     return now
 
 
-def outcome_words(one: WorkloadDocument) -> str:
-    """`failed: RolloutTimedOut`."""
-    return f"{one['outcome']}: {one['reason']}" if one["reason"] else str(one["outcome"])
+def outcome_text(member: WorkloadDocument) -> str:
+    """Returns outcome and reason: `failed: RolloutTimedOut`."""
+    return f"{member['outcome']}: {member['reason']}" if member["reason"] else str(member["outcome"])
 
 
-def counts_words(counts: Mapping[str, int]) -> str:
-    """`3 restarted, 1 failed`; nothing that is 0."""
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Returns the counts that are not 0: `3 restarted, 1 failed`."""
     return ", ".join(f"{value} {name}" for name, value in counts.items() if value) or "no members"
 
 
-def wave_words(wave: WaveDocument) -> str:
-    """`Wave 1, canary: done`; people count from 1, workflow ids from 0."""
+def wave_title(wave: WaveDocument) -> str:
+    """Returns `Wave 1, canary: done`. Titles count waves from 1, workflow ids from 0."""
     return f"Wave {wave['number'] + 1}, {wave['name']}: {wave['state']}"
 
 
-def count_of(number: int | None, thing: str) -> str:
-    """`1 item`, `2 items`."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+def counted_noun(number: int | None, noun: str) -> str:
+    """Returns `1 item`, `2 items`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def seconds_of(start: str | None, end: str | None) -> float:
-    """Between two times of a document; 0 where one is missing."""
+def seconds_between(start: str | None, end: str | None) -> float:
+    """Returns the seconds between two times of a document; 0 if one is missing."""
     if start is None or end is None:
         return 0.0
     return max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
 
 
-def took(start: str | None, end: str | None) -> str:
-    """`1h 05m`, `2m 10s`, `4s`; `-` where one is missing."""
+def duration_text(start: str | None, end: str | None) -> str:
+    """Returns `1h 05m`, `2m 10s` or `4s`; `-` if one of the times is missing."""
     if start is None or end is None:
         return "-"
-    seconds = int(seconds_of(start, end))
+    seconds = int(seconds_between(start, end))
     minutes, rest = divmod(seconds, 60)
     hours, of_hour = divmod(minutes, 60)
     if hours:
@@ -240,17 +247,17 @@ def took(start: str | None, end: str | None) -> str:
     return f"{minutes}m {rest:02}s" if minutes else f"{rest}s"
 
 
-def deeds_of(item: Mapping[str, Any]) -> list[str]:
-    """What was done with an item, newest last: `2026-03-01T12:00:00Z skip by ann (a test cluster): until …`."""
-    told = []
-    for one in item["history"]:
-        because = f" ({one['because']})" if one["because"] else ""
-        told.append(f"{one['at']} {one['what']} by {one['who']}{because}: {one['result']}")
-    return told
+def history_lines(item: Mapping[str, Any]) -> list[str]:
+    """Returns a line per history entry of an item, newest last: `2026-03-01T12:00:00Z skip by ann (test): until …`."""
+    lines = []
+    for entry in item["history"]:
+        because = f" ({entry['because']})" if entry["because"] else ""
+        lines.append(f"{entry['at']} {entry['what']} by {entry['who']}{because}: {entry['result']}")
+    return lines
 
 
-def decision_words(one: DecisionDocument) -> str:
-    """`paused by ann: to look`."""
-    who = f" by {one['who']}" if one["who"] else ""
-    because = f": {one['because']}" if one["because"] else ""
-    return f"{one['what']}{who}{because}"
+def decision_text(decision: DecisionDocument) -> str:
+    """Returns `paused by ann: to check the gateway`."""
+    who = f" by {decision['who']}" if decision["who"] else ""
+    because = f": {decision['because']}" if decision["because"] else ""
+    return f"{decision['what']}{who}{because}"

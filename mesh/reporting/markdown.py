@@ -1,7 +1,7 @@
 """A report as GitHub-flavoured markdown, for the summary of a pipeline's step.
 
-Such a place takes 1 MiB and shows nothing of what is larger, so the text is at most that: when an upgrade is too large
-for all of it, the least important goes first, and the report says what is missing and which format has it.
+A summary holds 1 MiB, and GitHub shows nothing of a larger one. When a report is too large, the least important parts
+are left out first, and the report says what is missing and which format has everything.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ from mesh.reporting.document import (
     ReportDocument,
     WaveDocument,
     by_reason,
-    count_of,
-    counts_words,
-    decision_words,
-    deeds_of,
-    facts,
-    gravest_first,
+    counted_noun,
+    counts_text,
+    decision_text,
+    display_name,
+    duration_text,
     headline,
+    history_lines,
+    most_severe_first,
     open_items,
-    outcome_words,
+    outcome_text,
     skipped_items,
-    took,
-    wave_words,
-    words_of,
+    summary_rows,
+    wave_title,
 )
 from mesh.text import markdown
 
-#: GitHub takes 1 MiB for all summaries that one step writes; a little is left for what others write there.
-MOST_BYTES = 1_000_000
-#: The longest text of a report is a failure's sentence.
-_LONG = 4_000
-_WHOLE = "`kyma-upgrade report --format html` has everything."
+#: GitHub accepts 1 MiB for all summaries of one step; the rest is for what other commands of the step write.
+MAX_BYTES = 1_000_000
+#: Longest text in characters: the sentence of a failure.
+_LONGEST_TEXT = 4_000
+_COMPLETE = "`kyma-upgrade report --format html` has everything."
 
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """How much is told; `without` is what is not, in words."""
+    """How much the report holds; `without` names in a phrase what it leaves out."""
 
     without: str = ""
     done: bool = True
@@ -51,26 +51,26 @@ class _Level:
 _LEVELS = (
     _Level(),
     _Level("workloads that are done", done=False),
-    _Level("workloads that are done, and what to do about items (`kyma-upgrade queue show ITEM`)", False, False),
-    _Level("workloads that are done, and everything of items but their names", False, False, False),
+    _Level("workloads that are done, and the next steps of items (`kyma-upgrade queue show ITEM`)", False, False),
+    _Level("workloads that are done, and everything about items except their names", False, False, False),
 )
 
 
-def markdown_report(report: ReportDocument, most: int = MOST_BYTES) -> str:
-    """At most `most` bytes of UTF-8; whole if that fits."""
+def markdown_report(report: ReportDocument, limit: int = MAX_BYTES) -> str:
+    """Returns the report in at most `limit` bytes of UTF-8; complete if it fits."""
     lines: list[str] = []
     for level in _LEVELS:
         lines = list(_lines(report, level))
         text = "\n".join(lines) + "\n"
-        if len(text.encode()) <= most:
+        if len(text.encode()) <= limit:
             return text
-    return _cut(lines, most)
+    return _cut(lines, limit)
 
 
-def _cut(lines: list[str], most: int) -> str:
-    """The lines that fit: those of the last level stand for themselves, each closes what it opens."""
-    note = "\n> {} lines are left out here as well. " + _WHOLE + "\n"
-    left = most - len(note.encode()) - len(str(len(lines)))
+def _cut(lines: list[str], limit: int) -> str:
+    """Returns the lines that fit. In the last level no element spans several lines, so any line may be the last."""
+    note = "\n> {} more lines are left out. " + _COMPLETE + "\n"
+    left = limit - len(note.encode()) - len(str(len(lines)))
     kept = 0
     for line in lines:
         left -= len(line.encode()) + 1
@@ -84,22 +84,22 @@ def _lines(report: ReportDocument, level: _Level) -> Iterable[str]:
     yield f"## {_safe(headline(report))}"
     yield ""
     if level.without:
-        yield f"> This does not fit in one summary. Left out: {level.without}. {_WHOLE}"
+        yield f"> The report is too large for one summary. Left out: {level.without}. {_COMPLETE}"
         yield ""
     for note in report["notes"]:
         yield f"> {_safe(note)}"
         yield ""
     if report["failure"]:
-        yield f"> **It failed:** {_safe(report['failure'])}"
+        yield f"> **The upgrade failed:** {_safe(report['failure'])}"
         yield ""
     if report["needsAttention"]:
-        yield f"> **It waits for an operator:** {_safe(report['needsAttention'])}"
+        yield f"> **The upgrade waits for an operator:** {_safe(report['needsAttention'])}"
         yield ""
         yield f"> {_safe(report['nextStep'] or '')}"
         yield ""
     yield "| | |"
     yield "| --- | --- |"
-    for label, text in facts(report):
+    for label, text in summary_rows(report):
         yield f"| {label} | {_safe(text)} |"
     yield f"| Workflow | {_linked(report['workflowId'], report['url'])} |"
     yield ""
@@ -108,54 +108,55 @@ def _lines(report: ReportDocument, level: _Level) -> Iterable[str]:
     if report["decisions"]:
         yield "### Decisions"
         yield ""
-        for one in report["decisions"]:
-            yield f"- {one['at'] or ''} {_safe(decision_words(one))}"
+        for decision in report["decisions"]:
+            yield f"- {decision['at'] or ''} {_safe(decision_text(decision))}"
         yield ""
 
 
 def _items(report: ReportDocument, level: _Level) -> Iterable[str]:
-    found = open_items(report)
-    if found:
-        yield f"### {count_of(len(found), 'item')} for a person to settle"
+    unresolved = open_items(report)
+    if unresolved:
+        yield f"### {counted_noun(len(unresolved), 'open item')}"
         yield ""
-    for reason, items in by_reason(found):
+    for reason, items in by_reason(unresolved):
         yield f"**{len(items)} {_safe(reason)}**"
         yield ""
-        for one in items:
-            yield from _item(one, level)
+        for item in items:
+            yield from _item(item, level)
         if not level.steps:
             yield ""
     skipped = skipped_items(report)
     if skipped:
-        yield f"### {count_of(len(skipped), 'item')} skipped"
+        yield f"### {counted_noun(len(skipped), 'skipped item')}"
         yield ""
-        for one in skipped:
-            until = f" until {one['until']}" if one["until"] else ""
-            last = f"; {_safe(deeds_of(one)[-1])}" if one["history"] else ""
-            yield f"- {_safe(words_of(one))}: {_safe(one['reason'])}{until}{last}"
+        for item in skipped:
+            until = f" until {item['until']}" if item["until"] else ""
+            last = f"; {_safe(history_lines(item)[-1])}" if item["history"] else ""
+            yield f"- {_safe(display_name(item))}: {_safe(item['reason'])}{until}{last}"
         yield ""
 
 
-def _item(one: Mapping[str, Any], level: _Level) -> Iterable[str]:
-    state = "" if one["state"] == "open" else f" ({one['state']}{' until ' + one['until'] if one['until'] else ''})"
-    detail = f": {_safe(one['detail'])}" if level.details and one["detail"] else ""
-    yield f"- **{_safe(words_of(one))}**{state}{detail}"
+def _item(item: Mapping[str, Any], level: _Level) -> Iterable[str]:
+    until = f" until {item['until']}" if item["until"] else ""
+    state = "" if item["state"] == "open" else f" ({item['state']}{until})"
+    detail = f": {_safe(item['detail'])}" if level.details and item["detail"] else ""
+    yield f"- **{_safe(display_name(item))}**{state}{detail}"
     if not level.steps:
         return
     yield ""
-    yield f"  {_safe(one['nextStep'])}"
+    yield f"  {_safe(item['nextStep'])}"
     yield ""
-    if one["commands"]:
-        yield from _fenced(one["commands"], "  ")
+    if item["commands"]:
+        yield from _fenced(item["commands"], "  ")
         yield ""
-    for deed in deeds_of(one):
-        yield f"  - {_safe(deed)}"
-    if one["history"]:
+    for line in history_lines(item):
+        yield f"  - {_safe(line)}"
+    if item["history"]:
         yield ""
 
 
 def _fenced(commands: Iterable[str], indent: str) -> Iterable[str]:
-    """To be pasted as they are, so nothing is escaped: the fence is longer than any that they hold."""
+    """Yields the commands unescaped, to be copied: the fence is longer than any run of backticks in them."""
     lines = [line for command in commands for line in command.splitlines()]
     longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -171,27 +172,27 @@ def _waves(waves: Iterable[WaveDocument], level: _Level) -> Iterable[str]:
             yield "### Waves"
             yield ""
         detail = f" ({_safe(wave['detail'])})" if wave["detail"] else ""
-        time = f" in {took(wave['startedAt'], wave['endedAt'])}" if wave["endedAt"] else ""
-        yield f"**{_linked(wave_words(wave), wave['url'])}**{detail}: {_safe(counts_words(wave['counts']))}{time}"
+        time = f" in {duration_text(wave['startedAt'], wave['endedAt'])}" if wave["endedAt"] else ""
+        yield f"**{_linked(wave_title(wave), wave['url'])}**{detail}: {_safe(counts_text(wave['counts']))}{time}"
         yield ""
-        members = gravest_first(wave)
-        unsettled = [one for one in members if not one["outcome"].settled]
-        for one in unsettled:
-            told = f" {_safe(one['detail'])}" if one["detail"] else ""
-            yield f"- {_safe(words_of(one))}: {_safe(outcome_words(one))}{told}"
+        members = most_severe_first(wave)
+        unsettled = [member for member in members if not member["outcome"].settled]
+        for member in unsettled:
+            detail = f" {_safe(member['detail'])}" if member["detail"] else ""
+            yield f"- {_safe(display_name(member))}: {_safe(outcome_text(member))}{detail}"
         if unsettled:
             yield ""
-        done = [one for one in members if one["outcome"].settled]
+        done = [member for member in members if member["outcome"].settled]
         if not done or not level.done:
             continue
-        yield f"<details><summary>{count_of(len(done), 'workload')} done</summary>"
+        yield f"<details><summary>{counted_noun(len(done), 'workload')} done</summary>"
         yield ""
         yield "| Workload | Outcome | Took |"
         yield "| --- | --- | --- |"
-        for one in done:
-            told = f", {_safe(one['detail'])}" if one["detail"] else ""
-            time = took(one["startedAt"], one["endedAt"])
-            yield f"| {_safe(words_of(one))} | {one['outcome']}{told} | {time} |"
+        for member in done:
+            detail = f", {_safe(member['detail'])}" if member["detail"] else ""
+            time = duration_text(member["startedAt"], member["endedAt"])
+            yield f"| {_safe(display_name(member))} | {member['outcome']}{detail} | {time} |"
         yield ""
         yield "</details>"
         yield ""
@@ -202,4 +203,4 @@ def _linked(text: str, url: str | None) -> str:
 
 
 def _safe(text: str) -> str:
-    return markdown(text, _LONG)
+    return markdown(text, _LONGEST_TEXT)

@@ -409,7 +409,7 @@ async def test_report_of_what_waits_for_an_operator_ends_with_4(
     await handle.execute_update("pause", ME, result_type=Progress)
 
     assert await report(settings, "md", None) == NEEDS_OPERATOR
-    assert "**It waits for an operator:** paused by me: because of the test" in capsys.readouterr().out
+    assert "**The upgrade waits for an operator:** paused by me: because of the test" in capsys.readouterr().out
 
 
 async def test_report_without_an_upgrade_is_refused(settings: Settings) -> None:

@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 
 from mesh.reporting.document import (
     DecisionDocument,
-    Fate,
+    MemberStatus,
     ReportDocument,
     WaveDocument,
     WorkloadDocument,
-    counted,
+    count_by_status,
+    duration_text,
     headline,
-    standing,
-    took,
+    status_phrase,
 )
+from mesh.reporting.html import html_report
 from mesh.reporting.junit import junit_report
-from mesh.reporting.markdown import MOST_BYTES, markdown_report
-from mesh.reporting.page import html_report
+from mesh.reporting.markdown import MAX_BYTES, markdown_report
 from mesh.text import DETAIL_LIMIT
 from tests.mesh.build import quick
 
@@ -34,10 +34,12 @@ FORMS: list[Callable[[ReportDocument], str]] = [markdown_report, html_report, ju
 
 
 def workload(
-    name: str, outcome: Fate = Fate.RESTARTED, reason: str | None = None, detail: str | None = None
+    name: str, outcome: MemberStatus = MemberStatus.RESTARTED, reason: str | None = None, detail: str | None = None
 ) -> WorkloadDocument:
-    began = None if outcome in (Fate.LEFT, Fate.WAITING) else START
-    ended = None if outcome in (Fate.LEFT, Fate.WAITING, Fate.IN_FLIGHT) else "2026-03-01T12:00:42Z"
+    began = None if outcome in (MemberStatus.LEFT, MemberStatus.WAITING) else START
+    ended = (
+        None if outcome in (MemberStatus.LEFT, MemberStatus.WAITING, MemberStatus.IN_FLIGHT) else "2026-03-01T12:00:42Z"
+    )
     return WorkloadDocument(
         namespace="shop",
         kind="Deployment",
@@ -61,7 +63,7 @@ def wave(*workloads: WorkloadDocument, number: int = 0, **changes: Any) -> WaveD
         detail=None,
         startedAt=START,
         endedAt=END,
-        counts=counted(workloads),
+        counts=count_by_status(workloads),
         complete=True,
         workloads=list(workloads),
     )
@@ -80,7 +82,7 @@ def item(name: str, **changes: Any) -> Mapping[str, Any]:  # noqa: ANN401
         "state": "open",
         "since": START,
         "pods": [name],
-        "nextStep": "Mend what the cause names.",
+        "nextStep": "Fix what the cause names.",
         "commands": [f"kubectl -n odd describe pod/{name}"],
         "attempts": 0,
         "until": None,
@@ -90,7 +92,7 @@ def item(name: str, **changes: Any) -> Mapping[str, Any]:  # noqa: ANN401
     }
 
 
-def deed(what: str, who: str, result: str, because: str | None = None) -> dict[str, Any]:
+def history_entry(what: str, who: str, result: str, because: str | None = None) -> dict[str, Any]:
     return {"at": END, "what": what, "who": who, "because": because, "result": result}
 
 
@@ -116,15 +118,22 @@ def report(**changes: Any) -> ReportDocument:  # noqa: ANN401
         items={"open": 2, "byReason": {"PodPending": 2}},
         totals={"pods": 120, "classes": {"current": 117, "pinned": 1, "excluded": 2}},
         waves=[
-            wave(workload("till"), workload("stock", Fate.CURRENT)),
-            wave(workload("cart", Fate.FAILED, "RolloutTimedOut", "0 of 2 Pods came up"), number=1, name="to 100%"),
+            wave(workload("till"), workload("stock", MemberStatus.CURRENT)),
+            wave(
+                workload("cart", MemberStatus.FAILED, "RolloutTimedOut", "0 of 2 Pods came up"),
+                number=1,
+                name="to 100%",
+            ),
         ],
         decisions=[DecisionDocument(at=START, what="paused", who="ann", because="to look")],
         queue=[
             item("curl"),
-            item("vision", history=[deed("retry", "ann", "failed: 0 of 1 Pods came up")]),
+            item("vision", history=[history_entry("retry", "ann", "failed: 0 of 1 Pods came up")]),
             item(
-                "old", state="skipped", until="2027-01-31T00:00:00Z", history=[deed("skip", "bob", "skipped", "goes")]
+                "old",
+                state="skipped",
+                until="2027-01-31T00:00:00Z",
+                history=[history_entry("skip", "bob", "skipped", "goes")],
             ),
         ],
         notes=[],
@@ -143,16 +152,16 @@ def parsed(text: str) -> ET.Element:
     ("changes", "told"),
     [
         ({"result": "done", "items": {"open": 0}}, "done, nothing left"),
-        ({"items": {"open": 1}}, "done, 1 item left to a person"),
-        ({}, "done, 2 items left to a person"),
+        ({"items": {"open": 1}}, "done, 1 item left for an operator"),
+        ({}, "done, 2 items left for an operator"),
         ({"result": "failed"}, "failed"),
         ({"result": "aborted"}, "aborted"),
         ({"result": None, "phase": "soaking"}, "soaking"),
-        ({"result": None, "phase": "paused", "needsAttention": "The gate is shut."}, "waits for an operator"),
+        ({"result": None, "phase": "paused", "needsAttention": "The gate is shut."}, "waiting for an operator"),
     ],
 )
 def test_standing_is_one_phrase(changes: dict[str, Any], told: str) -> None:
-    assert standing(report(**changes)) == told
+    assert status_phrase(report(**changes)) == told
 
 
 def test_headline_without_a_target_yet() -> None:
@@ -173,14 +182,14 @@ def test_headline_without_a_target_yet() -> None:
     ],
 )
 def test_took_is_short(end: str | None, told: str) -> None:
-    assert took(START, end) == told
+    assert duration_text(START, end) == told
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_every_format_tells_everything(form: Callable[[ReportDocument], str]) -> None:
     text = form(report(notes=["Something is missing."]) if form is not junit_report else report())
     told = ["Upgrade of cluster one to Istio 1.30.2", "till", "stock", "cart", "RolloutTimedOut", "0 of 2 Pods came up"]
-    told += ["curl", "vision", "old", "PodPending", "0/3 nodes are available", "Mend what the cause names."]
+    told += ["curl", "vision", "old", "PodPending", "0/3 nodes are available", "Fix what the cause names."]
     told += ["kubectl -n odd describe pod/curl", "kubectl -n odd describe pod/vision", "2027-01-31"]
     told += [f"{END} retry by ann: failed: 0 of 1 Pods came up", f"{END} skip by bob (goes): skipped"]
     if form is not junit_report:
@@ -201,7 +210,7 @@ def test_every_format_tells_everything(form: Callable[[ReportDocument], str]) ->
             "endedAt": None,
             "phase": "paused",
             "needsAttention": "The control plane is not there.",
-            "nextStep": "Mend the cause, then: kyma-upgrade resume",
+            "nextStep": "Fix the cause, then: kyma-upgrade resume",
         },
     ],
 )
@@ -241,7 +250,7 @@ def test_upgrade_that_has_done_nothing_yet_is_a_report_as_well(form: Callable[[R
 
 def test_markdown_of_the_whole() -> None:
     assert markdown_report(report()).splitlines()[:12] == [
-        "## Upgrade of cluster one to Istio 1.30.2: done, 2 items left to a person",
+        "## Upgrade of cluster one to Istio 1.30.2: done, 2 items left for an operator",
         "",
         "| | |",
         "| --- | --- |",
@@ -249,9 +258,9 @@ def test_markdown_of_the_whole() -> None:
         "| Ended | 2026-03-01T13:05:10Z, after 1h 05m |",
         "| Workloads | 3 planned, 1 restarted, 1 current, 2 remediation, 0 left |",
         "| Pods, last survey | 120: 117 current, 2 excluded, 1 pinned |",
-        "| Left alone | 1 Pod pinned, 2 Pods excluded, 1 item skipped |",
+        "| Not restarted | 1 Pod pinned, 2 Pods excluded, 1 item skipped |",
         "| Queue | 2 items open |",
-        "| Report of | 2026-03-01T14:00:00Z |",
+        "| Report created | 2026-03-01T14:00:00Z |",
         "| Workflow | [upgrade:one](http://ui/namespaces/default/workflows/upgrade%3Aone/run/timeline) |",
     ]
 
@@ -262,7 +271,7 @@ def _crowd(workloads: int, items: int, detail: str = "x" * DETAIL_LIMIT) -> Repo
         wave(*(workload(f"w{number}") for number in range(first, min(first + per_wave, workloads))), number=first)
         for first in range(0, workloads, per_wave)
     ]
-    waves.append(wave(workload("broken", Fate.FAILED, "RolloutTimedOut", detail), number=workloads))
+    waves.append(wave(workload("broken", MemberStatus.FAILED, "RolloutTimedOut", detail), number=workloads))
     return report(waves=waves, queue=[item(f"p{number}", detail=detail) for number in range(items)])
 
 
@@ -271,14 +280,14 @@ def _crowd(workloads: int, items: int, detail: str = "x" * DETAIL_LIMIT) -> Repo
     [
         (1_000, 500, None),
         (20_000, 500, "Left out: workloads that are done"),
-        (1_000, 3_500, "what to do about items"),
-        (1_000, 12_000, "everything of items but their names"),
+        (1_000, 3_500, "the next steps of items"),
+        (1_000, 12_000, "everything about items except their names"),
     ],
 )
 def test_markdown_fits_a_summary_and_says_what_is_missing(workloads: int, items: int, missing: str | None) -> None:
     text = markdown_report(_crowd(workloads, items))
 
-    assert len(text.encode()) <= MOST_BYTES
+    assert len(text.encode()) <= MAX_BYTES
     assert ("Left out" in text) is (missing is not None)
     assert (missing or "") in text
     # Whatever is left out, each item and each failure is named.
@@ -289,8 +298,8 @@ def test_markdown_fits_a_summary_and_says_what_is_missing(workloads: int, items:
 def test_markdown_of_a_queue_without_end_is_cut_at_a_line_and_says_so() -> None:
     text = markdown_report(_crowd(10, 50_000))
 
-    assert MOST_BYTES - 300 < len(text.encode()) <= MOST_BYTES
-    assert "lines are left out here as well. `kyma-upgrade report --format html` has everything." in text
+    assert MAX_BYTES - 300 < len(text.encode()) <= MAX_BYTES
+    assert "more lines are left out. `kyma-upgrade report --format html` has everything." in text
     assert "```" not in text
     assert "<details>" not in text
 
@@ -335,23 +344,23 @@ def test_junit_has_a_suite_for_the_upgrade_for_the_queue_and_for_each_wave() -> 
 @pytest.mark.parametrize(
     ("outcome", "tag"),
     [
-        (Fate.RESTARTED, None),
-        (Fate.CURRENT, None),
-        (Fate.GONE, None),
-        (Fate.FAILED, "failure"),
-        (Fate.LEFT, "skipped"),
-        (Fate.IN_FLIGHT, "skipped"),
-        (Fate.WAITING, "skipped"),
+        (MemberStatus.RESTARTED, None),
+        (MemberStatus.CURRENT, None),
+        (MemberStatus.GONE, None),
+        (MemberStatus.FAILED, "failure"),
+        (MemberStatus.LEFT, "skipped"),
+        (MemberStatus.IN_FLIGHT, "skipped"),
+        (MemberStatus.WAITING, "skipped"),
     ],
 )
-def test_junit_case_of_each_outcome(outcome: Fate, tag: str | None) -> None:
-    one = workload("cart", outcome, "RolloutTimedOut" if outcome is Fate.FAILED else None, "why")
+def test_junit_case_of_each_outcome(outcome: MemberStatus, tag: str | None) -> None:
+    one = workload("cart", outcome, "RolloutTimedOut" if outcome is MemberStatus.FAILED else None, "why")
     [case] = parsed(junit_report(report(waves=[wave(one)]))).findall("testsuite[3]/testcase")
 
     assert (case.get("classname"), case.get("name")) == ("shop", "Deployment/cart")
     assert case.get("time") == ("42.000" if one["endedAt"] else "0.000")
     assert [child.tag for child in case] == ([tag] if tag else [])
-    if outcome is Fate.FAILED:
+    if outcome is MemberStatus.FAILED:
         assert (case[0].get("type"), case[0].get("message")) == ("RolloutTimedOut", "why")
         assert case[0].text == "RolloutTimedOut: why"
     elif tag:
@@ -366,7 +375,7 @@ def test_junit_case_of_an_open_item_tells_the_next_step(state: str) -> None:
 
     assert (failure.get("type"), failure.get("message")) == ("PodPending", "0/3 nodes are available")
     assert failure.text == (
-        "PodPending: 0/3 nodes are available\n\nMend what the cause names.\n\nkubectl -n odd describe pod/curl"
+        "PodPending: 0/3 nodes are available\n\nFix what the cause names.\n\nkubectl -n odd describe pod/curl"
     )
 
 
@@ -399,14 +408,14 @@ ANY = st.text() | st.text(alphabet="<>&\"'`|*_[]()#\\/:;\x00\x08\x0b\x1b\x7f\x85
 def reports(draw: st.DrawFn) -> ReportDocument:
     def any_item(state: str) -> Mapping[str, Any]:
         names = {key: draw(ANY) for key in ("namespace", "kind", "name", "reason", "detail", "nextStep")}
-        history = [deed(*(draw(ANY) for _ in range(4)))] if draw(st.booleans()) else []
+        history = [history_entry(*(draw(ANY) for _ in range(4)))] if draw(st.booleans()) else []
         return {**item("x"), **names, "state": state, "commands": draw(st.lists(ANY, max_size=2)), "history": history}
 
-    def any_workload(outcome: Fate) -> WorkloadDocument:
+    def any_workload(outcome: MemberStatus) -> WorkloadDocument:
         names = {key: draw(ANY) for key in ("namespace", "kind", "name", "reason", "detail")}
         return cast("WorkloadDocument", {**workload("x", outcome), **names})
 
-    fates = st.lists(st.sampled_from(Fate), max_size=4)
+    fates = st.lists(st.sampled_from(MemberStatus), max_size=4)
     waves = [
         wave(*map(any_workload, draw(fates)), name=draw(ANY), detail=draw(ANY)) for _ in range(draw(st.integers(0, 2)))
     ]
@@ -432,7 +441,7 @@ def test_junit_is_well_formed_and_complete_whatever_the_texts(document: ReportDo
     members = [one for each in document["waves"] for one in each["workloads"]]
     cases = found.findall("testsuite/testcase")
     assert len(cases) == 1 + len(members) + len(document["queue"])
-    failed = sum(1 for one in members if one["outcome"] is Fate.FAILED)
+    failed = sum(1 for one in members if one["outcome"] is MemberStatus.FAILED)
     still_open = sum(1 for one in document["queue"] if one["state"] != "skipped")
     assert len(found.findall("testsuite[@name]/testcase/failure")) - failed - still_open in (0, 1)
 
