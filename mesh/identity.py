@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from mesh.k8s.workload_ref import WorkloadRef
+
 TASK_QUEUE = "kyma-upgrade"
 #: The service's own namespace, and the one for dry-run Pods.
 HOME = "kyma-upgrade"
@@ -39,9 +41,9 @@ def wave_id(cluster: str, number: int) -> str:
     return f"{upgrade_id(cluster)}:wave-{number:03d}"
 
 
-def item_id(cluster: str, namespace: str, kind: str, name: str) -> str:
+def item_id(cluster: str, workload: WorkloadRef) -> str:
     """Workflow id of a remediation item."""
-    return f"{items_prefix(cluster)}{namespace}:{kind}:{name}"
+    return f"{items_prefix(cluster)}{workload.namespace}:{workload.kind}:{workload.name}"
 
 
 def items_prefix(cluster: str) -> str:
@@ -49,10 +51,10 @@ def items_prefix(cluster: str) -> str:
     return f"remediation:{cluster}:"
 
 
-def item_key(identity: str) -> tuple[str, str, str]:
-    """Namespace, kind and name of an item's workload, taken from its workflow id."""
+def item_workload(identity: str) -> WorkloadRef:
+    """Returns the workload of an item, parsed from the item's workflow id."""
     _, _, namespace, kind, name = identity.split(":", 4)
-    return (namespace, kind, name)
+    return WorkloadRef(namespace, kind, name)
 
 
 def watch_id(cluster: str) -> str:

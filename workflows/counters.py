@@ -42,8 +42,8 @@ class Counters:
         """Adds what a wave did."""
         self._restarted += result.restarted
         self._current += result.current
-        self._failed += [fingerprint((one.namespace, one.kind, one.name)) for one in result.failed]
-        self._last_failed = [*self._last_failed, *(one.words() for one in result.failed)][-NAMED:]
+        self._failed += [fingerprint(one) for one in result.failed]
+        self._last_failed = [*self._last_failed, *(str(one) for one in result.failed)][-NAMED:]
         self._done_since_survey += result.restarted + result.current + result.gone
         self._failed_since_survey += len(result.failed)
 

@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import Literal
 
 from activities.control_plane import ResolvedTarget
-from activities.restart.activities import WorkloadRef
 from activities.survey.activities import SurveyInput
 from mesh.identity import ClusterRef
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.kyma.targets import Target
 from mesh.plan.policy import Policy
 from mesh.plan.waves import WaveRule

@@ -18,7 +18,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.remediation.activities import ItemInput, RecheckInput, RemediationActivities, WarnInput
-    from activities.restart.activities import Outcome, RestartActivities, RestartInput, RestartResult, WorkloadRef
+    from activities.restart.activities import Outcome, RestartActivities, RestartInput, RestartResult
     from activities.search_attributes import of_item
     from mesh.remediation.item import HistoryEntry, ItemState, ItemView, Observation, end_of, view_of, warning_text
     from mesh.survey.finding import Finding
@@ -227,12 +227,12 @@ class RemediationItemWorkflow:
         seen = self._item.seen
         # Marks are whole seconds: later than whatever was written in this one.
         mark = workflow.now().replace(microsecond=0) + timedelta(seconds=1)
-        workload = WorkloadRef(*seen.key)
+        workload = seen.ref
         try:
             result = await workflow.execute_activity_method(
                 RestartActivities.restart_workload,
                 RestartInput(self._ask.cluster, workload, mark, self._ask.no_progress, again=True),
-                summary=f"attempt {self._item.attempts}: {workload.words()}",
+                summary=f"attempt {self._item.attempts}: {workload}",
                 **activity_options.long_running_queued(self._ask.cluster),
             )
             came = _came(result)

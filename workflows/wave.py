@@ -12,9 +12,10 @@ from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.remediation.activities import OpenFailedInput, RemediationActivities
-    from activities.restart.activities import Outcome, RestartActivities, RestartInput, RestartResult, WorkloadRef
+    from activities.restart.activities import Outcome, RestartActivities, RestartInput, RestartResult
     from activities.search_attributes import CLUSTER, PHASE
     from activities.survey.activities import Member, MembersInput, SurveyActivities
+    from mesh.k8s.workload_ref import WorkloadRef
     from mesh.survey.reasons import Reason
     from mesh.text import one_line
 
@@ -161,7 +162,7 @@ class WaveWorkflow:
             result: RestartResult = await workflow.execute_activity_method(
                 RestartActivities.restart_workload,
                 RestartInput(ask.survey.cluster, workload, ask.mark, ask.survey.policy.no_progress.rollout),
-                summary=workload.words(),
+                summary=str(workload),
                 **activity_options.long_running(ask.survey.cluster),
             )
         except ActivityError as error:
@@ -177,12 +178,12 @@ class WaveWorkflow:
             await workflow.execute_activity_method(
                 RemediationActivities.open_failed,
                 ask,
-                summary=f"remediation item: {result.workload.words()}",
+                summary=f"remediation item: {result.workload}",
                 **activity_options.short(ask.cluster),
             )
         except ActivityError:
             # The upgrade opens it at its end, from what its last survey sees of the workload.
-            workflow.logger.warning("item_not_opened", extra={"fields": {"workload": result.workload.words()}})
+            workflow.logger.warning("item_not_opened", extra={"fields": {"workload": str(result.workload)}})
 
     async def _report(self) -> None:
         """Tells the upgrade what it needs to know: failures and trouble at once, what is in flight now and then."""
@@ -194,7 +195,7 @@ class WaveWorkflow:
             dict(self._in_flight()),
             len(failed),
             self._lost,
-            tuple(one.words() for one in failed[-NAMED:]),
+            tuple(str(one) for one in failed[-NAMED:]),
         )
         if parent is None or not self._is_news(news):
             return

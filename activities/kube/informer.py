@@ -22,10 +22,9 @@ from mesh.errors import UnreachableError
 from mesh.k8s.objects import DisruptionBudget, Namespace, Pod, Workload
 from mesh.k8s.owners import ARGO_ROLLOUT, kind_of, taking_from
 from mesh.k8s.rollout import EVICTABLE_KINDS, RESTARTABLE_KINDS
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.interning import Interner
 
-#: Namespace, kind, name.
-Key = tuple[str, str, str]
 K = TypeVar("K")
 V = TypeVar("V")
 _Object = Pod | Workload | DisruptionBudget | Namespace
@@ -53,14 +52,14 @@ class Informer:
         self._closing: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._known: asyncio.Future[None] | None = None
-        self._waiting: dict[Key, set[asyncio.Event]] = {}
+        self._waiting: dict[WorkloadRef, set[asyncio.Event]] = {}
         self._forget()
 
     def _forget(self) -> None:
         self._pool = Interner(datetime.now(UTC))
         #: By kind and UID.
         self._objects: dict[str, dict[str, _Object]] = {kind: {} for kind in _FORMS}
-        self._uids: dict[Key, str] = {}
+        self._uids: dict[WorkloadRef, str] = {}
         #: Pods and ReplicaSets by the UID of their controller.
         self._pods: dict[str, dict[str, Pod]] = {}
         self._replica_sets: dict[str, dict[str, Workload]] = {}
@@ -95,13 +94,15 @@ class Informer:
         self._task = self._known = self._closing = None
         self._forget()
 
-    def workload(self, key: Key) -> Workload | None:
+    def workload(self, ref: WorkloadRef) -> Workload | None:
         """None when there is none of that name. An Argo Rollout has the template that it takes."""
-        found = self._object(key)
+        found = self._object(ref)
         if not isinstance(found, Workload):
             return None
         reference = found.spec.workload_ref
-        lender = self._object((key[0], reference.kind, reference.name)) if reference is not None else None
+        if reference is None:
+            return found
+        lender = self._object(WorkloadRef(ref.namespace, reference.kind, reference.name))
         return taking_from(found, lender) if isinstance(lender, Workload) else found
 
     def pods_of(self, workload: Workload) -> list[Pod]:
@@ -127,24 +128,24 @@ class Informer:
 
     def namespace(self, name: str) -> Namespace:
         """A namespace; one that is gone has neither labels nor annotations."""
-        found = self._object(("", "Namespace", name))
+        found = self._object(WorkloadRef("", "Namespace", name))
         return found if isinstance(found, Namespace) else Namespace()
 
     @contextmanager
-    def subscribe(self, key: Key) -> Iterator[asyncio.Event]:
+    def subscribe(self, ref: WorkloadRef) -> Iterator[asyncio.Event]:
         """An event that is set whenever something of a workload changed, or a budget of its namespace."""
         event = asyncio.Event()
-        self._waiting.setdefault(key, set()).add(event)
+        self._waiting.setdefault(ref, set()).add(event)
         try:
             yield event
         finally:
-            waiting = self._waiting[key]
+            waiting = self._waiting[ref]
             waiting.discard(event)
             if not waiting:
-                del self._waiting[key]
+                del self._waiting[ref]
 
-    def _object(self, key: Key) -> _Object | None:
-        return self._there().get(key[1], {}).get(self._uids.get(key, ""))
+    def _object(self, ref: WorkloadRef) -> _Object | None:
+        return self._there().get(ref.kind, {}).get(self._uids.get(ref, ""))
 
     def _there(self) -> dict[str, dict[str, _Object]]:
         known = self._known is not None and self._known.done()
@@ -213,9 +214,9 @@ class Informer:
             if maker is not None:
                 _put_below(self._pods, maker.uid, about.uid, one, deleted=deleted)
         else:
-            key = (about.namespace, kind, about.name)
-            if not deleted or self._uids.get(key) == about.uid:
-                _put(self._uids, key, about.uid, deleted=deleted)
+            ref = WorkloadRef(about.namespace, kind, about.name)
+            if not deleted or self._uids.get(ref) == about.uid:
+                _put(self._uids, ref, about.uid, deleted=deleted)
             if isinstance(one, Workload) and maker is not None:
                 _put_below(self._replica_sets, maker.uid, about.uid, one, deleted=deleted)
         self._wake(self._meant(kind, one))
@@ -228,25 +229,25 @@ class Informer:
             _put_below(made, maker.uid, before.metadata.uid, before, deleted=True)
         self._wake(self._meant(kind, before))
 
-    def _meant(self, kind: str, one: _Object) -> Iterable[Key]:
+    def _meant(self, kind: str, one: _Object) -> Iterable[WorkloadRef]:
         """The workloads that a change of an object means."""
         about, maker = one.metadata, one.metadata.controller()
         if isinstance(one, DisruptionBudget):
-            return [key for key in self._waiting if key[0] == about.namespace]
-        keys = [] if isinstance(one, Pod) else [(about.namespace, kind, about.name)]
+            return [ref for ref in self._waiting if ref.namespace == about.namespace]
+        refs = [] if isinstance(one, Pod) else [WorkloadRef(about.namespace, kind, about.name)]
         seen: set[str] = set()
         # Owners may own each other: anybody may write references.
         while maker is not None and maker.uid not in seen:
             seen.add(maker.uid)
             kind = kind_of(maker)
-            keys.append((about.namespace, kind, maker.name))
+            refs.append(WorkloadRef(about.namespace, kind, maker.name))
             above = self._objects.get(kind, {}).get(maker.uid)
             maker = above.metadata.controller() if above is not None else None
-        return keys
+        return refs
 
-    def _wake(self, keys: Iterable[Key]) -> None:
-        for key in keys:
-            for event in self._waiting.get(key, ()):
+    def _wake(self, refs: Iterable[WorkloadRef]) -> None:
+        for ref in refs:
+            for event in self._waiting.get(ref, ()):
                 event.set()
 
 

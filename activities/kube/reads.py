@@ -15,6 +15,7 @@ from mesh.istio.injection import ISTIO_NAMESPACE
 from mesh.k8s.objects import Namespace, Pod, Workload
 from mesh.k8s.owners import LENDING_KINDS, taking_from
 from mesh.k8s.raw_spec import RawObject, workload_with_raw_spec
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.kyma.targets import (
     MANAGER,
     MODULE,
@@ -85,13 +86,14 @@ async def serves_kind(cluster: ClusterClient, kind: str) -> bool:
     return served is not None and any(one.kind == name for one in served.resources)
 
 
-async def read_workload(cluster: ClusterClient, kind: str, namespace: str, name: str) -> Workload:
+async def read_workload(cluster: ClusterClient, ref: WorkloadRef) -> Workload:
     """One workload, fresh, an Argo Rollout with the template that it takes; NotFoundError when it is gone."""
-    found = workload_with_raw_spec(await cluster.get(path(kind, namespace, name), RawObject), kind)
+    where = path(ref.kind, ref.namespace, ref.name)
+    found = workload_with_raw_spec(await cluster.get(where, RawObject), ref.kind)
     reference = found.spec.workload_ref
     if reference is None or reference.kind not in LENDING_KINDS:
         return found
-    lender = await cluster.find(path(reference.kind, namespace, reference.name), RawObject)
+    lender = await cluster.find(path(reference.kind, ref.namespace, reference.name), RawObject)
     return found if lender is None else taking_from(found, workload_with_raw_spec(lender, reference.kind))
 
 
@@ -180,7 +182,7 @@ async def read_control_plane(cluster: ClusterClient) -> ControlPlane:
         cluster.find(path("Istio", NAMESPACE, "default"), IstioResource),
     )
     try:
-        manager: Workload | None = await read_workload(cluster, "Deployment", NAMESPACE, MANAGER)
+        manager: Workload | None = await read_workload(cluster, WorkloadRef(NAMESPACE, "Deployment", MANAGER))
     except NotFoundError:
         manager = None
     pods: list[Pod] = []

@@ -27,6 +27,7 @@ from activities.survey.run import run_survey
 from mesh.errors import NotFoundError, PermissionDeniedError
 from mesh.identity import ClusterRef, item_id
 from mesh.k8s.pod_warnings import Patch, warning_patches
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.plan.policy import Policy
 from mesh.remediation.item import Item, Observation, warning_text
 from mesh.remediation.recheck import finding_for, observe, settled, wanted
@@ -115,14 +116,14 @@ class RemediationActivities:
         ref, attempt = ask.survey.cluster, ask.survey.attempt
         survey = await run_survey(self._served.of(ref), attempt=attempt)
         found = [(record, seen) for record in survey.records if (seen := wanted(record, attempt)) is not None]
-        keys = {seen.key for _, seen in found}
-        ids = {item_id(ref.name, *key) for key in keys}
+        workloads = {seen.ref for _, seen in found}
+        ids = {item_id(ref.name, workload) for workload in workloads}
         listed = {one.id for one in await list_items(self._client, ref.name)}
         # Items' first tasks write nothing: of many they wait until the others are open. Words of operators do not wait.
         start_delay = timedelta(seconds=len(ids - listed) // _OPENED_PER_SECOND)
         stand = await gather_limited(_AT_ONCE, found, lambda one: self._stand(*one, survey, ask.survey, start_delay))
         others = await self._others(listed - ids)
-        await self._clear_leftovers(ref, survey, keys | {item.seen.key for item in others})
+        await self._clear_leftovers(ref, survey, workloads | {item.seen.ref for item in others})
         if found:
             await self._watch.notify(ref)
         items = [*(item for item in stand if item is not None), *others]
@@ -134,11 +135,10 @@ class RemediationActivities:
     async def open_failed(self, ask: OpenFailedInput) -> bool:
         """The item of a failed restart; False where nothing of the workload needs one any more."""
         ref, result = ask.cluster, ask.result
-        key = (result.workload.namespace, result.workload.kind, result.workload.name)
         # Known to have failed, it is surveyed with evidence.
-        attempt = UpgradeContext(failed=frozenset({fingerprint(key)}))
+        attempt = UpgradeContext(failed=frozenset({fingerprint(result.workload)}))
         survey = await run_survey(self._served.of(ref), [result.workload.namespace], attempt=attempt)
-        record = next((one for one in survey.records if one.key == key), None)
+        record = next((one for one in survey.records if one.ref == result.workload), None)
         reason = result.reason or Reason.ROLLOUT_TIMED_OUT
         if record is None or settled(record, reason):
             return False
@@ -155,13 +155,13 @@ class RemediationActivities:
         Asked from the workflow itself: Temporal's list lags.
         """
         ref, attempt, patience = ask.cluster, ask.attempt, ask.policy.no_progress.rollout
-        running, item = await self._described(item_id(ref.name, *seen.key))
+        running, item = await self._described(item_id(ref.name, seen.ref))
         if item is not None and not running and item.forced and attempt.mark and item.looked_at >= attempt.mark:
             return None
         look = Observation(survey.taken_at, seen)
         if running and item is not None:
             # The item of a failed restart was opened then, by what knew best what had happened.
-            if item.seen == seen or attempt.has_failed(seen.key):
+            if item.seen == seen or attempt.has_failed(seen.ref):
                 return item
             await self._open(ref, record, look, patience)
             return item.looked(look)
@@ -208,7 +208,7 @@ class RemediationActivities:
             ask,
             id=item.id,
             task_queue=self._task_queue,
-            static_summary=f"{seen.reason}: {seen.namespace}/{seen.kind}/{seen.name}",
+            static_summary=f"{seen.reason}: {seen.ref}",
             memo={"item": item},
             search_attributes=of_item(item),
         )
@@ -219,12 +219,12 @@ class RemediationActivities:
             await start(start_signal="seen", start_signal_args=[Observation(look.at, seen, warned=True)])
         return item
 
-    async def _clear_leftovers(self, ref: ClusterRef, survey: Survey, standing: set[tuple[str, str, str]]) -> None:
+    async def _clear_leftovers(self, ref: ClusterRef, survey: Survey, standing: set[WorkloadRef]) -> None:
         """Warnings of earlier tools, or of items that were ended by force, on Pods that need none."""
         for record in survey.records:
-            if record.warnings and record.key not in standing:
+            if record.warnings and record.ref not in standing:
                 # It may have been opened a moment ago, and not be listed yet.
-                running, item = await self._described(item_id(ref.name, *record.key))
+                running, item = await self._described(item_id(ref.name, record.ref))
                 if item is None or not running:
                     patches = warning_patches((), record.warnings, None)
                     await _annotate(self._served.of(ref), record.namespace, patches)
@@ -234,7 +234,7 @@ class RemediationActivities:
     async def keep_warnings(self, ask: WarnInput) -> int:
         """Has all Pods of an item carry the warning, or none; the number of Pods that were changed."""
         cluster, seen = self._served.of(ask.cluster), ask.seen
-        record = (await self._surveys.of(seen.namespace)).of(seen.key)
+        record = (await self._surveys.of(seen.namespace)).of(seen.ref)
         if record is None:
             return 0
         patches = warning_patches(record.pod_names, record.warnings, ask.text)
@@ -249,7 +249,7 @@ class RemediationActivities:
         """Looks at one workload again."""
         self._served.of(ask.cluster)
         records = await self._surveys.of(ask.seen.namespace, ask.max_age)
-        return observe(records.of(ask.seen.key), ask.seen.reason, records.at)
+        return observe(records.of(ask.seen.ref), ask.seen.reason, records.at)
 
 
 def _shown_from(start_delay: timedelta) -> str | None:
@@ -287,4 +287,4 @@ async def _event(cluster: ClusterClient, seen: Finding, text: str) -> None:
         )
     except (NotFoundError, PermissionDeniedError):
         # A namespace that is being deleted takes nothing new, and says so as if a right were missing.
-        activity.logger.warning("event_not_written", extra={"fields": {"workload": seen.key}})
+        activity.logger.warning("event_not_written", extra={"fields": {"workload": str(seen.ref)}})

@@ -23,7 +23,7 @@ from activities.kube.watching import ObjectReference, watch_changes
 from activities.remediation.listing import items_query, list_items
 from activities.survey.cache import SurveyCache
 from mesh.errors import UpgradeError
-from mesh.identity import ClusterRef, item_key, watch_id
+from mesh.identity import ClusterRef, item_workload, watch_id
 from mesh.remediation.item import Item, ItemIndex, Observation
 from mesh.remediation.recheck import observe
 
@@ -196,7 +196,7 @@ class _Watch:
     async def _look(self, batch: list[str]) -> None:
         by_namespace: dict[str, list[str]] = {}
         for identity in batch:
-            by_namespace.setdefault(item_key(identity)[0], []).append(identity)
+            by_namespace.setdefault(item_workload(identity).namespace, []).append(identity)
         # Asked together, they are read together.
         found = await asyncio.gather(*(self._surveys.of(namespace) for namespace in by_namespace))
         news: list[tuple[str, Observation]] = []
@@ -205,7 +205,7 @@ class _Watch:
                 item = self._items.get(identity)
                 if item is None:
                     continue
-                look = observe(records.of(item.seen.key), item.seen.reason, records.at)
+                look = observe(records.of(item.seen.ref), item.seen.reason, records.at)
                 if item.knows(look):
                     continue
                 self._items[identity] = item.looked(look)

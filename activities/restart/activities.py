@@ -10,11 +10,11 @@ from activities.kube.events import record_event
 from activities.kube.informer import Informer
 from activities.restart.completion_batcher import CompletionBatcher
 from activities.restart.disruption_budgets import Budgets
-from activities.restart.executor import Injection, Outcome, Restart, RestartInput, RestartResult, WorkloadRef
+from activities.restart.executor import Injection, Outcome, Restart, RestartInput, RestartResult
 from activities.restart.expected_proxy_cache import ExpectedProxyCache
 from mesh.errors import NotFoundError
 
-__all__ = ["Outcome", "RestartActivities", "RestartInput", "RestartResult", "WorkloadRef"]
+__all__ = ["Outcome", "RestartActivities", "RestartInput", "RestartResult"]
 
 #: Of the ends of restarts: a hundred of them are a few workflow tasks, not a hundred.
 _TOGETHER_SECONDS = 4.0

@@ -32,6 +32,7 @@ from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.k8s.objects import Pod, PodTemplate, Workload
 from mesh.k8s.owners import Owner
 from mesh.k8s.rollout import EVICTABLE_KINDS, Rollout, mark_of, restart_patch, rollout
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.pod_class import live_proxy, pod_is_current, runs_expected
 from mesh.survey.reasons import Cause, Reason, cause_of_last_rollout, cause_of_owner, cause_of_pods
 from mesh.text import one_line
@@ -63,19 +64,6 @@ class Outcome(StrEnum):
     SCALED_TO_ZERO = "scaled-to-zero"
     FAILED = "failed"
     HELD = "held"
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadRef:
-    """A workload within a cluster."""
-
-    namespace: str
-    kind: str
-    name: str
-
-    def words(self) -> str:
-        """For people: `shop/Deployment/cart`."""
-        return f"{self.namespace}/{self.kind}/{self.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +196,6 @@ class Restart:
         self._budgets = budgets
         self._injection = injection
         self._ask = ask
-        self._key = (ask.workload.namespace, ask.workload.kind, ask.workload.name)
         self._patience = ask.no_progress.total_seconds()
         self._change = asyncio.Event()
         #: Where it has stood before: to come back there, as a Pod that flaps does, is no progress.
@@ -225,7 +212,7 @@ class Restart:
             NotFoundError: there is no such workload.
         """
         # From before the first look: a change after it must not be missed.
-        with self._mirror.subscribe(self._key) as self._change:
+        with self._mirror.subscribe(self._ask.workload) as self._change:
             try:
                 return await self._run()
             except _HeldError as error:
@@ -249,9 +236,7 @@ class Restart:
                         conflicts += 1
             if blocked is None:
                 if conflicts == _WRITE_TRIES:
-                    raise ChangedMeanwhileError(
-                        f"{self._ask.workload.words()} changes faster than it can be restarted."
-                    )
+                    raise ChangedMeanwhileError(f"{self._ask.workload} changes faster than it can be restarted.")
                 # Whatever was written may be a rollout, a pause or our own write: the newest of it is judged.
                 await self._read()
             else:
@@ -455,20 +440,20 @@ class Restart:
     async def _look(self) -> _State:
         """As the mirror shows it."""
         began = time.monotonic()
-        workload = self._mirror.workload(self._key)
+        workload = self._mirror.workload(self._ask.workload)
         while workload is None:
             # Gone is what the API server calls gone: NotFoundError.
-            await read_workload(self._cluster, self._ask.workload.kind, *self._key[::2])
+            await read_workload(self._cluster, self._ask.workload)
             if time.monotonic() - began > self._patience:
-                raise UnreachableError(f"The watches of the cluster do not show {self._ask.workload.words()}.")
+                raise UnreachableError(f"The watches of the cluster do not show {self._ask.workload}.")
             self._beat("waits for the watches to show it")
             await asyncio.sleep(_BEHIND_SECONDS)
-            workload = self._mirror.workload(self._key)
+            workload = self._mirror.workload(self._ask.workload)
         return await self._state(workload, self._mirror.pods_of(workload))
 
     async def _read(self) -> _State:
         """As the API server has it this very moment."""
-        workload = await read_workload(self._cluster, self._ask.workload.kind, *self._key[::2])
+        workload = await read_workload(self._cluster, self._ask.workload)
         self._told = (workload.metadata.uid, workload.metadata.generation)
         pods = [pod for pod in await read_pods(self._cluster, workload) if self._mirror.may_belong_to(pod, workload)]
         return await self._state(workload, pods)

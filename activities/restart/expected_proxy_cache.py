@@ -50,7 +50,7 @@ class ExpectedProxyCache:
         about = workload.metadata
         if self._injector.edited:
             # Watches do not keep all that an edited injection template may read.
-            workload = await read_workload(self._cluster, workload.kind, about.namespace, about.name)
+            workload = await read_workload(self._cluster, workload.ref)
         template = workload.template
         if template is None:
             return ExpectedProxy(None, None, "it has no Pod template")

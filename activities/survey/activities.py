@@ -10,9 +10,9 @@ from functools import lru_cache
 from temporalio import activity
 
 from activities.boundary import Served, heartbeating
-from activities.restart.activities import WorkloadRef
 from activities.survey.run import run_survey
 from mesh.identity import ClusterRef
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.maintenance_windows import Windows, parse_windows
 from mesh.plan.policy import Policy
 from mesh.plan.waves import WavePlan, WaveRule, belongs, plan_waves
@@ -156,7 +156,7 @@ class SurveyActivities:
         survey = await self._survey(ask.survey)
         now = survey.taken_at
         return [
-            Member(WorkloadRef(*one.key), _windows(one.windows).closes(now) if one.windows else None)
+            Member(one.ref, _windows(one.windows).closes(now) if one.windows else None)
             for one in survey.records
             if is_candidate(one) and belongs(one, ask.rule, ask.canary_below) and _windows(one.windows).is_open(now)
         ][: ask.survey.policy.waves.max_workloads]

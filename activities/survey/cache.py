@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from activities.kube.client import ClusterClient
 from activities.survey.run import run_survey
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.snapshot import UpgradeContext
 from mesh.survey.survey import SurveyedWorkload
 
@@ -20,14 +21,14 @@ _KEPT_SECONDS = 60.0
 class SurveyIndex:
     """What one survey saw, by workload."""
 
-    def __init__(self, began: float, at: datetime, found: dict[tuple[str, str, str], SurveyedWorkload]) -> None:
+    def __init__(self, began: float, at: datetime, found: dict[WorkloadRef, SurveyedWorkload]) -> None:
         self.began = began
         self.at = at
         self._found = found
 
-    def of(self, key: tuple[str, str, str]) -> SurveyedWorkload | None:
+    def of(self, workload: WorkloadRef) -> SurveyedWorkload | None:
         """None for a workload without Pods."""
-        return self._found.get(key)
+        return self._found.get(workload)
 
 
 class SurveyCache:
@@ -67,7 +68,7 @@ class SurveyCache:
         self._asked.clear()
         began, now = time.monotonic(), datetime.now(UTC)
         survey = await run_survey(self._cluster, names, UpgradeContext(mark=now))
-        found = SurveyIndex(began, now, {one.key: one for one in survey.records})
+        found = SurveyIndex(began, now, {one.ref: one for one in survey.records})
         if not names:
             self._known.clear()
         self._known |= dict.fromkeys(names or [""], found)

@@ -167,13 +167,14 @@ def item_identity(text: str, cluster: Callable[[], str]) -> str:
     """An item's workflow id: as it is, or made of NAMESPACE/KIND/NAME."""
     from mesh.errors import RefusedError
     from mesh.identity import item_id
+    from mesh.k8s.workload_ref import WorkloadRef
 
     if ":" in text:
         return text
     parts = text.split("/")
     if len(parts) != 3 or not all(parts):
         raise RefusedError(f"{text!r} names no item.", "Give its id, or NAMESPACE/KIND/NAME as in queue list.")
-    return item_id(cluster(), *parts)
+    return item_id(cluster(), WorkloadRef(*parts))
 
 
 def item_document(item: ItemView) -> dict[str, Any]:

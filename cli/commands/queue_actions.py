@@ -182,7 +182,7 @@ async def _tell(client: Client, identity: str, name: str, word: ItemCommand) -> 
 
 
 def _table(items: Sequence[dict[str, Any]]) -> str:
-    from mesh.identity import item_key
+    from mesh.identity import item_workload
 
-    rows = [["/".join(item_key(one["id"])), "done" if one["ok"] else "refused"] for one in items]
+    rows = [[str(item_workload(one["id"])), "done" if one["ok"] else "refused"] for one in items]
     return annotated(["ITEM", "RESULT"], rows, [f"    {one['message']}" for one in items])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mesh.istio.images import parse_image
 from mesh.k8s.rollout import rollout
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.pod_class import PodClass, version_text
 from mesh.text import rfc3339
 
@@ -90,13 +91,13 @@ def scan_document(
         changed = changed_by(survey, target)
         document["targetChanges"] = {"workloads": len(changed), "pods": sum(changed.values())}
         for one, entry in zip(listed, document["workloads"], strict=True):
-            entry["targetChangesPods"] = changed.get(one.key, 0)
+            entry["targetChangesPods"] = changed.get(one.ref, 0)
     return document
 
 
-def changed_by(survey: Survey, target: Version) -> dict[tuple[str, str, str], int]:
+def changed_by(survey: Survey, target: Version) -> dict[WorkloadRef, int]:
     """Workloads that a control plane of that version would give another proxy, with the number of their Pods."""
-    return {one.key: pods for one in survey.records if (pods := _changed_pods(one, target))}
+    return {one.ref: pods for one in survey.records if (pods := _changed_pods(one, target))}
 
 
 def _workload(record: SurveyedWorkload) -> dict[str, Any]:

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from temporalio.api.history.v1 import HistoryEvent
     from temporalio.client import Client
 
-    from activities.restart.activities import RestartResult, WorkloadRef
+    from activities.restart.activities import RestartResult
     from cli.temporal.upgrade_history import BegunWave
+    from mesh.k8s.workload_ref import WorkloadRef
 
 _RUNNING = "running"
 #: Ends of workflows, by the sort of their last event.

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from mesh.k8s.selectors import LabelSelector
+from mesh.k8s.workload_ref import WorkloadRef
 
 
 class _Object(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
@@ -280,6 +281,11 @@ class Workload(_Object, frozen=True):
     metadata: Metadata = Metadata()
     spec: WorkloadSpec = WorkloadSpec()
     status: WorkloadStatus = WorkloadStatus()
+
+    @property
+    def ref(self) -> WorkloadRef:
+        """The workload's identity within its cluster."""
+        return WorkloadRef(self.metadata.namespace, self.kind, self.metadata.name)
 
     @property
     def template(self) -> PodTemplate | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from mesh.k8s.objects import Container, Metadata, OwnerReference, Pod, PodSpec, PodTemplate, Workload
+from mesh.k8s.workload_ref import WorkloadRef
 
 #: What the injector adds and would add again; taken off a standalone Pod to learn what it would get now.
 _INJECTED_CONTAINERS = frozenset({"istio-proxy", "istio-init", "istio-validation"})
@@ -37,9 +38,9 @@ class Owner:
     gone: bool = False
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """Identity within a cluster: namespace, kind, name."""
-        return (self.namespace, self.kind, self.name)
+    def ref(self) -> WorkloadRef:
+        """The workload's identity within its cluster."""
+        return WorkloadRef(self.namespace, self.kind, self.name)
 
 
 ARGO_ROLLOUT = "Rollout.argoproj.io"
@@ -71,9 +72,9 @@ def by_uid(workloads: Iterable[Workload]) -> dict[str, Workload]:
     takers = [(one, reference) for one in found.values() if (reference := one.spec.workload_ref) is not None]
     if takers:
         lenders = (one for one in found.values() if one.kind in LENDING_KINDS)
-        named = {(one.metadata.namespace, one.kind, one.metadata.name): one for one in lenders}
+        named = {one.ref: one for one in lenders}
         for one, reference in takers:
-            lender = named.get((one.metadata.namespace, reference.kind, reference.name))
+            lender = named.get(WorkloadRef(one.metadata.namespace, reference.kind, reference.name))
             if lender is not None:
                 found[one.metadata.uid] = taking_from(one, lender)
     return found

@@ -58,8 +58,7 @@ class WavePlan:
 
 def stable_hash(record: SurveyedWorkload) -> int:
     """The same number for the same workload in every run and every process: 0 <= h < 2**32."""
-    text = "/".join(record.key)
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+    return int.from_bytes(hashlib.sha256(str(record.ref).encode()).digest()[:4], "big")
 
 
 def plan_waves(

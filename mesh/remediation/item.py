@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
-from mesh.identity import item_id, item_key
+from mesh.identity import item_id, item_workload
 from mesh.remediation.advice import advise, only_a_restart
 from mesh.survey.finding import Finding
 from mesh.survey.reasons import FOUND_BY_TRYING, Reason
@@ -86,7 +86,7 @@ class Item:
     @property
     def id(self) -> str:
         """Its workflow id."""
-        return item_id(self.cluster, *self.seen.key)
+        return item_id(self.cluster, self.seen.ref)
 
     @property
     def is_open(self) -> bool:
@@ -200,9 +200,9 @@ class ItemIndex:
         self._begun: dict[tuple[str, str], list[str]] = defaultdict(list)
         self._of_namespace: dict[str, list[str]] = defaultdict(list)
         for identity in ids:
-            namespace, _, name = item_key(identity)
-            self._begun[namespace, name[:_KEPT_IN_NAMES]].append(identity)
-            self._of_namespace[namespace].append(identity)
+            workload = item_workload(identity)
+            self._begun[workload.namespace, workload.name[:_KEPT_IN_NAMES]].append(identity)
+            self._of_namespace[workload.namespace].append(identity)
 
     def touched(self, namespace: str, name: str) -> list[str]:
         """The items that a change of this object may be about: a Pod's name begins with its top owner's."""

@@ -32,7 +32,7 @@ def wanted(record: SurveyedWorkload, attempt: UpgradeContext) -> Finding | None:
     After a failed restart that is also one whose Pods have the expected proxy by now and are not all Ready.
     """
     seen = finding_of(record)
-    if seen is None and attempt.has_failed(record.key) and not settled(record, Reason.ROLLOUT_TIMED_OUT):
+    if seen is None and attempt.has_failed(record.ref) and not settled(record, Reason.ROLLOUT_TIMED_OUT):
         return finding_for(record, Reason.ROLLOUT_TIMED_OUT, record.detail)
     return seen
 
@@ -61,7 +61,17 @@ def finding_for(record: SurveyedWorkload, reason: Reason, detail: str | None) ->
     if record.kind == "StatefulSet" and reason in (Reason.ON_DELETE, Reason.PARTITIONED):
         # As its controller would: from the highest ordinal down.
         names = tuple(sorted(names, key=_ordinal, reverse=True))
-    return Finding(*record.key, reason, detail, names[:PODS_SHOWN], len(names), record.evidence, record.facts)
+    return Finding(
+        namespace=record.namespace,
+        kind=record.kind,
+        name=record.name,
+        reason=reason,
+        detail=detail,
+        pods=names[:PODS_SHOWN],
+        pod_count=len(names),
+        evidence=record.evidence,
+        facts=record.facts,
+    )
 
 
 def _ordinal(name: str) -> int:

@@ -125,7 +125,7 @@ def decide_restart(
     cause = cause_of_owner(owner, waiting, now)
     if cause is not None or owner.workload is None:
         return Action.REMEDIATE, cause
-    if attempt.has_failed(owner.key):
+    if attempt.has_failed(owner.ref):
         failed = (Reason.ROLLOUT_TIMED_OUT, "its restart failed in this upgrade")
         return Action.REMEDIATE, cause_of_pods(waiting, now) or failed
     mark = mark_of(owner.workload)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.reasons import Reason
 
 
@@ -46,6 +47,6 @@ class Finding:
     facts: Facts = Facts()
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """Identity within a cluster: namespace, kind, name."""
-        return (self.namespace, self.kind, self.name)
+    def ref(self) -> WorkloadRef:
+        """The workload's identity within its cluster."""
+        return WorkloadRef(self.namespace, self.kind, self.name)

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from mesh.istio.injection import Injector
 from mesh.k8s.objects import DisruptionBudget, Namespace, Pod, Workload
+from mesh.k8s.workload_ref import WorkloadRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,14 @@ class UpgradeContext:
     own_namespaces: tuple[str, ...] = ()
     windows: tuple[str, ...] = ()
 
-    def has_failed(self, key: tuple[str, str, str]) -> bool:
+    def has_failed(self, workload: WorkloadRef) -> bool:
         """Whether this workload's restart failed in this upgrade."""
-        return bool(self.failed) and fingerprint(key) in self.failed
+        return bool(self.failed) and fingerprint(workload) in self.failed
 
 
 NO_UPGRADE = UpgradeContext()
 
 
-def fingerprint(key: tuple[str, str, str]) -> str:
+def fingerprint(workload: WorkloadRef) -> str:
     """A workload in 16 characters: of a million workloads two are alike with a chance of 1 to 36 million."""
-    return hashlib.sha256("/".join(key).encode()).hexdigest()[:16]
+    return hashlib.sha256(str(workload).encode()).hexdigest()[:16]

@@ -19,6 +19,7 @@ from mesh.istio.proxy_status import NOBODY, ConnectedProxies
 from mesh.k8s.objects import Pod, PodTemplate
 from mesh.k8s.owners import Owner, top_owner
 from mesh.k8s.pod_warnings import NONE, Annotations, warnings_in
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.maintenance_windows import declared_windows
 from mesh.survey.actions import Action, awaited, decide_action, living
 from mesh.survey.evidence import NO_CLUES, clues
@@ -80,9 +81,9 @@ class SurveyedWorkload:
     facts: Facts = NO_CLUES.facts
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """Identity within a cluster: namespace, kind, name."""
-        return (self.namespace, self.kind, self.name)
+    def ref(self) -> WorkloadRef:
+        """The workload's identity within its cluster."""
+        return WorkloadRef(self.namespace, self.kind, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +149,13 @@ class Assembly:
             by_class = _classify_group(group, expected, world, attempt, connected)
             classes.update({klass: len(pods) for klass, pods in by_class.items()})
             records.append(_record(group, expected, by_class, world, attempt, connected))
-        records.sort(key=lambda record: record.key)
+        records.sort(key=lambda record: record.ref)
         notes = (*world.injector.problems, *connected.problems)
         return Survey(world.taken_at, world.resource_version, len(world.pods), dict(classes), tuple(records), notes)
 
-    def _group(self) -> dict[tuple[str, str, str], _Group]:
+    def _group(self) -> dict[WorkloadRef, _Group]:
         world = self._world
-        groups: dict[tuple[str, str, str], _Group] = {}
+        groups: dict[WorkloadRef, _Group] = {}
         #: By namespace and UID of what made a Pod: the way up from there is the same for all it made.
         by_maker: dict[tuple[str, str], _Group] = {}
         for pod in world.pods:
@@ -168,15 +169,16 @@ class Assembly:
             group.pods.append(explained(pod, world.told.get(pod.metadata.uid)))
         return groups
 
-    def _group_of(self, pod: Pod, groups: dict[tuple[str, str, str], _Group]) -> _Group:
+    def _group_of(self, pod: Pod, groups: dict[WorkloadRef, _Group]) -> _Group:
         world = self._world
         owner = top_owner(pod, world.owners, world.unread)
-        group = groups.get(owner.key)
+        ref = owner.ref
+        group = groups.get(ref)
         if group is None:
             namespace = world.namespaces.get(owner.namespace)
             labels = (namespace.metadata.labels or {}) if namespace else {}
             decision = decide(world.injector, owner.namespace, labels, owner.template)
-            group = groups[owner.key] = _Group(owner, decision, self._ask(owner, decision))
+            group = groups[ref] = _Group(owner, decision, self._ask(owner, decision))
         return group
 
     def _ask(self, owner: Owner, decision: Decision) -> str | None:

@@ -16,7 +16,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from mesh.identity import item_key
+from mesh.identity import item_workload
 from mesh.remediation.item import Item, Observation
 from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
@@ -29,7 +29,9 @@ _PAGE = 2
 def opened(identity: str) -> Item:
     """An item as its first sighting left it, long ago."""
     before = datetime(2026, 1, 1, tzinfo=UTC)
-    return Item("one", Finding(*item_key(identity), Reason.POD_PENDING, "why", (), 0), before, before)
+    workload = item_workload(identity)
+    finding = Finding(workload.namespace, workload.kind, workload.name, Reason.POD_PENDING, "why", (), 0)
+    return Item("one", finding, before, before)
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from temporalio.testing import ActivityEnvironment
 from activities.boundary import Served
 from activities.gates import GateActivities, WindowInput, WindowState
 from activities.kube.client import ClusterClient
-from activities.restart.activities import WorkloadRef
 from activities.survey.activities import Member, MembersInput, SurveyActivities, SurveyInput, summarise
 from mesh.identity import ClusterRef
 from mesh.k8s.objects import Pod, Workload
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.maintenance_windows import MAINTENANCE_WINDOW, parse_windows
 from mesh.plan.policy import Policy, Waves
 from mesh.plan.waves import WaveGroup, WaveRule, stable_hash

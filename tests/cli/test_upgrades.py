@@ -29,6 +29,7 @@ from cli.temporal.follow_upgrade import WaitOptions
 from cli.temporal.upgrade_status import find_upgrade
 from mesh.errors import ConflictError, RefusedError, UnreachableError
 from mesh.identity import TASK_QUEUE, ClusterRef, item_id, upgrade_id
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.kyma.targets import Target
 from mesh.plan.policy import Policy
 from mesh.remediation.item import Item, Observation
@@ -295,7 +296,7 @@ async def test_list_goes_on_over_pages(client: Client, ref: ClusterRef, monkeypa
 @pytest.mark.usefixtures("at_work")
 async def test_closed_item_leaves_the_list_and_is_found_by_its_state(client: Client, ref: ClusterRef) -> None:
     await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
-    handle = client.get_workflow_handle(item_id(ref.name, "shop", "Deployment", "cart"))
+    handle = client.get_workflow_handle(item_id(ref.name, WorkloadRef("shop", "Deployment", "cart")))
     await handle.signal("seen", Observation(START, closed="settled"))
     await handle.result()
 
@@ -305,7 +306,7 @@ async def test_closed_item_leaves_the_list_and_is_found_by_its_state(client: Cli
 
 async def test_item_that_was_ended_from_outside_is_not_open(client: Client, ref: ClusterRef) -> None:
     await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
-    await client.get_workflow_handle(item_id(ref.name, "shop", "Deployment", "cart")).terminate("by hand")
+    await client.get_workflow_handle(item_id(ref.name, WorkloadRef("shop", "Deployment", "cart"))).terminate("by hand")
 
     assert await _names(client, ref, ItemFilter(), of=0) == set()
 

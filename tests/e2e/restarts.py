@@ -11,10 +11,11 @@ from temporalio.testing import ActivityEnvironment
 from activities.boundary import Served
 from activities.kube.client import ClusterClient
 from activities.kube.paths import path
-from activities.restart.activities import RestartActivities, RestartInput, RestartResult, WorkloadRef
+from activities.restart.activities import RestartActivities, RestartInput, RestartResult
 from deploy.local.demo.stage import wait_for
 from mesh.identity import ClusterRef
 from mesh.k8s.objects import Pod
+from mesh.k8s.workload_ref import WorkloadRef
 
 #: One attempt for a whole run of the stories, as one upgrade has.
 MARK = datetime.now(UTC).replace(microsecond=0)

@@ -23,6 +23,7 @@ from mesh.identity import ClusterRef
 from mesh.k8s.objects import Pod, Workload
 from mesh.k8s.owners import ARGO_ROLLOUT
 from mesh.k8s.rollout import Rollout, mark_of, restart_patch, rollout
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.actions import Action
 from mesh.survey.pod_class import PodClass
 from mesh.survey.reasons import Reason
@@ -167,7 +168,7 @@ async def _record(cluster: ClusterClient, namespace: str, name: str) -> Surveyed
 
 async def _restart(cluster: ClusterClient, namespace: str, name: str, mark: datetime) -> Workload:
     """As a restart is written; the Rollout as the API server answers."""
-    workload = await read_workload(cluster, ARGO_ROLLOUT, namespace, name)
+    workload = await read_workload(cluster, WorkloadRef(namespace, ARGO_ROLLOUT, name))
     query = {"labelSelector": workload.label_selector.query()}
     pods, _ = await cluster.list_all(path("Pod", namespace), Pod, query)
     where = path(ARGO_ROLLOUT, namespace, name)
@@ -178,7 +179,7 @@ async def _until_complete(cluster: ClusterClient, namespace: str, name: str) -> 
     """Every look at it on the way."""
     moments = []
     for _ in range(_LOOKS):
-        moments.append(rollout(await read_workload(cluster, ARGO_ROLLOUT, namespace, name)))
+        moments.append(rollout(await read_workload(cluster, WorkloadRef(namespace, ARGO_ROLLOUT, name))))
         if moments[-1].complete:
             return moments
         await asyncio.sleep(_LOOK_SECONDS)

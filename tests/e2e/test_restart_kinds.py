@@ -19,6 +19,7 @@ from deploy.local.rollouts import start_rollouts
 from deploy.local.service import Service
 from mesh.k8s.owners import ARGO_ROLLOUT
 from mesh.k8s.rollout import mark_of
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.reasons import Reason
 from tests.e2e.conftest import NewProxy
 from tests.e2e.restarts import MARK, ReadyPods, Restarts, until
@@ -159,7 +160,7 @@ async def test_argo_rollout_is_restarted_with_one_write(
     assert generation(platform.mesh, namespace, "cart", "Rollout") == before + 1
     assert proxies(platform.mesh, namespace, "cart") == {_NEW}
     assert not old & pod_uids(platform.mesh, namespace, "cart")
-    mark = mark_of(await read_workload(cluster, ARGO_ROLLOUT, namespace, "cart"))
+    mark = mark_of(await read_workload(cluster, WorkloadRef(namespace, ARGO_ROLLOUT, "cart")))
     assert isinstance(mark, datetime)
     assert mark >= MARK
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from mesh.identity import ClusterRef, cluster_name, item_id, item_key, items_prefix, upgrade_id, watch_id, wave_id
+from mesh.identity import ClusterRef, cluster_name, item_id, item_workload, items_prefix, upgrade_id, watch_id, wave_id
+from mesh.k8s.workload_ref import WorkloadRef
 
 
 @pytest.mark.parametrize(
@@ -25,18 +26,24 @@ def test_ids_are_those_of_the_contract() -> None:
     assert upgrade_id("prod") == "upgrade:prod"
     assert wave_id("prod", 7) == "upgrade:prod:wave-007"
     assert wave_id("prod", 1234) == "upgrade:prod:wave-1234"
-    assert item_id("prod", "shop", "Deployment", "cart") == "remediation:prod:shop:Deployment:cart"
-    assert item_id("prod", "shop", "Rollout.argoproj.io", "cart") == "remediation:prod:shop:Rollout.argoproj.io:cart"
+    assert item_id("prod", WorkloadRef("shop", "Deployment", "cart")) == "remediation:prod:shop:Deployment:cart"
+    rollout = WorkloadRef("shop", "Rollout.argoproj.io", "cart")
+    assert item_id("prod", rollout) == "remediation:prod:shop:Rollout.argoproj.io:cart"
     assert watch_id("prod") == "watch:prod"
 
 
 @pytest.mark.parametrize(
-    "key", [("shop", "Deployment", "cart"), ("shop", "Rollout.argoproj.io", "cart"), ("shop", "Pod", "odd:name:")]
+    "workload",
+    [
+        WorkloadRef("shop", "Deployment", "cart"),
+        WorkloadRef("shop", "Rollout.argoproj.io", "cart"),
+        WorkloadRef("shop", "Pod", "odd:name:"),
+    ],
 )
-def test_item_is_known_by_its_id(key: tuple[str, str, str]) -> None:
-    identity = item_id("prod", *key)
+def test_item_is_known_by_its_id(workload: WorkloadRef) -> None:
+    identity = item_id("prod", workload)
 
-    assert item_key(identity) == key
+    assert item_workload(identity) == workload
     assert identity.startswith(items_prefix("prod"))
     assert not identity.startswith(items_prefix("pro"))
 

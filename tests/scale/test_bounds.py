@@ -30,10 +30,11 @@ from activities.remediation.activities import (
     WarnInput,
 )
 from activities.remediation.watch import WatchInput
-from activities.restart.activities import Outcome, RestartInput, RestartResult, WorkloadRef
+from activities.restart.activities import Outcome, RestartInput, RestartResult
 from activities.survey.activities import FAILED_KEPT, Member, MembersInput, SurveyInput, SurveySummary
 from mesh.errors import LONGEST, RejectedError
 from mesh.identity import ClusterRef
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.kyma.targets import Target
 from mesh.plan.policy import Budget, Exclude, Gates, Policy, PrometheusGate, Waves
 from mesh.plan.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule
@@ -81,7 +82,6 @@ DETAIL, MESSAGE, TYPED = "\U0001f6d1" * DETAIL_LIMIT, "\U0001f6d1" * LONGEST, "\
 
 REF = ClusterRef("c" * 253, "u" * 36)
 LONG = WorkloadRef("s" * LONGEST_NAMESPACE, "k" * 253, "n" * LONGEST_NAME)
-KEY = (LONG.namespace, LONG.kind, LONG.name)
 TARGET = Target("r" * 253, "1.30.0-experimental", "1.30.2", requires_downtime=True)
 PROMETHEUS = PrometheusGate(address=f"http://{'p' * 60}.example:9090", query="\U0001f6d1" * 4000, below=0.01)
 #: Everything that has a list in it, as long as it may be.
@@ -92,14 +92,16 @@ POLICY = Policy(
     approve=("9" * 63,) * 100,
     gates=Gates(prometheus=PROMETHEUS),
 )
-SURVEY = SurveyInput(REF, POLICY, NOW, NOW, (fingerprint(KEY),) * FAILED_KEPT)
+SURVEY = SurveyInput(REF, POLICY, NOW, NOW, (fingerprint(LONG),) * FAILED_KEPT)
 RULE = WaveRule(MANY, "w" * 70, WaveGroup.NUMBERED, 2**32, 2**32, "9" * 63, MANY)
 RESULT = RestartResult(LONG, Outcome.ALREADY_CURRENT, Reason.ON_DELETE, DETAIL)
 STEER = WaveControl(paused=True, stopped=True, in_flight=200, taken={f"{one:03}{'s' * 60}": 200 for one in range(200)})
 _FACT = "\U0001f6d1" * FACT_LIMIT
 FACTS = Facts(_FACT, _FACT, _FACT, (_FACT,) * SECRETS_NAMED, True, _FACT, _FACT, _FACT, _FACT)
 SIGHTING = Finding(
-    *KEY,
+    LONG.namespace,
+    LONG.kind,
+    LONG.name,
     Reason.ON_DELETE,
     DETAIL,
     ("p" * LONGEST_NAME,) * PODS_SHOWN,
@@ -172,7 +174,7 @@ WORST: tuple[object, ...] = (
     [Member(LONG, NOW)] * WAVE_OF,
     WaveInput(SURVEY, RULE, 2**32, NOW, MANY, NOW, STEER),
     WaveResult(MANY, MANY, MANY, (LONG,) * WAVE_OF, MANY),
-    WaveReport(MANY, MANY, STEER.taken, MANY, MESSAGE, (LONG.words(),) * NAMED),
+    WaveReport(MANY, MANY, STEER.taken, MANY, MESSAGE, (str(LONG),) * NAMED),
     STEER,
     RestartInput(REF, LONG, NOW, timedelta(days=7)),
     RESULT,

@@ -23,10 +23,11 @@ from activities.remediation.activities import (
     WarnInput,
 )
 from activities.remediation.watch import WatchInput
-from activities.restart.activities import Outcome, RestartInput, RestartResult, WorkloadRef
+from activities.restart.activities import Outcome, RestartInput, RestartResult
 from activities.survey.activities import Member, MembersInput, SurveyInput, SurveySummary
 from mesh.errors import UpgradeError
 from mesh.identity import ClusterRef
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.kyma.targets import Target
 from mesh.plan.waves import WaveGroup, WavePlan, WaveRule
 from mesh.remediation.item import Observation

@@ -21,7 +21,6 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 
 from activities.remediation.activities import ItemInput
-from activities.restart.activities import WorkloadRef
 from mesh.errors import PermissionDeniedError, UnreachableError
 from mesh.identity import TASK_QUEUE, ClusterRef
 from mesh.plan.policy import InFlight, Policy
@@ -87,7 +86,7 @@ async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHa
     await until("the new Pod is warned", lambda: cluster.finished.count("keep_warnings") == 1)
     with contextlib.suppress(WorkflowUpdateFailedError):
         await handle.execute_update("resolve", ResolveCommand("me", "done"))
-    cluster.failing = {WorkloadRef(*seen.key): Reason.ROLLOUT_TIMED_OUT}
+    cluster.failing = {seen.ref: Reason.ROLLOUT_TIMED_OUT}
     await handle.execute_update("retry", ItemCommand("me", "once more"))
     await until("it was restarted", lambda: "restart_workload" in cluster.finished)
     await until("it looked", lambda: cluster.finished.count("recheck_item") == 4)

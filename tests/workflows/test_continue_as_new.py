@@ -59,7 +59,7 @@ async def test_every_workload_is_restarted_once_over_several_runs(forgetful: Cli
     numbers = [ask.rule.number for ask in cluster.asked("wave_members")]
     assert numbers == list(range(10))
     last = cluster.asked("survey_cluster")[-1]
-    assert last.failed == (fingerprint((failed.namespace, failed.kind, failed.name)),)
+    assert last.failed == (fingerprint(failed),)
     # One mark, one holder, one control plane.
     assert len({ask.mark for ask in cluster.asked("restart_workload")}) == 1
     assert len({ask.holder for ask in (*cluster.asked("renew_hold"), *cluster.asked("release_hold"))}) == 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from activities.restart.activities import WorkloadRef
 from activities.survey.activities import FAILED_KEPT
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.plan.policy import Budget
 from mesh.survey.snapshot import fingerprint
 from workflows.counters import Counters
@@ -18,7 +18,7 @@ def failures(number: int) -> Counters:
 
 
 def test_failed_restarts_are_told_by_their_fingerprints() -> None:
-    assert failures(1).failed == (fingerprint(("shop", "Deployment", "w0")),)
+    assert failures(1).failed == (fingerprint(WorkloadRef("shop", "Deployment", "w0")),)
 
 
 def test_as_many_as_can_be_told_leave_room_for_another_round() -> None:

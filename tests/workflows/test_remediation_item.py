@@ -21,7 +21,6 @@ from temporalio.client import (
 from temporalio.exceptions import ApplicationError
 
 from activities.remediation.activities import ItemInput, WarnInput
-from activities.restart.activities import WorkloadRef
 from activities.search_attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD, of_item
 from mesh.errors import ClusterError, PermissionDeniedError, UnreachableError
 from mesh.identity import TASK_QUEUE, item_id
@@ -38,7 +37,7 @@ from workflows.ui_details import item_details
 PENDING = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "0/3 nodes are available", ("cart-1", "cart-2"), 2)
 LOOPING = replace(PENDING, reason=Reason.CRASH_LOOPING, detail="container cart: CrashLoopBackOff")
 ALONE = replace(PENDING, kind="Pod", name="alone", reason=Reason.STANDALONE_POD)
-CART = WorkloadRef(*PENDING.key)
+CART = PENDING.ref
 CURRENT = "its Pods are current"
 
 
@@ -521,7 +520,7 @@ async def test_item_goes_on_in_a_new_run(client: Client, cluster: FakeCluster, c
     handle = await client.start_workflow(
         RemediationItemWorkflow.run,
         ItemInput(cluster.ref, state),
-        id=item_id(cluster.ref.name, *LOOPING.key),
+        id=item_id(cluster.ref.name, LOOPING.ref),
         task_queue=TASK_QUEUE,
     )
     item = OpenItem(handle, cluster, clock)

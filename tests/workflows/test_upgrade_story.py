@@ -12,6 +12,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Replayer
 
 from mesh.errors import ConflictError, PermissionDeniedError, RefusedError, UnreachableError
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.plan.policy import Budget, Gates, Policy, PrometheusGate
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import fingerprint
@@ -81,7 +82,7 @@ async def test_failed_restart_gets_its_item_at_once_and_every_later_survey_knows
     result = await upgrade.ends()
 
     assert [ask.result.workload for ask in cluster.asked("open_failed")] == [till]
-    known = fingerprint(("shop", "Deployment", "till"))
+    known = fingerprint(WorkloadRef("shop", "Deployment", "till"))
     assert [ask.failed for ask in cluster.asked("survey_cluster")] == [(), (known,)]
     assert [ask.survey.failed for ask in cluster.asked("open_items")] == [(known,)]
     assert result.progress.workloads.restarted == 2

@@ -11,11 +11,12 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
-from activities.restart.activities import Outcome, RestartInput, WorkloadRef
+from activities.restart.activities import Outcome, RestartInput
 from activities.search_attributes import CLUSTER, PHASE
 from activities.survey.activities import SurveyInput
 from mesh.errors import PermissionDeniedError
 from mesh.identity import TASK_QUEUE, wave_id
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.plan.policy import InFlight, Policy
 from mesh.plan.waves import WaveGroup, WaveRule
 from mesh.survey.reasons import Reason

@@ -19,12 +19,13 @@ from activities.kube.watch import ObjectChange, RelistStarted, Synced
 from mesh.errors import PermissionDeniedError, UnreachableError
 from mesh.k8s.objects import DisruptionBudget, Metadata, Namespace, Pod, Workload, WorkloadReference
 from mesh.k8s.owners import ARGO_ROLLOUT
+from mesh.k8s.workload_ref import WorkloadRef
 from tests.mesh.build import budget, pod, space, template, workload
 
 CART = workload()
 SET = workload("ReplicaSet", "cart-1", owner=CART)
 POD = pod(owner=SET)
-KEY = ("shop", "Deployment", "cart")
+CART_REF, TILL_REF = WorkloadRef("shop", "Deployment", "cart"), WorkloadRef("bank", "Deployment", "till")
 Thing = Pod | Workload | DisruptionBudget | Namespace
 
 
@@ -127,7 +128,7 @@ async def test_pods_are_found_through_replica_sets_in_any_order(
             server.put(one)
             await settled()
 
-        assert informer.workload(KEY) == CART
+        assert informer.workload(CART_REF) == CART
         assert names(informer, CART) == ["cart-1"]
     informer.stop()
 
@@ -147,7 +148,7 @@ async def test_pod_that_vanished_during_a_cut_is_gone(server: Server, informer: 
 async def test_pod_that_its_maker_let_go_is_not_the_workloads_any_more(server: Server, informer: Informer) -> None:
     server.there = Server(CART, SET, POD).there
     async with informer.running():
-        with informer.subscribe(KEY) as change:
+        with informer.subscribe(CART_REF) as change:
             server.put(pod())
             await settled()
 
@@ -185,7 +186,7 @@ TILL_SET = workload("ReplicaSet", "till-1", owner=ROLLOUT)
 )
 async def test_change_wakes_whom_it_means(server: Server, informer: Informer, changed: Thing, woken: set[str]) -> None:
     server.there = Server(CART, SET, ROLLOUT, TILL_SET).there
-    keys = {"cart": KEY, "till": ("shop", ARGO_ROLLOUT, "till")}
+    keys = {"cart": CART_REF, "till": WorkloadRef("shop", ARGO_ROLLOUT, "till")}
     async with informer.running():
         with ExitStack() as stack:
             events = {name: stack.enter_context(informer.subscribe(key)) for name, key in keys.items()}
@@ -220,7 +221,7 @@ async def test_workload_made_anew_is_not_hurt_by_late_news_of_the_old_one(server
         server.remove(CART)
         await settled()
 
-        assert informer.workload(KEY) == new
+        assert informer.workload(CART_REF) == new
     informer.stop()
 
 
@@ -228,7 +229,7 @@ async def test_argo_rollout_has_the_template_that_it_takes(server: Server, infor
     taker = workload(ARGO_ROLLOUT, "till", lender=WorkloadReference(kind="Deployment", name="cart"))
     server.there = Server(taker, CART).there
     async with informer.running():
-        found = informer.workload(("shop", ARGO_ROLLOUT, "till"))
+        found = informer.workload(WorkloadRef("shop", ARGO_ROLLOUT, "till"))
 
         assert found is not None
         assert found.template == CART.template
@@ -243,7 +244,7 @@ async def test_watches_begin_once_for_many_users_and_end_after_a_while(
 
     async def use() -> None:
         async with informer.running():
-            assert informer.workload(KEY) == CART
+            assert informer.workload(CART_REF) == CART
             assert informer.namespace("shop") == space()
 
     await asyncio.gather(use(), use(), use())
@@ -255,7 +256,7 @@ async def test_watches_begin_once_for_many_users_and_end_after_a_while(
     await asyncio.wait([running], timeout=5)
 
     with pytest.raises(UnreachableError):
-        informer.workload(KEY)
+        informer.workload(CART_REF)
     assert informer.pods_of(CART) == []
     await use()
     assert len(server.begun) == 2 * len(informer_module._FORMS)
@@ -274,22 +275,25 @@ async def test_error_before_everything_is_known_reaches_every_user(server: Serve
     assert list(told) == [denied, denied]
     server.troubles.clear()
     async with informer.running():
-        assert informer.workload(KEY) is None
+        assert informer.workload(CART_REF) is None
     informer.stop()
 
 
 async def test_later_error_wakes_everybody_and_is_told_at_the_next_look(server: Server, informer: Informer) -> None:
     server.there = Server(CART).there
     async with informer.running():
-        with informer.subscribe(KEY) as one, informer.subscribe(("bank", "Deployment", "till")) as other:
+        with (
+            informer.subscribe(CART_REF) as one,
+            informer.subscribe(TILL_REF) as other,
+        ):
             server.fail("Pod", PermissionDeniedError("A right is missing."))
             await settled()
 
             assert (one.is_set(), other.is_set()) == (True, True)
         with pytest.raises(UnreachableError):
-            informer.workload(KEY)
+            informer.workload(CART_REF)
         async with informer.running():
-            assert informer.workload(KEY) == CART
+            assert informer.workload(CART_REF) == CART
     informer.stop()
 
 
@@ -307,11 +311,11 @@ async def test_who_missed_the_end_is_not_shown_half_of_the_new_beginning(server:
         another = asyncio.create_task(use())
         await settled()
         with pytest.raises(UnreachableError):
-            informer.workload(KEY)
+            informer.workload(CART_REF)
         slow.set()
         await another
 
-        assert informer.workload(KEY) == CART
+        assert informer.workload(CART_REF) == CART
         assert names(informer, CART) == ["cart-1"]
     informer.stop()
 
@@ -432,7 +436,7 @@ async def test_any_changes_leave_the_mirror_equal_to_the_server(
             shown = {_place(each.metadata): each for each in workloads if each.kind == "Deployment"}
 
             assert names(informer, one) == sorted(each.metadata.name for each in pods if _made(each, makers))
-            assert informer.workload(("shop", "Deployment", one.metadata.name)) == shown.get(_place(one.metadata))
+            assert informer.workload(one.ref) == shown.get(_place(one.metadata))
     informer.stop()
 
 

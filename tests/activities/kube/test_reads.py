@@ -9,6 +9,7 @@ import pytest
 
 from activities.kube.reads import read_workload, serves_kind
 from mesh.k8s.owners import ARGO_ROLLOUT
+from mesh.k8s.workload_ref import WorkloadRef
 from tests.activities.api_server import Answer, api_server, status
 
 FORBIDDEN = 'path "/apis/argoproj.io/v1alpha1" is forbidden: User "somebody" cannot get path'
@@ -55,7 +56,7 @@ async def test_argo_rollout_is_read_with_the_template_that_it_takes(
 ) -> None:
     answers = [Answer(json.dumps(ROLLOUT).encode()), lender]
     async with api_server(lambda _: answers.pop(0), tmp_path) as cluster:
-        found = await read_workload(cluster, ARGO_ROLLOUT, "shop", "cart")
+        found = await read_workload(cluster, WorkloadRef("shop", ARGO_ROLLOUT, "cart"))
 
     assert (found.kind, found.metadata.name) == (ARGO_ROLLOUT, "cart")
     assert (found.template is not None) is template

@@ -15,10 +15,11 @@ from activities.boundary import Served
 from activities.kube.client import connect
 from activities.remediation.activities import OpenedItems, OpenFailedInput, OpenItemsInput, RemediationActivities
 from activities.remediation.watch import WatchActivities
-from activities.restart.activities import Outcome, RestartResult, WorkloadRef
+from activities.restart.activities import Outcome, RestartResult
 from activities.survey.activities import SurveyInput
 from activities.survey.cache import SurveyCache
 from mesh.identity import ClusterRef, item_id
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.plan.policy import Policy
 from mesh.remediation.item import Item
 from mesh.survey.finding import Finding
@@ -45,7 +46,7 @@ class Queue:
         self._activities = RemediationActivities(served_by, client, "queue", watch, surveys)
 
     async def open_items(self, *failed: WorkloadRef) -> OpenedItems:
-        known = tuple(fingerprint((one.namespace, one.kind, one.name)) for one in failed)
+        known = tuple(fingerprint(one) for one in failed)
         ask = OpenItemsInput(SurveyInput(REF, Policy(), failed=known))
         opened: OpenedItems = await ActivityEnvironment().run(self._activities.open_items, ask)
         return opened
@@ -94,7 +95,9 @@ async def test_first_tasks_of_many_wait_until_the_others_are_open(
     tmp_path: Path, new: int, known: int, seconds: int | None
 ) -> None:
     async with queue_of(tmp_path, standalone=new) as queue:
-        queue.temporal.open |= {item_id("one", "space-0", "Pod", f"alone-{number}") for number in range(known)}
+        queue.temporal.open |= {
+            item_id("one", WorkloadRef("space-0", "Pod", f"alone-{number}")) for number in range(known)
+        }
         await queue.open_items()
 
     items = [one for one in queue.temporal.started if one.item is not None and one.signal is None]
@@ -112,8 +115,8 @@ async def test_failed_restart_is_opened_for_what_trying_found(queue: Queue) -> N
     assert await queue.open_failed()
 
     [seen] = queue.sightings
-    assert (seen.key, seen.reason, seen.detail) == (
-        ("space-0", "Deployment", "work-0-"),
+    assert (seen.ref, seen.reason, seen.detail) == (
+        WORK,
         Reason.RESTART_REVERTED,
         "the mark was taken off",
     )
@@ -136,7 +139,7 @@ async def test_failed_restart_of_a_workload_that_is_gone_needs_no_item(tmp_path:
 
 @pytest.mark.parametrize("reason", [Reason.RESTART_REVERTED, Reason.CRASH_LOOPING])
 async def test_item_of_a_failed_restart_stays_as_it_is(queue: Queue, reason: Reason) -> None:
-    identity = item_id("one", WORK.namespace, WORK.kind, WORK.name)
+    identity = item_id("one", WORK)
     seen = Finding(WORK.namespace, WORK.kind, WORK.name, reason, None, (), 0)
     queue.temporal.open.add(identity)
     queue.temporal.items[identity] = Item("one", seen, NOW, NOW)

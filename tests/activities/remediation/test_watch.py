@@ -20,6 +20,7 @@ from activities.remediation.watch import WatchActivities, WatchInput
 from activities.survey.cache import SurveyCache, SurveyIndex
 from mesh.errors import UnreachableError
 from mesh.identity import ClusterRef, item_id
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.remediation.item import Observation
 from mesh.remediation.recheck import observe
 from mesh.survey.finding import Finding
@@ -31,7 +32,7 @@ from tests.scale.world import ServedCluster, Size, served
 from tests.workflows.stage import until
 
 REF = ClusterRef("one", "uid")
-CART, TILL = (item_id("one", "shop", "Deployment", name) for name in ("cart", "till"))
+CART, TILL = (item_id("one", WorkloadRef("shop", "Deployment", name)) for name in ("cart", "till"))
 
 
 class Watch:
@@ -148,7 +149,7 @@ async def test_item_that_closed_meanwhile_needs_no_telling(watch: Watch) -> None
 
 
 async def test_new_item_is_known_at_once_by_a_poke(watch: Watch) -> None:
-    new = item_id("one", "shop", "Pod", "new")
+    new = item_id("one", WorkloadRef("shop", "Pod", "new"))
     watch.temporal.open.add(new)
     await watch.notify()
 
@@ -164,7 +165,7 @@ async def test_item_that_the_list_shows_late_is_found_without_a_poke(
 ) -> None:
     monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.02)
     await watch.notify()
-    new = item_id("one", "shop", "Pod", "new")
+    new = item_id("one", WorkloadRef("shop", "Pod", "new"))
     watch.temporal.open.add(new)
 
     await watch.tells(new)
@@ -173,7 +174,7 @@ async def test_item_that_the_list_shows_late_is_found_without_a_poke(
 async def test_item_in_place_of_another_is_found_a_while_later(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.02)
     await watch.notify()
-    new = item_id("one", "shop", "Pod", "new")
+    new = item_id("one", WorkloadRef("shop", "Pod", "new"))
     await until("it is idle", lambda: watch.temporal.readings == 2)
     watch.temporal.open = {CART, new}
     await asyncio.sleep(0.2)

@@ -17,6 +17,7 @@ from activities.restart.expected_proxy_cache import ExpectedProxyCache
 from mesh.istio.expected_proxy import ExpectedProxy, InjectionQuery
 from mesh.istio.injection import Injector, injector_config
 from mesh.k8s.objects import PodTemplate, Workload
+from mesh.k8s.workload_ref import WorkloadRef
 from tests.mesh.build import NEW, config_map, injector, space, template, workload
 
 CART = workload(made_from=template({"app": "cart"}))
@@ -48,8 +49,8 @@ class FakeWorld:
         self.now += self.takes
         return {one.key: ExpectedProxy(NEW, "injector") for one in found}
 
-    async def read_workload(self, _: ClusterClient, kind: str, namespace: str, name: str) -> Workload:
-        return self.whole[f"{namespace}/{kind}/{name}"]
+    async def read_workload(self, _: ClusterClient, workload: WorkloadRef) -> Workload:
+        return self.whole[str(workload)]
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import pytest
 
 from mesh.k8s.objects import Container, OwnerReference, Pod, PodSpec, Workload, WorkloadReference
 from mesh.k8s.owners import ARGO_ROLLOUT, SIDECAR_STATUS, by_uid, kind_of, taking_from, top_owner, uninjected
+from mesh.k8s.workload_ref import WorkloadRef
 from tests.mesh.build import APP, custom, pod, reference, template, workload
 
 DEPLOYMENT = workload("Deployment")
@@ -42,7 +43,7 @@ def test_owner_is_the_topmost(
 ) -> None:
     found = top_owner(pod(owner=owner), ALL)
 
-    assert found.key == ("shop", kind, name)
+    assert found.ref == WorkloadRef("shop", kind, name)
     assert (found.direct.metadata.name if found.direct else None) == direct
     assert not found.gone
 
@@ -58,13 +59,13 @@ def test_owner_that_makes_its_pods_itself_is_both(kind: str) -> None:
 def test_owner_of_a_kind_that_is_read_but_not_there_is_gone() -> None:
     found = top_owner(pod(owner=REPLICA_SET), {})
 
-    assert (found.key, found.gone, found.workload) == (("shop", "ReplicaSet", "cart-7d4"), True, None)
+    assert (found.ref, found.gone, found.workload) == (WorkloadRef("shop", "ReplicaSet", "cart-7d4"), True, None)
 
 
 def test_deployment_gone_above_its_replica_set_keeps_the_template() -> None:
     found = top_owner(pod(owner=REPLICA_SET), by_uid([REPLICA_SET]))
 
-    assert (found.key, found.gone) == (("shop", "Deployment", "cart"), True)
+    assert (found.ref, found.gone) == (WorkloadRef("shop", "Deployment", "cart"), True)
     assert found.template == REPLICA_SET.template
 
 

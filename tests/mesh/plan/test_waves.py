@@ -78,7 +78,7 @@ CANDIDATES = st.lists(
         namespace=st.sampled_from(["shop", "bank"]),
     ),
     max_size=40,
-    unique_by=lambda one: one.key,
+    unique_by=lambda one: one.ref,
 )
 SHARES = st.floats(0, 1)
 GROWING = st.lists(st.floats(0.01, 0.99), max_size=4, unique=True).map(lambda steps: (*sorted(steps), 1.0))
@@ -93,7 +93,7 @@ def test_every_candidate_is_in_exactly_one_wave(
     records: list[SurveyedWorkload], share: float, steps: tuple[float, ...], most: int, below: int | None
 ) -> None:
     found = plan(records, share, steps, most, below)
-    rules = {one.key: [rule for rule in found.rules if belongs(one, rule, found.canary_below)] for one in records}
+    rules = {one.ref: [rule for rule in found.rules if belongs(one, rule, found.canary_below)] for one in records}
 
     assert all(len(one) == 1 for one in rules.values())
     assert [rule.number for rule in found.rules] == list(range(len(found.rules)))
@@ -165,12 +165,12 @@ def test_what_the_upgrade_stands_on_comes_last_in_a_step_of_its_own(records: lis
 @given(CANDIDATES, SHARES)
 def test_canary_is_the_smallest_hashes_unless_some_are_labelled(records: list[SurveyedWorkload], share: float) -> None:
     found = plan(records, share)
-    canary = sorted(one.key for one in records if group_of(one, found.canary_below)[0] is WaveGroup.CANARY)
-    labelled = sorted(one.key for one in records if group_of(one, 0)[0] is WaveGroup.CANARY)
+    canary = sorted(one.ref for one in records if group_of(one, found.canary_below)[0] is WaveGroup.CANARY)
+    labelled = sorted(one.ref for one in records if group_of(one, 0)[0] is WaveGroup.CANARY)
     free = sorted((one for one in records if group_of(one, 0)[0] is WaveGroup.REST), key=stable_hash)
     k = max(1, math.floor(share * len(free))) if share else 0
 
-    assert canary == (labelled or sorted(one.key for one in free[:k]))
+    assert canary == (labelled or sorted(one.ref for one in free[:k]))
 
 
 @quick
@@ -180,12 +180,12 @@ def test_cluster_that_moves_moves_nobody_within_a_plan(
 ) -> None:
     found = plan(before, most=most)
     stay = before[::2]
-    after = [*stay, *(one for one in others if one.key not in {old.key for old in before})]
+    after = [*stay, *(one for one in others if one.ref not in {old.ref for old in before})]
 
     for rule in found.rules:
-        was = {one.key for one in stay if belongs(one, rule, found.canary_below)}
-        now = {one.key for one in after if belongs(one, rule, found.canary_below)}
-        assert now & {one.key for one in stay} == was
+        was = {one.ref for one in stay if belongs(one, rule, found.canary_below)}
+        now = {one.ref for one in after if belongs(one, rule, found.canary_below)}
+        assert now & {one.ref for one in stay} == was
 
 
 @quick

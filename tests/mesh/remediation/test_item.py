@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.identity import item_id
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.remediation.item import Item, ItemIndex, Observation, view_of
 from mesh.remediation.recheck import PODS_SHOWN, finding_of, settled, wanted
 from mesh.survey.finding import Facts
@@ -23,8 +24,8 @@ def test_workload_that_needs_a_person_is_sighted() -> None:
     found = finding_of(record(PAUSED, pod("b", owner=PAUSED), pod("a", owner=PAUSED)))
 
     assert found
-    assert (found.key, found.reason, found.pods, found.pod_count) == (
-        ("shop", "Deployment", "cart"),
+    assert (found.ref, found.reason, found.pods, found.pod_count) == (
+        WorkloadRef("shop", "Deployment", "cart"),
         Reason.ROLLOUT_PAUSED,
         ("a", "b"),
         2,
@@ -83,7 +84,7 @@ def test_other_evidence_of_the_same_cause_is_no_news() -> None:
 
 
 CART = workload()
-FAILED = UpgradeContext(failed=frozenset({fingerprint(("shop", "Deployment", "cart"))}))
+FAILED = UpgradeContext(failed=frozenset({fingerprint(WorkloadRef("shop", "Deployment", "cart"))}))
 
 
 @pytest.mark.parametrize(
@@ -108,12 +109,12 @@ def test_failed_restart_is_wanted_until_its_pods_are_new_and_ready(
 
 LONG = "l" * 60
 CARTS = [
-    item_id("prod", "shop", "Deployment", "cart"),
-    item_id("prod", "shop", "StatefulSet", "cart"),
-    item_id("prod", "shop", "Deployment", "cart-store"),
-    item_id("prod", "bank", "Deployment", "cart"),
-    item_id("prod", "shop", "Deployment", LONG),
-    item_id("prod", "shop", "Pod", "alone:odd"),
+    item_id("prod", WorkloadRef("shop", "Deployment", "cart")),
+    item_id("prod", WorkloadRef("shop", "StatefulSet", "cart")),
+    item_id("prod", WorkloadRef("shop", "Deployment", "cart-store")),
+    item_id("prod", WorkloadRef("bank", "Deployment", "cart")),
+    item_id("prod", WorkloadRef("shop", "Deployment", LONG)),
+    item_id("prod", WorkloadRef("shop", "Pod", "alone:odd")),
 ]
 
 
@@ -141,7 +142,7 @@ _NAMES = st.text("ab", min_size=1, max_size=4)
 @quick
 @given(st.sets(st.tuples(st.sampled_from("xy"), _NAMES)), st.sampled_from("xy"), _NAMES)
 def test_index_finds_what_looking_at_each_item_finds(items: set[tuple[str, str]], namespace: str, changed: str) -> None:
-    ids = {item_id("prod", where, "Pod", name): (where, name) for where, name in items}
+    ids = {item_id("prod", WorkloadRef(where, "Pod", name)): (where, name) for where, name in items}
 
     found = ItemIndex(ids).touched(namespace, changed)
 

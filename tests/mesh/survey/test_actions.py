@@ -24,6 +24,7 @@ from mesh.k8s.objects import (
     WorkloadReference,
 )
 from mesh.k8s.owners import ARGO_ROLLOUT
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.maintenance_windows import MAINTENANCE_WINDOW
 from mesh.survey.actions import Action
 from mesh.survey.pod_class import PodClass
@@ -499,14 +500,14 @@ def test_mark_means_nothing_to_a_scan() -> None:
 
 def test_restart_that_failed_in_this_upgrade_is_not_tried_again() -> None:
     cart = workload()
-    failed = frozenset({fingerprint(("shop", "Deployment", "cart"))})
+    failed = frozenset({fingerprint(WorkloadRef("shop", "Deployment", "cart"))})
     found = record(cart, pod(owner=cart), attempt=UpgradeContext(failed=failed))
 
     assert verdict(found) == (Action.REMEDIATE, Reason.ROLLOUT_TIMED_OUT)
 
 
-@pytest.mark.parametrize("other", [("shop", "StatefulSet", "cart"), ("mart", "Deployment", "cart")])
-def test_restart_of_another_that_failed_means_nothing(other: tuple[str, str, str]) -> None:
+@pytest.mark.parametrize("other", [workload("StatefulSet").ref, workload(namespace="mart").ref])
+def test_restart_of_another_that_failed_means_nothing(other: WorkloadRef) -> None:
     cart = workload()
     found = record(cart, pod(owner=cart), attempt=UpgradeContext(failed=frozenset({fingerprint(other)})))
 

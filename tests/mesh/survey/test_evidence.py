@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.k8s.objects import Condition, Container, ContainerState, ContainerStates, ContainerStatus, Pod, PodSpec
 from mesh.k8s.owners import ARGO_ROLLOUT
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.maintenance_windows import MAINTENANCE_WINDOW
 from mesh.remediation.recheck import finding_for, finding_of
 from mesh.survey.actions import Action
@@ -176,7 +177,7 @@ def test_quota_is_told_by_the_condition_of_the_rollout() -> None:
     message = 'pods "cart-2" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2'
     refused = Condition(type="ReplicaFailure", status="True", reason="FailedCreate", message=message)
     cart = workload(status={"conditions": (refused,), "updated_replicas": 0})
-    failed = UpgradeContext(failed=frozenset({fingerprint(("shop", "Deployment", "cart"))}))
+    failed = UpgradeContext(failed=frozenset({fingerprint(WorkloadRef("shop", "Deployment", "cart"))}))
     found = finding_for(record(cart, pod(owner=cart), attempt=failed), Reason.QUOTA_EXCEEDED, message)
 
     assert found.evidence == (
@@ -189,7 +190,7 @@ def test_quota_is_told_by_the_condition_of_the_rollout() -> None:
 
 
 def test_budget_that_let_nothing_go_is_told_of_a_restart_that_failed() -> None:
-    failed = UpgradeContext(failed=frozenset({fingerprint(("shop", "Deployment", "cart"))}))
+    failed = UpgradeContext(failed=frozenset({fingerprint(WorkloadRef("shop", "Deployment", "cart"))}))
     found = sighted(CART, pod(owner=CART), budget(1, 1), budget(0, 1, selects={"app": "other"}), attempt=failed)
 
     assert found.reason is Reason.ROLLOUT_TIMED_OUT

@@ -15,6 +15,7 @@ from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.istio.injection import Injector
 from mesh.k8s.objects import Condition, Pod, Workload, WorkloadReference
 from mesh.k8s.owners import ARGO_ROLLOUT, top_owner
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.maintenance_windows import MAINTENANCE_WINDOW
 from mesh.survey.actions import Action
 from mesh.survey.pod_class import WORKLOAD_ORDER, PodClass, pod_is_current
@@ -151,14 +152,14 @@ def test_every_workload_is_there_once_with_the_first_class_of_its_pods(
     owners = [(one, top_owner(one, seen(pods).owners).workload) for one in pods]
     known = [one for one, owner in owners if owner is not None and owner.template is not None]
     found = survey(seen(known), attempt)
-    alone: defaultdict[tuple[str, str, str], list[PodClass]] = defaultdict(list)
+    alone: defaultdict[WorkloadRef, list[PodClass]] = defaultdict(list)
     for one in known:
         (judged,) = survey(seen([one]), attempt).records
-        alone[judged.key].append(judged.klass)
+        alone[judged.ref].append(judged.klass)
 
-    assert [one.key for one in found.records] == sorted(alone)
+    assert [one.ref for one in found.records] == sorted(alone)
     assert Counter(klass for classes in alone.values() for klass in classes) == +Counter(found.classes)
-    assert all(one.klass is min(alone[one.key], key=WORKLOAD_ORDER.index) for one in found.records)
+    assert all(one.klass is min(alone[one.ref], key=WORKLOAD_ORDER.index) for one in found.records)
 
 
 @quick
@@ -201,7 +202,7 @@ def test_record_tells_what_runs_and_what_ought_to() -> None:
     cart = workload(replicas=3)
     found = record(cart, pod("c-1", owner=cart), pod("c-2", owner=cart, proxy=NEW), pod("c-3", owner=cart))
 
-    assert found.key == ("shop", "Deployment", "cart")
+    assert found.ref == WorkloadRef("shop", "Deployment", "cart")
     assert (found.pods, found.stale_pods, found.pod_names) == (3, 2, ("c-1", "c-3"))
     assert (found.proxies, found.expected) == ({OLD: 2, NEW: 1}, ExpectedProxy(NEW, "injector"))
     assert (found.uid, found.owner) == (cart.metadata.uid, None)
