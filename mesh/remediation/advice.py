@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from string import Formatter
 
 from mesh.k8s.owners import ARGO_ROLLOUT
-from mesh.remediation.advice_table import OF_ARGO_ROLLOUTS, READY, TABLE
+from mesh.remediation.advice_table import CURRENT_AND_READY, OF_ARGO_ROLLOUTS, TABLE
 from mesh.survey.finding import Finding
 
 
@@ -70,9 +70,9 @@ def advise(seen: Finding) -> Advice:
 def only_a_restart(seen: Finding, cluster: str) -> Advice:
     """Once the cause is gone."""
     return Advice(
-        "Its cause is gone, and its Pods still run the old proxy: only a restart is missing.",
+        "The cause is gone, but the Pods still run the old proxy: only a restart is missing.",
         (f"kyma-upgrade queue retry {_item(seen)} --cluster {shlex.quote(cluster)}",),
-        READY,
+        CURRENT_AND_READY,
     )
 
 

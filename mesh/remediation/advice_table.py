@@ -1,4 +1,4 @@
-"""Advice for each reason: paragraphs, commands, and how the item closes. Data; `advice` fills it in."""
+"""Advice for each reason: a paragraph, commands, and when the item closes. Data; `mesh.remediation.advice` fills it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mesh.survey.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where it fits: `facts` of mesh.survey.finding that must be known, and `kinds` of which the workload must be one.
+    """Advice for workloads of these `kinds` (empty: any) whose `facts` (of `mesh.survey.finding.Facts`) are all known.
 
-    In braces stand the workload, and facts by their names. A command in which one is not known is left out; with
-    `{each}` it is there once for each Pod, in the order in which to take them.
+    Placeholders in braces name the workload and its facts. A command with an unknown fact is left out. A command with
+    `{each}` is repeated for each Pod, in the order in which the Pods are to be handled.
     """
 
     next_step: str
@@ -26,62 +26,63 @@ class Entry:
     kinds: tuple[str, ...] = ()
 
     def fits(self, seen: Finding) -> bool:
-        """Whether it is about such a workload."""
+        """Returns whether the entry applies to this workload."""
         known = all(getattr(seen.facts, name) for name in self.facts)
         return known and (not self.kinds or seen.kind in self.kinds)
 
 
 _CURRENT = "The item closes when its Pods run the expected proxy, or are gone."
-READY = "The item closes when its Pods run the expected proxy and are Ready, or are gone."
-_TOLD = "The item closes when the proxy of its Pods is known and as expected, or they are gone."
+CURRENT_AND_READY = "The item closes when its Pods run the expected proxy and are Ready, or are gone."
+_KNOWN_AND_CURRENT = "The item closes when the proxy of its Pods is known and as expected, or they are gone."
 
-_LOOK = "kubectl -n {namespace} describe {kind}/{name}"
-_WHOLE = "kubectl -n {namespace} get {kind}/{name} -o yaml --show-managed-fields"
-_POD = "kubectl -n {namespace} describe pod/{pod}"
-_PODS = "kubectl -n {namespace} get pods -o wide"
-_ROLL = "kubectl -n {namespace} rollout restart {kind}/{name}"
-_RESUME = "kubectl -n {namespace} rollout resume {kind}/{name}"
-_STATUS = "kubectl -n {namespace} rollout status {kind}/{name} --timeout=1m"
-_UNDO = "kubectl -n {namespace} rollout undo {kind}/{name}"
-_SPACE = "kubectl describe namespace/{namespace}"
+_DESCRIBE = "kubectl -n {namespace} describe {kind}/{name}"
+_GET_YAML = "kubectl -n {namespace} get {kind}/{name} -o yaml --show-managed-fields"
+_DESCRIBE_POD = "kubectl -n {namespace} describe pod/{pod}"
+_GET_PODS = "kubectl -n {namespace} get pods -o wide"
+_ROLLOUT_RESTART = "kubectl -n {namespace} rollout restart {kind}/{name}"
+_ROLLOUT_RESUME = "kubectl -n {namespace} rollout resume {kind}/{name}"
+_ROLLOUT_STATUS = "kubectl -n {namespace} rollout status {kind}/{name} --timeout=1m"
+_ROLLOUT_UNDO = "kubectl -n {namespace} rollout undo {kind}/{name}"
+_DESCRIBE_NAMESPACE = "kubectl describe namespace/{namespace}"
 _WEBHOOKS = "kubectl get mutatingwebhookconfigurations"
 _ISTIODS = "kubectl -n istio-system get pods -l app=istiod --show-labels"
 _DOCTOR = "kyma-upgrade doctor"
-#: Restarts by the right means, and verifies.
+#: Restarts the workload in the way its kind needs, and verifies the restart.
 _RETRY = "kyma-upgrade queue retry {item}"
 
 _PATCH_ARGO = "kubectl -n {namespace} patch {kind}/{name} --type merge"
-#: `kubectl rollout` knows no Argo Rollouts. Source: argoproj/argo-rollouts, pkg/kubectl-argo-rollouts/cmd: restart,
-#: promote. There is no such patch for `undo`.
+#: `kubectl rollout` does not support Argo Rollouts. Source: argoproj/argo-rollouts, pkg/kubectl-argo-rollouts/cmd:
+#: restart, promote. No such patch exists for `undo`.
 OF_ARGO_ROLLOUTS: Mapping[str, tuple[str, ...]] = {
-    _ROLL: (_PATCH_ARGO + ' -p "{{\\"spec\\":{{\\"restartAt\\":\\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\\"}}}}"',),
-    _RESUME: (
+    _ROLLOUT_RESTART: (_PATCH_ARGO + ' -p "{{\\"spec\\":{{\\"restartAt\\":\\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\\"}}}}"',),
+    _ROLLOUT_RESUME: (
         _PATCH_ARGO + ' -p \'{{"spec":{{"paused":false}}}}\'',
         _PATCH_ARGO + ' --subresource=status -p \'{{"status":{{"pauseConditions":null}}}}\'',
     ),
-    _STATUS: ("kubectl -n {namespace} get {kind}/{name} -o 'jsonpath={{.status.phase}}: {{.status.message}}'",),
-    _UNDO: (),
+    _ROLLOUT_STATUS: ("kubectl -n {namespace} get {kind}/{name} -o 'jsonpath={{.status.phase}}: {{.status.message}}'",),
+    _ROLLOUT_UNDO: (),
 }
 
-#: What only the API server sets, and the status, which comes last.
+#: Deletes the fields that only the API server sets, and the status, which is the last section of the YAML.
 _SET_BY_SERVER = r"-e '/^  (uid|resourceVersion|creationTimestamp|generation|nodeName):/d' -e '/^status:/,$d'"
 _SAVE_POD = f"kubectl -n {{namespace}} get pod/{{name}} -o yaml | sed -E {_SET_BY_SERVER} > {{file}}"
-#: With the labels by which a Job finds its Pods it would not be taken again: k8s.io/kubernetes/pkg/registry/batch/job.
+#: The API server refuses a new Job with the controller-uid labels of the old one. Source: k8s.io/kubernetes,
+#: pkg/registry/batch/job.
 _SAVE_JOB = (
     f"kubectl -n {{namespace}} get job/{{name}} -o yaml | sed -E {_SET_BY_SERVER} -e '/controller-uid: /d' > {{file}}"
 )
 _DELETE_SAVED = "test -s {file} && kubectl -n {namespace} delete {kind}/{name}"
 _CREATE_SAVED = "kubectl -n {namespace} create -f {file}"
 
-#: The one that comes has the same name. Told apart by UID: kubectl, waiting for the end of the old one, may miss it,
-#: and then waits for that of the new one.
+#: The new Pod has the same name, so the command compares UIDs: `kubectl delete` without `--wait=false` can miss the
+#: end of the old Pod and then waits for the end of the new one.
 _REPLACE_EACH = (
     "old=$(kubectl -n {namespace} get pod/{each} -o 'jsonpath={{.metadata.uid}}')"
     " && kubectl -n {namespace} delete pod/{each} --wait=false && until kubectl -n {namespace} get pod/{each}"
     " -o 'jsonpath={{.metadata.uid}} {{.status.conditions[?(@.type==\"Ready\")].status}}'"
     ' | grep -v "$old" | grep -q True; do sleep 2; done'
 )
-#: The one that comes has another name.
+#: The new Pod has another name.
 _REPLACE_ON_NODE = (
     "kubectl -n {namespace} delete pod/{each} && sleep 5 && until kubectl -n {namespace} get {kind}/{name}"
     " -o 'jsonpath={{.status.desiredNumberScheduled}} {{.status.numberReady}}'"
@@ -93,14 +94,14 @@ _REQUESTS = (
 )
 _FREE = "kubectl describe nodes | sed -n -e '/^Name:/p' -e '/^Allocated resources:/,/^Events:/p'"
 
-#: For each reason the first that fits; the last always does.
+#: For each reason: the first entry that fits is used. The last entry of a reason always fits.
 TABLE: Mapping[Reason, tuple[Entry, ...]] = {
     Reason.STANDALONE_POD: (
         Entry(
             (
-                "Nothing would make this Pod anew if it were deleted. Save it without what only the API server sets, "
-                "edit the file where something else is to change, delete the Pod and create it again; the injector "
-                "takes the old proxy out. Or give it a controller."
+                "No controller recreates this Pod when it is deleted. Save the Pod without the fields that the API "
+                "server sets. Edit the file if anything else must change. Then delete the Pod and create it from the "
+                "file: the injector replaces the old proxy. To avoid this next time, put the Pod under a Deployment."
             ),
             (_SAVE_POD, _DELETE_SAVED, _CREATE_SAVED),
             "The item closes when the Pod runs the expected proxy, or is gone.",
@@ -109,9 +110,9 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
     Reason.JOB_POD: (
         Entry(
             (
-                "Deleting the Pod of a Job may run its work twice. Wait for {direct} to end: the next run of the "
-                "CronJob has the expected proxy. If it never ends, delete it; it is created again from the CronJob, "
-                "and its work begins anew."
+                "Deleting the Pod of a Job can run its work twice. Wait for {direct} to end: the next run of the "
+                "CronJob gets the expected proxy. If the Job never ends, delete it and create it again from the "
+                "CronJob. It then starts over."
             ),
             (
                 "kubectl -n {namespace} wait --for=condition=Complete {direct} --timeout=1h",
@@ -124,8 +125,9 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
         ),
         Entry(
             (
-                "Deleting the Pod of a Job may run its work twice. Wait for it to end. If it never ends, save the Job "
-                "without what only the API server sets, delete it and create it again: its work begins anew."
+                "Deleting the Pod of a Job can run its work twice. Wait for the Job to end. If it never ends, save the "
+                "Job without the fields that the API server sets, delete it and create it from the file. It then "
+                "starts over."
             ),
             (
                 "kubectl -n {namespace} wait --for=condition=Complete job/{name} --timeout=1h",
@@ -137,97 +139,105 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
             kinds=("Job",),
         ),
         Entry(
-            "Deleting the Pod of a Job may run its work twice. Wait for it to end: the next run has the new proxy.",
-            (_LOOK, _PODS),
+            (
+                "Deleting the Pod of a Job can run its work twice. Wait for the Job to end: its next run gets the "
+                "expected proxy."
+            ),
+            (_DESCRIBE, _GET_PODS),
             "The item closes when the Job has ended, or its Pods run the expected proxy.",
         ),
     ),
     Reason.UNSUPPORTED_OWNER: (
         Entry(
             (
-                "This service cannot read the template of this Rollout, or the Rollout itself, so it does not restart "
-                "it. Restart it yourself: its controller makes every Pod anew that is older than the time written."
+                "kyma-upgrade cannot read this Rollout or its Pod template, so it does not restart it. Restart the "
+                "Rollout yourself: its controller replaces every Pod that is older than spec.restartAt."
             ),
-            (_LOOK, _ROLL),
+            (_DESCRIBE, _ROLLOUT_RESTART),
             _CURRENT,
             kinds=(ARGO_ROLLOUT,),
         ),
         Entry(
             (
-                "This service may not read the owner of these Pods, or it does not exist any more. Grant the right "
-                "(kyma-upgrade doctor tells which) or restart it yourself; Pods without their owner must be deleted."
+                "The owner of these Pods does not exist any more, or kyma-upgrade is not allowed to read it. If a "
+                "permission is missing, kyma-upgrade doctor names it: grant it. If the owner is gone, delete the Pods. "
+                "Otherwise restart the workload yourself."
             ),
-            (_DOCTOR, _LOOK, _ROLL),
+            (_DOCTOR, _DESCRIBE, _ROLLOUT_RESTART),
             _CURRENT,
             kinds=RESTARTABLE_KINDS,
         ),
         Entry(
-            "This service does not know how to restart this kind of owner. Restart it by its own means.",
-            (_LOOK, _PODS),
+            (
+                "kyma-upgrade does not know how to restart this kind of owner. Restart it with the tools of its own "
+                "controller."
+            ),
+            (_DESCRIBE, _GET_PODS),
             _CURRENT,
         ),
     ),
     Reason.ROLLOUT_PAUSED: (
         Entry(
             (
-                "Its owner paused the rollout, and nothing here resumes it. Ask why; once it is resumed, have it "
-                "restarted."
+                "The rollout of this workload is paused, and kyma-upgrade never resumes it. Ask its owner why. Resume "
+                "the rollout, then restart the workload."
             ),
-            (_RESUME, _RETRY),
+            (_ROLLOUT_RESUME, _RETRY),
             _CURRENT,
         ),
     ),
     Reason.ON_DELETE: (
         Entry(
             (
-                "Its update strategy is OnDelete: a node's Pod is only made anew when somebody deletes it. Delete "
-                "them one at a time, each when all others are Ready."
+                "The update strategy is OnDelete: the Pod of a node is only recreated after it is deleted. Delete the "
+                "Pods one at a time. Wait until all others are Ready before you delete the next one."
             ),
-            (_REPLACE_ON_NODE, _LOOK),
+            (_REPLACE_ON_NODE, _DESCRIBE),
             _CURRENT,
             kinds=("DaemonSet",),
         ),
         Entry(
             (
-                "Its update strategy is OnDelete: Pods are only made anew when somebody deletes them. Delete them one "
-                "at a time, the highest ordinal first, each when the one before is Ready."
+                "The update strategy is OnDelete: a Pod is only recreated after it is deleted. Delete the Pods one at "
+                "a time, the highest ordinal first. Wait until each one is Ready again before you delete the next."
             ),
-            (_REPLACE_EACH, _LOOK),
+            (_REPLACE_EACH, _DESCRIBE),
             _CURRENT,
         ),
     ),
     Reason.PARTITIONED: (
         Entry(
             (
-                "Its partition keeps the lower Pods on the old template, and somebody may want that. Delete the Pods "
-                "one at a time, the highest ordinal first: each comes back from the template it had, with the expected "
-                "proxy. Or lower the partition and have it restarted."
+                "The partition keeps the lower ordinals on the old template, perhaps on purpose. Delete the Pods one "
+                "at a time, the highest ordinal first: each comes back from the template that it had, with the "
+                "expected proxy. Or lower the partition and restart the workload."
             ),
-            (_REPLACE_EACH, _LOOK),
+            (_REPLACE_EACH, _DESCRIBE),
             _CURRENT,
         ),
     ),
     Reason.WOULD_LOSE_SIDECAR: (
         Entry(
             (
-                "A new Pod would get no sidecar and drop out of the mesh. Label the namespace or the template for "
-                "injection, then have it restarted. If leaving the mesh is meant, restart it yourself."
+                "A new Pod would get no sidecar and would leave the mesh. If the workload belongs to the mesh, label "
+                "its namespace or template for injection, then restart it. If it is meant to leave the mesh, restart "
+                "it with kubectl."
             ),
-            ("kubectl get namespace/{namespace} --show-labels", _LOOK, _RETRY),
+            ("kubectl get namespace/{namespace} --show-labels", _DESCRIBE, _RETRY),
             "The item closes when its Pods run the expected proxy, have no sidecar any more, or are gone.",
         ),
     ),
     Reason.UNKNOWN_REVISION: (
         Entry(
             (
-                "Its namespace or template asks a revision of Istio that has no injector any more: a new Pod would "
-                "not come up. Label it for a revision or tag that is there, then have it restarted."
+                "The namespace or template asks for an Istio revision that has no injector: a new Pod would not start. "
+                "Label it for a revision or tag that exists, then restart the workload."
             ),
             (
                 "kubectl get namespace/{namespace} --show-labels",
                 _ISTIODS,
                 "kubectl get mutatingwebhookconfigurations -L istio.io/rev,istio.io/tag",
-                _LOOK,
+                _DESCRIBE,
                 _RETRY,
             ),
             _CURRENT,
@@ -236,46 +246,47 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
     Reason.UNKNOWN_PROXY: (
         Entry(
             (
-                "Whether it runs the proxy that it ought to cannot be told: the injector did not answer for it, or its "
-                "image names no version and no istiod tells which one is connected. Check istiod and the image's tag; "
-                "where the proxy turns out to be an old one, have it restarted."
+                "It is not known whether these Pods run the expected proxy. Either the injector did not answer, or the "
+                "image tag names no version and no istiod reports the connected one. Check istiod and the image tag. "
+                "If the proxy is old, restart the workload."
             ),
-            (_ISTIODS, _DOCTOR, _LOOK, _RETRY),
-            _TOLD,
+            (_ISTIODS, _DOCTOR, _DESCRIBE, _RETRY),
+            _KNOWN_AND_CURRENT,
         ),
     ),
     Reason.SIDECAR_MISSING: (
         Entry(
             (
-                "It was made without a sidecar though it would get one now. Have it restarted if it belongs into the "
-                "mesh, or exclude it from injection with the label sidecar.istio.io/inject: false on its template."
+                "These Pods were created without a sidecar, and a new Pod would get one. If the workload belongs to "
+                "the mesh, restart it. If not, set the label sidecar.istio.io/inject: false on its template."
             ),
-            (_LOOK, _RETRY),
+            (_DESCRIBE, _RETRY),
             "The item closes when its Pods run the expected proxy, would get no sidecar any more, or are gone.",
         ),
     ),
     Reason.IMAGE_REWRITTEN: (
         Entry(
             (
-                "It was restarted, and its new Pods still do not run the expected proxy: something rewrites the image. "
-                "Look for other admission webhooks and policies, mend them, then have it restarted."
+                "The workload was restarted, and its new Pods still do not run the expected proxy: something rewrites "
+                "the image. Check the other admission webhooks and policies. Fix the one that does it, then restart "
+                "the workload."
             ),
-            (_WEBHOOKS, _LOOK, _RETRY),
+            (_WEBHOOKS, _DESCRIBE, _RETRY),
             _CURRENT,
         ),
     ),
     Reason.STUCK_TERMINATING: (
         Entry(
             (
-                "A Pod should be gone for more than five minutes and is not: a finalizer holds it, or its node {node} "
-                "does not report. Have whoever set the finalizer take it off, or bring the node back. Force the "
-                "deletion only if nothing of the Pod can run any more. If others still run the old "
-                "proxy, have it restarted."
+                "A Pod has been terminating for more than five minutes: a finalizer blocks it, or its node {node} does "
+                "not report. Ask the owner of the finalizer to remove it, or bring the node back. Force the deletion "
+                "only if no container of the Pod can still run. If other Pods still run the old proxy, restart the "
+                "workload."
             ),
             (
                 "kubectl get node/{node}",
                 "kubectl -n {namespace} get pod/{pod} -o 'jsonpath={{.metadata.finalizers}}'",
-                _LOOK,
+                _DESCRIBE,
                 _RETRY,
             ),
             _CURRENT,
@@ -283,38 +294,43 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
         ),
         Entry(
             (
-                "A Pod should be gone for more than five minutes and is not: a finalizer holds it, or its node does "
-                "not report. Have whoever set the finalizer take it off, or bring the node back. If others still run "
-                "the old proxy, have it restarted."
+                "A Pod has been terminating for more than five minutes: a finalizer blocks it, or its node does not "
+                "report. Ask the owner of the finalizer to remove it, or bring the node back. If other Pods still run "
+                "the old proxy, restart the workload."
             ),
-            (_PODS, "kubectl -n {namespace} get pod/{pod} -o 'jsonpath={{.metadata.finalizers}}'", _LOOK, _RETRY),
+            (
+                _GET_PODS,
+                "kubectl -n {namespace} get pod/{pod} -o 'jsonpath={{.metadata.finalizers}}'",
+                _DESCRIBE,
+                _RETRY,
+            ),
             _CURRENT,
         ),
     ),
     Reason.POD_UNKNOWN: (
         Entry(
             (
-                "The node {node} of its Pod does not report. Bring it back, or remove it and the Pod is made anew "
-                "elsewhere. If the Pods still run the old proxy after that, have them restarted."
+                "The node {node} of this Pod does not report. Bring the node back. Or remove it: the Pod is then "
+                "recreated on another node. If the Pods still run the old proxy after that, restart the workload."
             ),
-            ("kubectl describe node/{node}", _POD, _RETRY),
+            ("kubectl describe node/{node}", _DESCRIBE_POD, _RETRY),
             _CURRENT,
             facts=("node",),
         ),
         Entry(
             (
-                "The node of its Pod does not report. Bring it back, or remove it and the Pod is made anew elsewhere. "
-                "If the Pods still run the old proxy after that, have them restarted."
+                "The node of this Pod does not report. Bring the node back. Or remove it: the Pod is then recreated on "
+                "another node. If the Pods still run the old proxy after that, restart the workload."
             ),
-            ("kubectl get nodes", "kubectl -n {namespace} get pod/{pod} -o wide", _LOOK, _RETRY),
+            ("kubectl get nodes", "kubectl -n {namespace} get pod/{pod} -o wide", _DESCRIBE, _RETRY),
             _CURRENT,
         ),
     ),
     Reason.POD_PENDING: (
         Entry(
             (
-                "No node has enough of what its Pod requests: {resource} is short. Lower the requests in its template, "
-                "free or add nodes; Pods that then start with the old proxy are restarted by the last command."
+                "No node has room for the requests of this Pod: {resource} is short. Lower the requests in the "
+                "template, or free or add nodes. If the Pods then start with the old proxy, restart the workload."
             ),
             (_FREE, _REQUESTS, _RETRY),
             _CURRENT,
@@ -322,205 +338,212 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
         ),
         Entry(
             (
-                "The scheduler finds no node for its Pod, and says why: taints, affinity, a node selector or a volume "
-                "keep it off. Mend that; Pods that then start with the old proxy are restarted by the last command."
+                "The scheduler finds no node for this Pod because of taints, affinity, a node selector or a volume; "
+                "the Pod's events say which. Fix that. If the Pods then start with the old proxy, restart the "
+                "workload."
             ),
-            (_POD, "kubectl get nodes --show-labels", _RETRY),
+            (_DESCRIBE_POD, "kubectl get nodes --show-labels", _RETRY),
             _CURRENT,
             facts=("unscheduled",),
         ),
         Entry(
             (
                 "The image {image} of container {container} cannot be pulled with {secrets}. Check that the image "
-                "exists and that the Secret is there, of the right type, for this registry and still valid; mend the "
-                "template or the Secret, then have it restarted."
+                "exists. Check that the Secret exists, has the right type, is for this registry and is still valid. "
+                "Fix the template or the Secret, then restart the workload."
             ),
-            ("kubectl -n {namespace} get {as_secrets}", _POD, _RETRY),
+            ("kubectl -n {namespace} get {as_secrets}", _DESCRIBE_POD, _RETRY),
             _CURRENT,
             facts=("image", "secrets"),
         ),
         Entry(
             (
-                "The image {image} of container {container} cannot be pulled, and the Pod names no Secret to pull "
-                "with. Check that the image exists and is public, or name a Secret (imagePullSecrets of the template "
-                "or of its ServiceAccount); then have it restarted."
+                "The image {image} of container {container} cannot be pulled, and the Pod names no Secret to pull it "
+                "with. Check that the image exists and is public. Or name a Secret in imagePullSecrets of the template "
+                "or of its ServiceAccount. Then restart the workload."
             ),
-            ("kubectl -n {namespace} get secrets --field-selector type=kubernetes.io/dockerconfigjson", _POD, _RETRY),
+            (
+                "kubectl -n {namespace} get secrets --field-selector type=kubernetes.io/dockerconfigjson",
+                _DESCRIBE_POD,
+                _RETRY,
+            ),
             _CURRENT,
             facts=("image",),
         ),
         Entry(
             (
-                "Its Pods cannot start, so a restart would not help yet. Mend what the cause names: a ConfigMap, a "
-                "Secret, a volume. Pods that then start with the old proxy are restarted by the last command."
+                "The Pods cannot start, so a restart does not help yet. Fix what the cause names, such as a ConfigMap, "
+                "a Secret or a volume. If the Pods then start with the old proxy, restart the workload."
             ),
-            (_LOOK, _POD, _RETRY),
+            (_DESCRIBE, _DESCRIBE_POD, _RETRY),
             _CURRENT,
         ),
     ),
     Reason.CRASH_LOOPING: (
         Entry(
             (
-                "Container {container} crashes, so a restart would not help yet. Its last log says why; mend that, "
-                "then have it restarted."
+                "Container {container} crashes, so a restart does not help yet. Read its last log for the cause. Fix "
+                "the cause, then restart the workload."
             ),
-            ("kubectl -n {namespace} logs pod/{pod} --container={container} --previous", _POD, _RETRY),
+            ("kubectl -n {namespace} logs pod/{pod} --container={container} --previous", _DESCRIBE_POD, _RETRY),
             _CURRENT,
             facts=("container",),
         ),
         Entry(
             (
-                "Its containers crash, so a restart would not help yet. Their last logs say why; mend that, then have "
-                "it restarted."
+                "The containers crash, so a restart does not help yet. Read their last logs for the cause. Fix the "
+                "cause, then restart the workload."
             ),
-            ("kubectl -n {namespace} logs pod/{pod} --all-containers --previous", _POD, _RETRY),
+            ("kubectl -n {namespace} logs pod/{pod} --all-containers --previous", _DESCRIBE_POD, _RETRY),
             _CURRENT,
         ),
     ),
     Reason.POD_FAILED: (
         Entry(
             (
-                "Its Pod has failed and none is there in its place. Mend what made it fail, delete the failed Pod, and "
-                "have the workload restarted."
+                "A Pod has failed, and no other Pod has taken its place. Fix the cause of the failure and delete the "
+                "failed Pod. Then restart the workload."
             ),
-            ("kubectl -n {namespace} logs pod/{pod} --all-containers", _POD, _RETRY),
+            ("kubectl -n {namespace} logs pod/{pod} --all-containers", _DESCRIBE_POD, _RETRY),
             _CURRENT,
         ),
     ),
     Reason.NOT_READY: (
         Entry(
             (
-                "Its Pods run and are not Ready, so a restart could take away what still serves. Find out why their "
-                "readiness checks fail, mend that, then have it restarted."
+                "The Pods run but are not Ready, so a restart could take down what still serves. Find out why the "
+                "readiness probes fail and fix that. Then restart the workload."
             ),
-            (_POD, "kubectl -n {namespace} logs pod/{pod} --all-containers --tail=50", _RETRY),
+            (_DESCRIBE_POD, "kubectl -n {namespace} logs pod/{pod} --all-containers --tail=50", _RETRY),
             _CURRENT,
         ),
     ),
     Reason.ROLLOUT_FAILING: (
         Entry(
             (
-                "Its last rollout failed before this upgrade. Mend or abort it: a rollout that comes to its end has "
-                "the expected proxy. Where it was taken back, have it restarted."
+                "The last rollout failed before this upgrade. Fix or abort it: a rollout that completes brings the "
+                "expected proxy. If you abort it, restart the workload afterwards."
             ),
-            (_STATUS, _LOOK, _RETRY),
+            (_ROLLOUT_STATUS, _DESCRIBE, _RETRY),
             _CURRENT,
             kinds=(ARGO_ROLLOUT,),
         ),
         Entry(
             (
-                "Its last rollout failed before this upgrade. Mend its template, or undo the rollout: one that comes "
-                "to its end has the expected proxy. If none does, have it restarted."
+                "The last rollout failed before this upgrade. Fix the template or undo the rollout: a rollout that "
+                "completes brings the expected proxy. If none completes, restart the workload."
             ),
-            (_STATUS, _LOOK, _UNDO, _RETRY),
+            (_ROLLOUT_STATUS, _DESCRIBE, _ROLLOUT_UNDO, _RETRY),
             _CURRENT,
         ),
     ),
     Reason.DISRUPTION_BUDGET: (
         Entry(
             (
-                "A restart would take it below its PodDisruptionBudget {budget}, and waiting cannot help. Allow a "
-                "disruption, add replicas, or let the rollout surge; then have it restarted."
+                "A restart would violate the PodDisruptionBudget {budget}, and waiting does not help. Allow a "
+                "disruption, add replicas, or let the rollout surge. Then restart the workload."
             ),
-            ("kubectl -n {namespace} describe poddisruptionbudget/{budget}", _LOOK, _RETRY),
+            ("kubectl -n {namespace} describe poddisruptionbudget/{budget}", _DESCRIBE, _RETRY),
             _CURRENT,
             facts=("budget",),
         ),
         Entry(
             (
-                "A restart would take it below its PodDisruptionBudget, and waiting cannot help. Allow a disruption, "
-                "add replicas, or let the rollout surge; then have it restarted."
+                "A restart would violate a PodDisruptionBudget of this workload, and waiting does not help. Allow a "
+                "disruption, add replicas, or let the rollout surge. Then restart the workload."
             ),
-            ("kubectl -n {namespace} get poddisruptionbudgets", _LOOK, _RETRY),
+            ("kubectl -n {namespace} get poddisruptionbudgets", _DESCRIBE, _RETRY),
             _CURRENT,
         ),
     ),
     Reason.QUOTA_EXCEEDED: (
         Entry(
             (
-                "The ResourceQuota {quota} leaves no room for the Pods of a rollout. Raise it, or let the rollout take "
-                "a Pod away first (maxUnavailable); then have it restarted."
+                "The ResourceQuota {quota} leaves no room for the new Pods of a rollout. Raise the quota, or set "
+                "maxUnavailable so that the rollout removes a Pod first. Then restart the workload."
             ),
-            ("kubectl -n {namespace} describe resourcequota/{quota}", _LOOK, _RETRY),
-            READY,
+            ("kubectl -n {namespace} describe resourcequota/{quota}", _DESCRIBE, _RETRY),
+            CURRENT_AND_READY,
             facts=("quota",),
         ),
         Entry(
             (
-                "A ResourceQuota of its namespace leaves no room for the Pods of a rollout. Raise it, or let the "
-                "rollout take a Pod away first (maxUnavailable); then have it restarted."
+                "A ResourceQuota of the namespace leaves no room for the new Pods of a rollout. Raise the quota, or "
+                "set maxUnavailable so that the rollout removes a Pod first. Then restart the workload."
             ),
-            ("kubectl -n {namespace} describe resourcequotas", _LOOK, _RETRY),
-            READY,
+            ("kubectl -n {namespace} describe resourcequotas", _DESCRIBE, _RETRY),
+            CURRENT_AND_READY,
         ),
     ),
     Reason.WINDOW_INVALID: (
         Entry(
             (
-                "Its maintenance window cannot be read, so nobody knows when it may be restarted. Mend the annotation "
-                "restarter.istio-operator.kyma-project.io/maintenance-window on the workload or its namespace, then "
-                "have it restarted inside the window."
+                "The maintenance window of this workload is not valid, so kyma-upgrade does not restart it. Fix the "
+                "annotation restarter.istio-operator.kyma-project.io/maintenance-window on the workload or its "
+                "namespace. Then restart the workload inside the window."
             ),
-            (_SPACE, _LOOK, _RETRY),
+            (_DESCRIBE_NAMESPACE, _DESCRIBE, _RETRY),
             _CURRENT,
         ),
     ),
     Reason.WINDOW_NEVER_OPENS: (
         Entry(
             (
-                "The maintenance windows of policy, namespace and workload are never open together. Change one of "
-                "them, then have it restarted inside its window."
+                "The maintenance windows of the policy, the namespace and the workload are never open at the same "
+                "time. Change one of them, then restart the workload inside its window."
             ),
-            (_SPACE, _LOOK, _RETRY),
+            (_DESCRIBE_NAMESPACE, _DESCRIBE, _RETRY),
             _CURRENT,
         ),
     ),
     Reason.ROLLOUT_TIMED_OUT: (
         Entry(
             (
-                "It was restarted, and its new Pods do not become ready; the old ones that are left still serve. Find "
-                "out what ails the new ones and mend it: the rollout goes on by itself, or has to be tried once more."
+                "The workload was restarted, and its new Pods do not become Ready. The remaining old Pods still serve. "
+                "Find out why the new Pods are not Ready and fix that. The rollout may then complete by itself; if it "
+                "does not, restart the workload."
             ),
-            (_STATUS, _PODS, _LOOK, _RETRY),
-            READY,
+            (_ROLLOUT_STATUS, _GET_PODS, _DESCRIBE, _RETRY),
+            CURRENT_AND_READY,
         ),
     ),
     Reason.INJECTION_FAILED: (
         Entry(
             (
-                "It was restarted, and its new Pods did not get the expected proxy. Check istiod, the webhooks and "
-                "the admission policies, then have it restarted."
+                "The workload was restarted, and its new Pods did not get the expected proxy. Check istiod, the "
+                "webhooks and the admission policies. Then restart the workload."
             ),
-            (_ISTIODS, _WEBHOOKS, _LOOK, _RETRY),
-            READY,
+            (_ISTIODS, _WEBHOOKS, _DESCRIBE, _RETRY),
+            CURRENT_AND_READY,
         ),
     ),
     Reason.RESTART_REVERTED: (
         Entry(
             (
-                "Another manager took the restart off again. Tell it to leave spec.restartAt alone, then have the "
-                "Rollout restarted."
+                "Another field manager reverted the restart. Configure it to leave spec.restartAt alone, then restart "
+                "the Rollout."
             ),
-            (_WHOLE, _RETRY),
-            READY,
+            (_GET_YAML, _RETRY),
+            CURRENT_AND_READY,
             kinds=(ARGO_ROLLOUT,),
         ),
         Entry(
             (
-                "Another manager took the restart off again. Tell it to leave the template's annotation "
-                "kubectl.kubernetes.io/restartedAt alone, then have it restarted."
+                "Another field manager reverted the restart. Configure it to leave the template annotation "
+                "kubectl.kubernetes.io/restartedAt alone, then restart the workload."
             ),
-            (_WHOLE, _RETRY),
-            READY,
+            (_GET_YAML, _RETRY),
+            CURRENT_AND_READY,
         ),
     ),
     Reason.GATEWAY_NOT_UPGRADED: (
         Entry(
             (
-                "No injector made this gateway, so its own owner brings its proxy: the chart or installation that it "
-                "came with, or istiod for a Gateway of the Gateway API. Upgrade it there."
+                "No injector made this gateway, so a restart does not change its proxy. Its owner does: the chart or "
+                "installation that it came with, or istiod for a Gateway of the Gateway API. Upgrade the gateway "
+                "there."
             ),
-            (_LOOK, _WHOLE),
+            (_DESCRIBE, _GET_YAML),
             "The item closes when its Pods run the version of their revision, or are gone.",
         ),
     ),
