@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from mesh.plan.policy_file import Policy, load_policy
+from mesh.plan.policy_file import PolicyFile, parse_policy_file
 from tests.docs.page import DOCS, Page
 
 PAGE = Page.read(DOCS / "policy.md")
@@ -26,10 +26,10 @@ def _names(document: Any) -> dict[str, Any]:  # noqa: ANN401  # any YAML
 
 
 def test_example_is_a_valid_policy() -> None:
-    assert load_policy(EXAMPLE, "docs/policy.md").gates.prometheus
+    assert parse_policy_file(EXAMPLE, "docs/policy.md").gates.prometheus
 
 
 def test_example_has_every_field() -> None:
-    schema = Policy.model_json_schema(by_alias=True)
+    schema = PolicyFile.model_json_schema(by_alias=True)
 
     assert _names(yaml.safe_load(EXAMPLE)) == _fields(schema, schema["$defs"])
