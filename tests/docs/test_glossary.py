@@ -11,7 +11,7 @@ from activities.restart.executor import Outcome
 from mesh.istio.drift import Drift
 from mesh.plan.waves import WaveGroup
 from mesh.remediation.item import ItemState
-from mesh.reporting.document import Fate
+from mesh.reporting.document import MemberStatus
 from mesh.survey.actions import Action
 from mesh.survey.pod_class import WORKLOAD_ORDER, PodClass
 from mesh.survey.reasons import Reason
@@ -27,7 +27,7 @@ TABLES: dict[str, Iterable[str]] = {
     "Phases": Phase,
     "Results": get_args(Result),
     "Outcomes of a restart": Outcome,
-    "Members of a wave": Fate,
+    "Members of a wave": MemberStatus,
     "Item states": ItemState,
     "Wave groups": WaveGroup,
 }

@@ -15,6 +15,7 @@ from activities import search_attributes
 from cli import exit_codes
 from cli.main import cli
 from mesh import identity
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.remediation.item import CLOSED_STATES, ItemState
 from tests.docs.page import REFERENCE, Page
 from worker.settings import ClusterSettings, TemporalSettings, WorkerSettings
@@ -24,7 +25,6 @@ from workflows.registry import ALL_WORKFLOWS
 COMMANDS = Page.read(REFERENCE / "commands.md")
 TEMPORAL = Page.read(REFERENCE / "temporal.md")
 _GROUP = re.compile(r"\[(\w+ options)\]\(#")
-_ID = {"cluster": "<cluster>", "namespace": "<namespace>", "kind": "<kind>", "name": "<name>"}
 
 
 def _commands() -> Iterator[tuple[str, click.Command]]:
@@ -136,7 +136,7 @@ def test_workflow_ids_are_those_of_the_code() -> None:
     assert TEMPORAL.section("Workflows").column(1) == [
         identity.upgrade_id("<cluster>"),
         wave.replace("000", "<nnn>"),
-        identity.item_id(*_ID.values()),
+        identity.item_id("<cluster>", WorkloadRef("<namespace>", "<kind>", "<name>")),
         identity.watch_id("<cluster>"),
     ]
 
