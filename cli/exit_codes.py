@@ -1,4 +1,4 @@
-"""Exit codes, and which error means which: contract.md's list is the law."""
+"""Exit codes (docs/reference/commands.md), and which error ends a command with which code."""
 
 from __future__ import annotations
 

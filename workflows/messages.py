@@ -20,7 +20,7 @@ NAMED = 5
 
 
 class Phase(StrEnum):
-    """The contract's phases."""
+    """The phase of an upgrade (docs/reference/glossary.md)."""
 
     PREFLIGHT = "preflight"
     CONTROL_PLANE = "control-plane"

@@ -1,4 +1,4 @@
-"""The JSON documents of contract.md, field by field."""
+"""The JSON documents of docs/reference/json.md, field by field."""
 
 from __future__ import annotations
 

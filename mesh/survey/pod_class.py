@@ -16,7 +16,7 @@ _REDIRECTION = "ambient.istio.io/redirection"
 
 
 class PodClass(StrEnum):
-    """In the order of the contract's table."""
+    """The class of a Pod. The order is the precedence (docs/reference/glossary.md)."""
 
     TERMINATING = "terminating"
     FINISHED = "finished"

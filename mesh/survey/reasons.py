@@ -17,7 +17,7 @@ from mesh.text import one_line
 
 
 class Reason(StrEnum):
-    """In the order of the contract: the first that holds is told."""
+    """Why a workload cannot be restarted automatically. The order is the precedence (docs/reference/glossary.md)."""
 
     STANDALONE_POD = "StandalonePod"
     JOB_POD = "JobPod"

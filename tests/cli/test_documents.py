@@ -1,4 +1,4 @@
-"""The documents of contract.md, by name and shape."""
+"""JSON documents have the fields of docs/reference/json.md."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def survey() -> Survey:
     return Survey(NOW, "17", 5, {PodClass.STALE: 3, PodClass.CURRENT: 2}, records)
 
 
-def test_scan_has_the_contracts_fields(survey: Survey) -> None:
+def test_scan_has_the_documented_fields(survey: Survey) -> None:
     document = scan_document("one", survey, [_PLANE])
 
     assert document == {
@@ -205,7 +205,7 @@ def _progress(**changes: Any) -> Progress:  # noqa: ANN401  # fields of Progress
     return Progress(**(fields | changes))
 
 
-def test_status_has_the_contracts_fields() -> None:
+def test_status_has_the_documented_fields() -> None:
     assert status_document(_progress(), "upgrade:one", "run") == {
         "cluster": "one",
         "workflowId": "upgrade:one",
@@ -286,7 +286,7 @@ def test_restarts_are_counted_in_words(attempts: int, told: str) -> None:
     assert told in item_text(item_document(view_of(item)))
 
 
-def test_item_has_the_contracts_fields() -> None:
+def test_item_has_the_documented_fields() -> None:
     seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
     seen = replace(seen, evidence=("scheduler: no node fits",))
     advice = advise(seen)

@@ -116,7 +116,7 @@ def test_kubeconfig_keeps_other_contexts_and_loses_only_its_own(tmp_path: Path) 
     assert not file.exists()
 
 
-def test_arguments_of_the_contract_are_understood() -> None:
+def test_documented_arguments_are_understood() -> None:
     def parse(line: str) -> argparse.Namespace:
         return parser(line.split()).parse_args(line.split())
 

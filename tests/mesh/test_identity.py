@@ -1,4 +1,4 @@
-"""Names and ids that others search for: as in the contract."""
+"""Names and workflow ids, as docs/reference/temporal.md documents them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_cluster_is_named_after_its_context(context: str, name: str) -> None:
     assert cluster_name(context) == name
 
 
-def test_ids_are_those_of_the_contract() -> None:
+def test_ids_are_as_documented() -> None:
     assert upgrade_id("prod") == "upgrade:prod"
     assert wave_id("prod", 7) == "upgrade:prod:wave-007"
     assert wave_id("prod", 1234) == "upgrade:prod:wave-1234"

@@ -50,7 +50,7 @@ def opened(text: str, first: str, last: str) -> list[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("text", "spans"),
     [
-        pytest.param("Sat-Sun 00:00-04:00", ["Sat 00:00 Sat 04:00", "Sun 00:00 Sun 04:00"], id="as-the-contract-shows"),
+        pytest.param("Sat-Sun 00:00-04:00", ["Sat 00:00 Sat 04:00", "Sun 00:00 Sun 04:00"], id="days-and-hours"),
         pytest.param("Sat 01:30-01:31", ["Sat 01:30 Sat 01:31"], id="one-day"),
         pytest.param("Mon,Thu 10:00-11:00", ["Mon 10:00 Mon 11:00", "Thu 10:00 Thu 11:00"], id="days-by-comma"),
         pytest.param(

@@ -15,7 +15,7 @@ from mesh.plan.policy import Gates, Policy, PrometheusGate
 from mesh.plan.policy_file import PolicyFile, parse_policy_file
 
 
-def test_empty_policy_has_the_defaults_of_the_contract() -> None:
+def test_empty_policy_has_the_documented_defaults() -> None:
     found = parse_policy_file("", "p.yaml")
 
     assert found == Policy()
@@ -29,7 +29,7 @@ def test_empty_policy_has_the_defaults_of_the_contract() -> None:
     assert (found.approve, found.windows, found.remediation, found.gates) == ((), (), "handoff", Gates())
 
 
-def test_every_field_is_read_as_the_contract_writes_it() -> None:
+def test_every_field_is_read_as_documented() -> None:
     text = """
         waves: {canary: 5%, steps: [50%, 100%], maxWorkloads: 20}
         inFlight: {cluster: 10, namespace: 2}

@@ -1,4 +1,4 @@
-"""What is to be done with a workload, and why not: the contract's actions and reasons, one case each."""
+"""Actions and reasons of workloads, one case each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The class of a Pod: one test per row of the contract's table, and its order."""
+"""The class of a Pod: one test per class, and their order."""
 
 from __future__ import annotations
 
