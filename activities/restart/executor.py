@@ -263,7 +263,7 @@ class Restart:
             return RestartResult(self._ask.workload, Outcome.ALREADY_CURRENT)
         # Since the survey somebody may have paused it, or taken it out of the mesh.
         cause = self._forbidden(self._owner(state), state)
-        return None if cause is None else self._failed(*cause)
+        return None if cause is None else self._failed(cause.reason, cause.detail)
 
     def _owner(self, state: _State) -> Owner:
         reference = self._ask.workload
@@ -273,9 +273,9 @@ class Restart:
     def _forbidden(self, owner: Owner, state: _State) -> Cause | None:
         cause = cause_of_owner(owner, state.pods, datetime.now(UTC))
         if cause is None and state.workload.template is None:
-            cause = (Reason.UNSUPPORTED_OWNER, "it has no Pod template")
+            cause = Cause(Reason.UNSUPPORTED_OWNER, "it has no Pod template")
         if cause is None and state.known and state.expected.image is None:
-            cause = (Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {state.expected.words}")
+            cause = Cause(Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {state.expected.words}")
         # Budgets are waited for: one of a fixed number counts the Pods that there are, and while a neighbour rolls one
         # of them is missing. What never allows a restart is told by surveys, and here when patience is over.
         return cause or (None if self._ask.again else cause_of_last_rollout(owner))
@@ -384,7 +384,7 @@ class Restart:
         if state.rollout.over_quota:
             return self._failed(Reason.QUOTA_EXCEEDED, state.rollout.refused)
         cause = cause_of_pods(state.pods, datetime.now(UTC))
-        return self._failed(reason, before + (state.rollout.refused or (cause[1] if cause else None) or otherwise))
+        return self._failed(reason, before + (state.rollout.refused or (cause.detail if cause else None) or otherwise))
 
     async def _futile(self, state: _State) -> RestartResult:
         reference = self._ask.workload

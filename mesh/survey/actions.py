@@ -77,8 +77,8 @@ def decide_action(
     # Reasons of the owner come first: they say what cannot be done once injection is mended.
     cause = cause_of_owner(owner, awaited(owner, pods), world.taken_at)
     if cause is None:
-        return Action.REMEDIATE, (reason, one_line(told))
-    return Action.REMEDIATE, (cause[0], one_line(f"{cause[1]}; {told}" if cause[1] else told))
+        return Action.REMEDIATE, Cause(reason, one_line(told))
+    return Action.REMEDIATE, Cause(cause.reason, one_line(f"{cause.detail}; {told}" if cause.detail else told))
 
 
 def _judge_gateway(
@@ -95,7 +95,7 @@ def _judge_gateway(
         live = parse_image(live_proxy(pod) or "").version
         if wanted is not None and live is not None and live != wanted:
             told = f"Pod {pod.metadata.name} runs Istio {live}, its revision has {wanted}"
-            return Action.REMEDIATE, (Reason.GATEWAY_NOT_UPGRADED, one_line(told))
+            return Action.REMEDIATE, Cause(Reason.GATEWAY_NOT_UPGRADED, one_line(told))
     return Action.NONE, None
 
 
@@ -126,20 +126,20 @@ def decide_restart(
     if cause is not None or owner.workload is None:
         return Action.REMEDIATE, cause
     if attempt.has_failed(owner.ref):
-        failed = (Reason.ROLLOUT_TIMED_OUT, "its restart failed in this upgrade")
+        failed = Cause(Reason.ROLLOUT_TIMED_OUT, "its restart failed in this upgrade")
         return Action.REMEDIATE, cause_of_pods(waiting, now) or failed
     mark = mark_of(owner.workload)
     if attempt.mark is not None and mark is not None and mark >= attempt.mark and rollout(owner.workload).complete:
         told = "restarted, and its new Pods are still not as expected"
-        return Action.REMEDIATE, (Reason.IMAGE_REWRITTEN, told)
+        return Action.REMEDIATE, Cause(Reason.IMAGE_REWRITTEN, told)
     if rewritten is not None:
-        return Action.REMEDIATE, (Reason.IMAGE_REWRITTEN, one_line(rewritten))
+        return Action.REMEDIATE, Cause(Reason.IMAGE_REWRITTEN, one_line(rewritten))
     strategy = owner.workload.spec.strategy
     # Both take Pods away before they bring new ones, and Argo Rollouts takes none while too few are available.
     recreate = owner.kind == ARGO_ROLLOUT or (strategy is not None and strategy.type == "Recreate")
     healthy = [cause_of_pod(pod, now) is None for pod in alive]
     if not any(healthy) or (recreate and not all(healthy)):
-        return Action.REMEDIATE, cause_of_pods(waiting, now) or (Reason.NOT_READY, "none of its Pods is Ready")
+        return Action.REMEDIATE, cause_of_pods(waiting, now) or Cause(Reason.NOT_READY, "none of its Pods is Ready")
     here = [one for one in world.budgets if one.metadata.namespace == owner.namespace]
     declared = declared_windows(owner, world.namespaces.get(owner.namespace))
     cause = cause_of_last_rollout(owner) or cause_of_budgets(owner, alive, here)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -64,7 +65,14 @@ RETRIABLE = FOUND_BY_TRYING | {
     Reason.DISRUPTION_BUDGET,
 }
 
-Cause = tuple[Reason, str | None]
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why a workload is not restarted; `detail` says it in at most 200 characters, from the cluster."""
+
+    reason: Reason
+    detail: str | None = None
+
 
 #: A restart at a time further ahead than this is somebody's schedule, and no difference of clocks.
 SCHEDULED_AHEAD = timedelta(minutes=1)
@@ -79,8 +87,8 @@ def cause_of_owner(owner: Owner, pods: Sequence[Pod], now: datetime) -> Cause | 
     if reason is None:
         return None
     state = cause_of_pods(pods, now)
-    detail = "; ".join(part for part in (told, (state[1] or str(state[0])) if state else None) if part)
-    return (reason, one_line(detail) or None)
+    detail = "; ".join(part for part in (told, (state.detail or str(state.reason)) if state else None) if part)
+    return Cause(reason, one_line(detail) or None)
 
 
 def _unreachable(owner: Owner, now: datetime) -> tuple[Reason | None, str | None]:
@@ -135,7 +143,7 @@ def most_severe(pods: Iterable[Pod], now: datetime) -> tuple[Pod, Cause] | None:
     """The Pod with the gravest trouble, the first of several."""
     found = [(pod, cause) for pod in pods if (cause := cause_of_pod(pod, now)) is not None]
     order = list(Reason)
-    return min(found, key=lambda one: order.index(one[1][0]), default=None)
+    return min(found, key=lambda one: order.index(one[1].reason), default=None)
 
 
 def cause_of_pod(pod: Pod, now: datetime) -> Cause | None:
@@ -144,21 +152,21 @@ def cause_of_pod(pod: Pod, now: datetime) -> Cause | None:
     ready = pod.condition("Ready")
     statuses = (*(pod.status.init_container_statuses or ()), *(pod.status.container_statuses or ()))
     if deleted is not None:
-        stuck = (Reason.STUCK_TERMINATING, _named(pod, f"should be gone since {deleted:%Y-%m-%dT%H:%MZ}"))
+        stuck = Cause(Reason.STUCK_TERMINATING, _named(pod, f"should be gone since {deleted:%Y-%m-%dT%H:%MZ}"))
         cause: Cause | None = stuck if now - deleted > STUCK_AFTER else None
     elif _unknown(pod, ready):
         said = pod.status.message or pod.status.reason or (ready.message if ready else "") or "its node does not report"
-        cause = (Reason.POD_UNKNOWN, _named(pod, f"Unknown: {said}"))
+        cause = Cause(Reason.POD_UNKNOWN, _named(pod, f"Unknown: {said}"))
     elif pod.status.phase == "Pending":
-        cause = (Reason.POD_PENDING, _named(pod, f"Pending: {_pending(pod, statuses)}"))
+        cause = Cause(Reason.POD_PENDING, _named(pod, f"Pending: {_pending(pod, statuses)}"))
     elif pod.status.phase == "Failed":
         said = pod.status.message or pod.status.reason or _ended(statuses)
-        cause = (Reason.POD_FAILED, _named(pod, f"Failed: {said}"))
+        cause = Cause(Reason.POD_FAILED, _named(pod, f"Failed: {said}"))
     elif (looping := next((one for one in statuses if _waiting(one) == "CrashLoopBackOff"), None)) is not None:
-        cause = (Reason.CRASH_LOOPING, _named(pod, f"container {looping.name}: {_crash(looping)}"))
+        cause = Cause(Reason.CRASH_LOOPING, _named(pod, f"container {looping.name}: {_crash(looping)}"))
     elif not pod.ready:
         said = pod.status.message or ((ready.message or ready.reason) if ready else "it has not been ready yet")
-        cause = (Reason.NOT_READY, _named(pod, f"not Ready: {said or 'no reason given'}"))
+        cause = Cause(Reason.NOT_READY, _named(pod, f"not Ready: {said or 'no reason given'}"))
     else:
         cause = None
     return cause
@@ -167,9 +175,9 @@ def cause_of_pod(pod: Pod, now: datetime) -> Cause | None:
 def unexplained(pod: Pod, now: datetime) -> bool:
     """Whether something ails it and its own status does not say what: its last events may."""
     cause = cause_of_pod(pod, now)
-    if cause is None or pod.status.message or cause[0] not in (Reason.POD_PENDING, Reason.NOT_READY):
+    if cause is None or pod.status.message or cause.reason not in (Reason.POD_PENDING, Reason.NOT_READY):
         return False
-    return cause[0] is Reason.NOT_READY or (cause[1] or "").endswith(_NOT_STARTED)
+    return cause.reason is Reason.NOT_READY or (cause.detail or "").endswith(_NOT_STARTED)
 
 
 def explained(pod: Pod, words: str | None) -> Pod:
@@ -187,8 +195,8 @@ def cause_of_last_rollout(owner: Owner) -> Cause | None:
     if last.failed is None:
         return None
     if last.over_quota:
-        return (Reason.QUOTA_EXCEEDED, one_line(last.refused or ""))
-    return (Reason.ROLLOUT_FAILING, one_line(last.failed))
+        return Cause(Reason.QUOTA_EXCEEDED, one_line(last.refused or ""))
+    return Cause(Reason.ROLLOUT_FAILING, one_line(last.failed))
 
 
 def cause_of_budgets(owner: Owner, pods: Sequence[Pod], budgets: Iterable[DisruptionBudget]) -> Cause | None:
@@ -201,7 +209,7 @@ def cause_of_budgets(owner: Owner, pods: Sequence[Pod], budgets: Iterable[Disrup
         if taken and budget.selects(pods) and max(0, status.expected_pods - taken) < status.desired_healthy:
             name = budget.metadata.name
             told = f"PodDisruptionBudget {name} wants {status.desired_healthy} of {status.expected_pods} Pods healthy"
-            return (Reason.DISRUPTION_BUDGET, one_line(f"{told}; the rollout takes {taken} at a time"))
+            return Cause(Reason.DISRUPTION_BUDGET, one_line(f"{told}; the rollout takes {taken} at a time"))
     return None
 
 
@@ -220,8 +228,8 @@ def cause_of_windows(texts: tuple[str, ...], now: datetime) -> Cause | None:
     try:
         windows = parse_windows(*texts)
     except WindowInvalidError as error:
-        return (Reason.WINDOW_INVALID, one_line(str(error)))
-    return (Reason.WINDOW_NEVER_OPENS, one_line(never_together(texts))) if windows.next_open(now) is None else None
+        return Cause(Reason.WINDOW_INVALID, one_line(str(error)))
+    return Cause(Reason.WINDOW_NEVER_OPENS, one_line(never_together(texts))) if windows.next_open(now) is None else None
 
 
 def _unknown(pod: Pod, ready: Condition | None) -> bool:

@@ -244,7 +244,7 @@ def _record(
     unready = sum(1 for pod in living(owner, group.pods) if not pod.ready)
     found = NO_CLUES
     if action is Action.REMEDIATE or unready:
-        found = clues(owner, awaited(owner, group.pods), cause[0] if cause else None, expected, world)
+        found = clues(owner, awaited(owner, group.pods), cause.reason if cause else None, expected, world)
     namespace = world.namespaces.get(owner.namespace)
     metadata = owner.workload.metadata if owner.workload else owner.template.metadata
     labels = owner.template.metadata.labels or {}
@@ -260,8 +260,8 @@ def _record(
         expected=shown,
         proxies=Counter(image for pod in group.pods if (image := live_proxy(pod)) is not None),
         action=action,
-        reason=cause[0] if cause else None,
-        detail=cause[1] if cause else (one_line("; ".join(drift.values())) or None),
+        reason=cause.reason if cause else None,
+        detail=cause.detail if cause else (one_line("; ".join(drift.values())) or None),
         pod_names=tuple(sorted(pod.metadata.name for pod in by_class[klass])),
         unready=unready,
         gateway=_is_gateway(owner.template),

@@ -149,7 +149,7 @@ def test_whatever_is_written_is_a_window_or_a_sentence_that_can_be_shown(text: s
     cause = cause_of_windows((text,), utc("2026-08-03"))
 
     if cause is not None:
-        reason, told = cause
+        reason, told = cause.reason, cause.detail
         assert reason is Reason.WINDOW_INVALID
         assert len(told or "") <= DETAIL_LIMIT
         assert not any(unicodedata.category(letter) == "Cc" for letter in told or "")

@@ -280,8 +280,10 @@ def test_stale_workload_with_no_pod_ready_is_told_with_the_clusters_words(one: P
 
 def test_gravest_trouble_is_told() -> None:
     pods = [pod(ready="False"), pod(phase="Pending"), pod(phase="Unknown"), pod()]
+    found = cause_of_pods(pods, NOW)
 
-    assert (cause_of_pods(pods, NOW) or ("",))[0] is Reason.POD_UNKNOWN
+    assert found is not None
+    assert found.reason is Reason.POD_UNKNOWN
     assert cause_of_pods([pod()], NOW) is None
 
 
@@ -293,7 +295,7 @@ def test_gravest_trouble_is_told() -> None:
 def test_pod_that_goes_is_no_trouble_until_it_is_stuck(since: timedelta, reason: Reason | None) -> None:
     found = cause_of_pod(pod(deleted=since, ready="False"), NOW)
 
-    assert (found[0] if found else None) is reason
+    assert (found.reason if found else None) is reason
 
 
 def test_stuck_pod_is_told_when_nothing_else_is_ready() -> None:
