@@ -1,33 +1,38 @@
-"""How the records of a watch follow each other on the wire."""
+"""Splits the bytes of a watch into records: lines of JSON, or frames of protobuf."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
+
+from activities.kube import protobuf
 
 #: Bytes of the length before each frame.
 _LENGTH = 4
 
 
+def splitter(media_type: str) -> Callable[[bytes], tuple[list[bytes], bytes]]:
+    """The function that splits a stream of this media type into complete records and an incomplete rest."""
+    return _split_frames if media_type == protobuf.MEDIA_TYPE else _split_lines
+
+
 def is_frame(record: bytes) -> bool:
-    """Whether a record of a watch is a frame of protobuf; lines of JSON begin with a brace, and messages never do."""
+    """Whether a record is a frame of protobuf: lines of JSON begin with a brace, and frames never do."""
     return not record.startswith(b"{")
 
 
-def lines(sent: bytes) -> tuple[list[bytes], bytes]:
-    """The whole lines in what was sent so far, and the rest."""
-    *whole, rest = sent.split(b"\n")
-    return whole, rest
+def _split_lines(buffer: bytes) -> tuple[list[bytes], bytes]:
+    *lines, rest = buffer.split(b"\n")
+    return lines, rest
 
 
-def frames(sent: bytes) -> tuple[list[bytes], bytes]:
-    """The whole frames in it, and the rest. Each comes after its length.
-
-    Source: k8s.io/apimachinery/pkg/util/framer.
-    """
-    whole = []
+def _split_frames(buffer: bytes) -> tuple[list[bytes], bytes]:
+    """Each frame follows its length. Source: k8s.io/apimachinery/pkg/util/framer."""
+    frames = []
     begin = 0
-    while len(sent) >= (start := begin + _LENGTH):
-        end = start + int.from_bytes(sent[begin:start], "big")
-        if end > len(sent):
+    while len(buffer) >= (start := begin + _LENGTH):
+        end = start + int.from_bytes(buffer[begin:start], "big")
+        if end > len(buffer):
             break
-        whole.append(sent[start:end])
+        frames.append(buffer[start:end])
         begin = end
-    return whole, sent[begin:]
+    return frames, buffer[begin:]

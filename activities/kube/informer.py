@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from activities.kube.client import ClusterClient
-from activities.kube.paths import NAMESPACES, path
+from activities.kube.paths import path
 from activities.kube.reads import serves_kind, with_kind
 from activities.kube.watch import RelistStarted, Synced, watch_objects
 from mesh.errors import UnreachableError
@@ -175,8 +175,7 @@ class Informer:
     async def _follow(self, kind: str, form: type[_Object], begun: asyncio.Event) -> None:
         there = self._objects[kind]
         unseen: set[str] = set()
-        where = NAMESPACES if kind == "Namespace" else path(kind)
-        async with contextlib.aclosing(watch_objects(self._cluster, where, form)) as changes:
+        async with contextlib.aclosing(watch_objects(self._cluster, path(kind), form)) as changes:
             async for change in changes:
                 if there is not self._objects[kind]:
                     return  # Everything was forgotten, and this watch is about to end.

@@ -1,8 +1,9 @@
-"""What a kubeconfig says by itself. Without the client, whose import takes longer than all else of a short command."""
+"""Reads what a kubeconfig says by itself, without the client: its import takes longer than all else of a command."""
 
 from __future__ import annotations
 
 from kubernetes.config import ConfigException, list_kube_config_contexts
+from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
 
 
 def current_context(kubeconfig: str | None) -> str | None:
@@ -13,3 +14,13 @@ def current_context(kubeconfig: str | None) -> str | None:
         return None
     name: str = active["name"]
     return name
+
+
+def disables_compression(kubeconfig: str | None, context: str) -> bool:
+    """Whether the cluster of a context has `disable-compression` set.
+
+    Source: k8s.io/client-go/tools/clientcmd/api, Cluster.DisableCompression.
+    """
+    merged = KubeConfigMerger(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION).config
+    cluster = merged["contexts"].get_with_name(context)["context"]["cluster"]
+    return bool(merged["clusters"].get_with_name(cluster)["cluster"].safe_get("disable-compression"))

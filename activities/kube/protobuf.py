@@ -16,6 +16,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 
+from activities.kube.meta_v1 import Status
 from mesh.k8s.objects import (
     Condition,
     Container,
@@ -151,7 +152,7 @@ _PARSE = _parsers()
 _EVENT, _UNKNOWN, _POD, _TIME, _TEXT = (_PARSE[name] for name in ("WatchEvent", "Unknown", "Pod", "Time", "TextEntry"))
 
 
-def event(frame: bytes) -> tuple[str, bytes]:
+def decode_watch_event(frame: bytes) -> tuple[str, bytes]:
     """Type and object of an event of a watch; the object is for `pod`, `metadata` or `status`.
 
     Raises:
@@ -161,21 +162,21 @@ def event(frame: bytes) -> tuple[str, bytes]:
     return found.type, found.object.raw
 
 
-def pod(sent: bytes) -> Pod:
+def decode_pod(sent: bytes) -> Pod:
     """The Pod, just as its JSON would be decoded."""
     found = _POD(_raw(sent))
     return Pod(metadata=_metadata(found.metadata), spec=_spec(found.spec), status=_status(found.status))
 
 
-def metadata(sent: bytes) -> Metadata:
+def decode_metadata(sent: bytes) -> Metadata:
     """That of an object of any kind."""
     return _metadata(_PARSE["Object"](_raw(sent)).metadata)
 
 
-def status(sent: bytes) -> tuple[int, str, str]:
-    """Code, reason and message of a `metav1.Status`."""
+def decode_status(sent: bytes) -> Status:
+    """Decodes a `metav1.Status`."""
     found = _PARSE["Status"](_raw(sent))
-    return found.code, found.reason, found.message
+    return Status(found.message, found.reason, found.code)
 
 
 def _raw(sent: bytes) -> bytes:

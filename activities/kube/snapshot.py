@@ -17,7 +17,8 @@ from activities.concurrency import gather_limited
 from activities.kube.client import ClusterClient
 from activities.kube.paths import NAMESPACES, PROXY_CONFIGS, WEBHOOKS, path
 from activities.kube.reads import serves_kind, with_kind
-from activities.kube.watch import HasMetadata, list_streamed
+from activities.kube.watch import list_streamed
+from activities.kube.watch_events import HasMetadata
 from mesh.errors import NotFoundError, PermissionDeniedError
 from mesh.istio.injection import (
     ISTIO_NAMESPACE,

@@ -1,54 +1,35 @@
-"""Everything of one kind, read as a stream: memory for what is kept, never for what is read.
+"""Watches of the Kubernetes API: lists that are streamed, and changes without end.
 
-A WatchList sends each object as a line of its own and a bookmark when it has sent all of them, so that a connection
-that was cut can never look like a short list. Servers that do not offer it are read in pages.
-Source: kubernetes/enhancements, KEP-3157.
+A streamed list (WatchList) sends each object as a record of its own and a bookmark when it has sent all of them, so
+that a connection that was cut can never look like a short list. Memory is needed for what is kept, never for what is
+read. Servers that do not offer it are read in pages. Source: kubernetes/enhancements, KEP-3157.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TypeVar
 
-import msgspec
-from google.protobuf.message import DecodeError
-
-from activities.kube import protobuf
-from activities.kube.client import (
-    ClusterClient,
-    Params,
-    PartialObjectMetadata,
-    event_of,
-    status_of,
-    translated,
-    unreadable,
-    with_retries,
-)
-from activities.kube.framing import is_frame
+from activities.kube.client import ClusterClient, Params
+from activities.kube.meta_v1 import ListPage, PartialObjectMetadata
+from activities.kube.paths import path
+from activities.kube.reads import serves_kind
+from activities.kube.retries import with_retries
+from activities.kube.watch_events import HasMetadata, ObjectChange, accepted_encoding, record_decoder
 from mesh.errors import ExpiredError, PermissionDeniedError, RejectedError, UnreachableError
-from mesh.k8s.objects import Metadata, Pod
-
-
-class HasMetadata(Protocol):
-    """Whatever has metadata."""
-
-    @property
-    def metadata(self) -> Metadata:
-        """Its `ObjectMeta`."""
-        ...
-
+from mesh.k8s.objects import Metadata
+from mesh.k8s.owners import ARGO_ROLLOUT
 
 T = TypeVar("T", bound=HasMetadata)
 K = TypeVar("K")
 
-_END = "k8s.io/initial-events-end"
-_SILENCE_SECONDS = 60.0
-#: The server ends the stream after this long: far more than a reading takes, and no connection is left behind.
+_INITIAL_EVENTS_END = "k8s.io/initial-events-end"
+#: The server ends a stream after this long: far more than a list takes, and no connection is left behind.
 _STREAM_SECONDS = 900
-#: What makes a watch begin with everything that is there.
+#: Parameters of a watch that begins with every object.
 WATCH_LIST: Params = {
     "watch": True,
     "sendInitialEvents": True,
@@ -56,99 +37,141 @@ WATCH_LIST: Params = {
     "allowWatchBookmarks": True,
     "timeoutSeconds": _STREAM_SECONDS,
 }
-#: The same for what is followed on from a version.
+#: Parameters of a watch that begins at a resource version.
 _WATCH: Params = {"watch": True, "allowWatchBookmarks": True, "timeoutSeconds": _STREAM_SECONDS}
-#: Bookmarks come every minute.
+#: Seconds without a byte after which a list counts as cut; and a watch, which gets a bookmark every minute.
+_LIST_SILENCE_SECONDS = 60.0
 _WATCH_SILENCE_SECONDS = 180.0
-#: Seconds before a stream that ended is taken up again.
-_AGAIN_SECONDS = 1.0
-#: A stream that is too old starts anew this often before it is an error.
-_STARTS = 5
-
-
-class _Delta(msgspec.Struct, Generic[T], frozen=True):
-    """One line, decoded in one go."""
-
-    type: str
-    object: T
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectChange(Generic[T]):
-    """An object as it is now, or as it was last when it is `deleted`."""
-
-    object: T
-    deleted: bool = False
+#: Seconds before a watch that ended is resumed.
+_RESUME_SECONDS = 1.0
+#: Tries of a list whose stream expired.
+_LIST_TRIES = 5
+#: The kinds that decide about workloads: their Pods, themselves, labels of namespaces, budgets.
+_DECISIVE_KINDS = ("Pod", "Deployment", "StatefulSet", "DaemonSet", "Job", "Namespace", "PodDisruptionBudget")
 
 
 @dataclass(frozen=True, slots=True)
 class RelistStarted:
-    """Everything is being sent anew: what does not come before the next Complete is not there any more."""
+    """Every object is sent again: one that is not sent before the next Synced is deleted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """Everything there was at this resource version has been sent."""
+    """Every object and change up to this resource version has been sent: the list's end, or a bookmark."""
 
     resource_version: str
 
 
-async def list_streamed(
-    cluster: ClusterClient, path: str, kind: type[T], keep: Callable[[T], K | None], params: Params | None = None
-) -> tuple[list[K], str]:
-    """What `keep` makes of every object, and the one resource version they were read at; None is left out.
+@dataclass(frozen=True, slots=True)
+class ObjectReference:
+    """Which object changed."""
 
-    `keep` may be called again for an object that was read before: after trouble the reading starts anew.
+    kind: str
+    namespace: str
+    name: str
+
+
+async def list_streamed(
+    client: ClusterClient,
+    collection: str,
+    kind: type[T],
+    transform: Callable[[T], K | None],
+    params: Params | None = None,
+) -> tuple[list[K], str]:
+    """Lists what `transform` makes of each object, None left out, and the one resource version they were read at.
+
+    `transform` may be called again for an object that was read before: after trouble the list begins again.
+
+    Raises:
+        UnreachableError: the list was cut, or expired, at every try. PermissionDeniedError, RejectedError, ...
     """
-    for _ in range(_STARTS):
+    for _ in range(_LIST_TRIES):
         try:
-            return await with_retries(lambda: _stream(cluster, path, kind, keep, params or {}))
+            return await with_retries(lambda: _list_by_watch(client, collection, kind, transform, params or {}))
         except ExpiredError:
             continue
         except (RejectedError, PermissionDeniedError):
-            # Without the feature the server refuses the parameters; a person may have the right to list and not to
-            # watch. A wrong request, or one without any right, is refused by the list as well.
-            return await cluster.list_transformed(path, kind, keep, params)
-    raise UnreachableError(f"{path} cannot be read: every stream was too old before it began.")
+            # Without the feature the server refuses the parameters; a user may be permitted to list and not to
+            # watch. A wrong request, or one without any permission, is refused by the list as well.
+            return await client.list_transformed(collection, kind, transform, params)
+    raise UnreachableError(f"{collection} cannot be read: every stream was too old before it began.")
 
 
-async def _stream(
-    cluster: ClusterClient, path: str, kind: type[T], keep: Callable[[T], K | None], params: Params
+async def _list_by_watch(
+    client: ClusterClient, collection: str, kind: type[T], transform: Callable[[T], K | None], params: Params
 ) -> tuple[list[K], str]:
-    kept: dict[str, K] = {}
-    asked = {**params, **WATCH_LIST}
-    async with contextlib.aclosing(_changes(cluster, path, kind, asked, _SILENCE_SECONDS)) as changes:
+    results: dict[str, K] = {}
+    async with aclosing(_stream(client, collection, kind, {**params, **WATCH_LIST}, _LIST_SILENCE_SECONDS)) as changes:
         async for change in changes:
             if isinstance(change, Synced):
-                return list(kept.values()), change.resource_version
-            if isinstance(change, ObjectChange):
-                one = None if change.deleted else keep(change.object)
-                uid = change.object.metadata.uid
-                if one is not None:
-                    kept[uid] = one
-                else:
-                    kept.pop(uid, None)
-    raise UnreachableError(f"The stream of {path} ended before everything was sent.")
+                return list(results.values()), change.resource_version
+            result = None if change.deleted else transform(change.object)
+            uid = change.object.metadata.uid
+            if result is not None:
+                results[uid] = result
+            else:
+                results.pop(uid, None)
+    raise UnreachableError(f"The stream of {collection} ended before everything was sent.")
 
 
-async def watch_objects(
-    cluster: ClusterClient, path: str, kind: type[T]
+def watch_objects(
+    client: ClusterClient, collection: str, kind: type[T]
 ) -> AsyncGenerator[ObjectChange[T] | RelistStarted | Synced]:
-    """Everything there is, and then every change, without end. After trouble it goes on, or begins anew.
+    """Yields every object, then every change, without end. After trouble it resumes, or lists again.
 
     Raises:
-        PermissionDeniedError, NotFoundError: it may not be followed, or there is no such kind.
+        PermissionDeniedError, NotFoundError: the kind may not be watched, or does not exist.
     """
+    return _watch(client, collection, kind, _relist)
+
+
+async def watch_changes(
+    client: ClusterClient, on_change: Callable[[ObjectReference], None], on_started: Callable[[], None]
+) -> None:
+    """Calls `on_change` for every change of a Pod, a workload or what decides about them. Never returns.
+
+    `on_started` is called once it is certain that no later change is missed. A watch that was cut resumes where it
+    was; only changes while a watch was away for so long that it expired are missed.
+
+    Raises:
+        ExceptionGroup: of PermissionDeniedError, NotFoundError.
+    """
+    kinds = (*_DECISIVE_KINDS, ARGO_ROLLOUT) if await serves_kind(client, ARGO_ROLLOUT) else _DECISIVE_KINDS
+    unsynced = set(kinds)
+
+    async def watch(kind: str) -> None:
+        async with aclosing(_watch(client, path(kind), PartialObjectMetadata, _skip_to_now)) as changes:
+            async for change in changes:
+                if isinstance(change, ObjectChange):
+                    metadata = change.object.metadata
+                    on_change(ObjectReference(kind, metadata.namespace, metadata.name))
+                elif kind in unsynced:
+                    unsynced.remove(kind)
+                    if not unsynced:
+                        on_started()
+
+    async with asyncio.TaskGroup() as group:
+        for kind in kinds:
+            group.create_task(watch(kind))
+
+
+async def _watch(
+    client: ClusterClient,
+    collection: str,
+    kind: type[T],
+    begin: Callable[[ClusterClient, str, type[T]], AsyncGenerator[ObjectChange[T] | RelistStarted | Synced]],
+) -> AsyncGenerator[ObjectChange[T] | RelistStarted | Synced]:
+    """Watches without end: from the last resource version where there is one, else as `begin` does."""
     version = ""
-    known = True
+    authorised = True
     while True:
-        stream = _onward(cluster, path, kind, version) if version else _afresh(cluster, path, kind)
-        pause = _AGAIN_SECONDS
+        stream = _resume(client, collection, kind, version) if version else begin(client, collection, kind)
+        pause = _RESUME_SECONDS
         try:
-            async with contextlib.aclosing(stream) as changes:
+            async with aclosing(stream) as changes:
                 async for change in changes:
-                    # That it begins says nothing: the server was not asked yet.
-                    known = known or not isinstance(change, RelistStarted)
+                    # A RelistStarted says nothing: the server was not asked yet.
+                    authorised = authorised or not isinstance(change, RelistStarted)
                     if isinstance(change, Synced):
                         version = change.resource_version
                     elif version and isinstance(change, ObjectChange):
@@ -157,80 +180,63 @@ async def watch_objects(
         except ExpiredError:
             version = ""
         except PermissionDeniedError as error:
-            # A token that has run out is renewed after its refusal: only the second one in a row counts.
-            if error.status != 401 or not known:
+            # An expired token is renewed after its refusal: only the second refusal in a row counts.
+            if error.status != 401 or not authorised:
                 raise
-            known = False
+            authorised = False
         except UnreachableError as error:
             pause = max(pause, error.retry_after or 0)
-        # Also after an end that looks like any other: something on the way may end every stream at once.
+        # Also after an end that looks like any other: a proxy on the way may end every stream at once.
         await asyncio.sleep(pause)
 
 
-async def _afresh(
-    cluster: ClusterClient, path: str, kind: type[T]
+async def _relist(
+    client: ClusterClient, collection: str, kind: type[T]
 ) -> AsyncGenerator[ObjectChange[T] | RelistStarted | Synced]:
+    """Begins a watch with every object."""
     yield RelistStarted()
     try:
-        async with contextlib.aclosing(_changes(cluster, path, kind, WATCH_LIST, _WATCH_SILENCE_SECONDS)) as changes:
+        async with aclosing(_stream(client, collection, kind, WATCH_LIST, _WATCH_SILENCE_SECONDS)) as changes:
             async for change in changes:
                 yield change
     except RejectedError:
         # Without the feature the server refuses the parameters.
-        found, version = await cluster.list_all(path, kind)
-        for one in found:
-            yield ObjectChange(one)
+        objects, version = await client.list_all(collection, kind)
+        for found in objects:
+            yield ObjectChange(found)
         yield Synced(version)
 
 
-def _onward(cluster: ClusterClient, path: str, kind: type[T], version: str) -> AsyncGenerator[ObjectChange[T] | Synced]:
-    return _changes(cluster, path, kind, {**_WATCH, "resourceVersion": version}, _WATCH_SILENCE_SECONDS)
+async def _skip_to_now(
+    client: ClusterClient, collection: str, kind: type[T]
+) -> AsyncGenerator[ObjectChange[T] | RelistStarted | Synced]:
+    """Begins a watch with the next change: a list of one item tells the resource version to begin at."""
+    version = (await client.get(collection, ListPage, {"limit": 1})).metadata.resource_version
+    yield Synced(version)
+    async with aclosing(_resume(client, collection, kind, version)) as changes:
+        async for change in changes:
+            yield change
 
 
-async def _changes(
-    cluster: ClusterClient, path: str, kind: type[T], params: Params, silence: float
+def _resume(
+    client: ClusterClient, collection: str, kind: type[T], version: str
 ) -> AsyncGenerator[ObjectChange[T] | Synced]:
-    """One stream. The bookmark that ends the beginning, and every later one, is a Complete."""
-    decoder: msgspec.json.Decoder[_Delta[T]] = msgspec.json.Decoder(_Delta[kind])  # type: ignore[valid-type]
-    begun = "sendInitialEvents" not in params
-    # Pods are many and large, and the API server writes JSON on one core, each object twice.
-    records = cluster.records(path, params, silence, protobuf=kind is Pod)
-    async with contextlib.aclosing(records):
+    return _stream(client, collection, kind, {**_WATCH, "resourceVersion": version}, _WATCH_SILENCE_SECONDS)
+
+
+async def _stream(
+    client: ClusterClient, collection: str, kind: type[T], params: Params, silence_seconds: float
+) -> AsyncGenerator[ObjectChange[T] | Synced]:
+    """One stream, until it ends. The bookmark that ends the initial events, and every later one, is a Synced."""
+    decode = record_decoder(kind, collection)
+    initial = "sendInitialEvents" in params
+    records = client.watch_records(collection, params, silence_seconds, accepted_encoding(kind))
+    async with aclosing(records):
         async for record in records:
-            found = _of_frame(record, path) if is_frame(record) else _of_line(record, decoder, path)
-            if isinstance(found, Metadata):
-                begun = begun or found.annotation(_END) == "true"
-                if begun:
-                    yield Synced(found.resource_version)
+            decoded = decode(record)
+            if isinstance(decoded, Metadata):
+                initial = initial and decoded.annotation(_INITIAL_EVENTS_END) != "true"
+                if not initial:
+                    yield Synced(decoded.resource_version)
             else:
-                yield found
-
-
-def _of_line(line: bytes, decoder: msgspec.json.Decoder[_Delta[T]], path: str) -> ObjectChange[T] | Metadata:
-    """A change, or what a bookmark says."""
-    try:
-        delta = decoder.decode(line)
-    except msgspec.DecodeError:
-        # Bookmarks and errors are not of the kind: the objects in them lack what it must have. Below it is told what
-        # is no event at all.
-        delta = None
-    if delta is not None and delta.type not in ("BOOKMARK", "ERROR"):
-        return ObjectChange(delta.object, deleted=delta.type == "DELETED")
-    event = event_of(line, path)
-    if event.type != "BOOKMARK":
-        raise unreadable(event.object, path)
-    return msgspec.json.decode(event.object, type=PartialObjectMetadata).metadata
-
-
-def _of_frame(frame: bytes, path: str) -> ObjectChange[Any] | Metadata:
-    """The same; only Pods are asked for in frames."""
-    try:
-        kind, sent = protobuf.event(frame)
-        if kind == "BOOKMARK":
-            return protobuf.metadata(sent)
-        if kind == "ERROR":
-            status = status_of(sent)
-            raise translated(status.code, status, "GET", path)
-        return ObjectChange(protobuf.pod(sent), deleted=kind == "DELETED")
-    except DecodeError as error:
-        raise UnreachableError(f"The stream of {path} cannot be read: {error}.") from error
+                yield decoded

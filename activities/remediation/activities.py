@@ -14,8 +14,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.boundary import Served, heartbeating
 from activities.concurrency import gather_limited
-from activities.kube.client import ClusterClient, PartialObjectMetadata
+from activities.kube.client import ClusterClient
 from activities.kube.events import record_event
+from activities.kube.meta_v1 import PartialObjectMetadata
 from activities.kube.paths import path
 from activities.remediation.listing import item_of, list_items
 from activities.remediation.watch import WatchActivities

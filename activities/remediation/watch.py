@@ -19,7 +19,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from activities.boundary import Served, translated
 from activities.concurrency import gather_limited
-from activities.kube.watching import ObjectReference, watch_changes
+from activities.kube.watch import ObjectReference, watch_changes
 from activities.remediation.listing import items_query, list_items
 from activities.survey.cache import SurveyCache
 from mesh.errors import UpgradeError

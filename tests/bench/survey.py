@@ -17,8 +17,9 @@ import time
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from activities.kube.client import ClusterClient, connect
+from activities.kube.client import JSON, ClusterClient, connect
 from activities.kube.paths import path
+from activities.kube.protobuf import ACCEPT
 from activities.kube.watch import WATCH_LIST
 from activities.survey.run import look
 from deploy.local import lifecycle
@@ -101,12 +102,12 @@ async def _read(way: str, kubeconfig: str) -> float:
         else:
             # Custom resources have a group; this mesh has none of them.
             for kind in ("Pod", *(kind for kind in READ_KINDS if "." not in kind)):
-                await _throw_away(cluster, path(kind), protobuf=kind == "Pod" and way == "frames")
+                await _throw_away(cluster, path(kind), ACCEPT if kind == "Pod" and way == "frames" else JSON)
         return time.perf_counter() - began
 
 
-async def _throw_away(cluster: ClusterClient, where: str, *, protobuf: bool) -> None:
-    async with aclosing(cluster.records(where, WATCH_LIST, 60, protobuf=protobuf)) as lines:
+async def _throw_away(cluster: ClusterClient, where: str, accept: str) -> None:
+    async with aclosing(cluster.watch_records(where, WATCH_LIST, 60, accept)) as lines:
         async for line in lines:
             if b"k8s.io/initial-events-end" in line[:1000]:
                 return

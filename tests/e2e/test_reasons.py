@@ -19,6 +19,7 @@ import pytest
 from activities.kube.client import connect
 from activities.kube.framing import is_frame
 from activities.kube.paths import path
+from activities.kube.protobuf import ACCEPT
 from activities.kube.watch import WATCH_LIST, list_streamed
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import program, read
@@ -134,7 +135,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TroubledCluster]
 
 async def test_pods_in_trouble_are_the_same_in_both_encodings(world: TroubledCluster) -> None:
     async with await connect(str(world.stage.mesh.kubeconfig)) as cluster:
-        async with contextlib.aclosing(cluster.records(path("Pod"), WATCH_LIST, 60, protobuf=True)) as records:
+        async with contextlib.aclosing(cluster.watch_records(path("Pod"), WATCH_LIST, 60, ACCEPT)) as records:
             assert is_frame(await anext(records))
         streamed, _ = await list_streamed(cluster, path("Pod"), Pod, lambda pod: pod)
         listed, _ = await cluster.list_all(path("Pod"), Pod)

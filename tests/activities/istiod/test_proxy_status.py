@@ -137,7 +137,7 @@ async def test_service_is_one_of_several_istiods_and_says_so(ask: Ask) -> None:
     ("place", "problem"),
     [
         (_NO_SERVICE, "Service istiod is unknown: "),
-        (Answer(status(403, "nobody cannot get"), 403), "Service istiod is unknown: A right is missing: "),
+        (Answer(status(403, "nobody cannot get"), 403), "Service istiod is unknown: A permission is missing: "),
         (service("None"), "Service istiod has no IP address"),
     ],
     ids=["gone", "denied", "headless"],
@@ -164,4 +164,4 @@ async def test_cluster_without_istiod_is_told(ask: Ask) -> None:
 async def test_istiods_that_may_not_be_looked_for_are_told(ask: Ask) -> None:
     found = await ask(Answer(status(403, "nobody cannot list pods"), 403), {})
 
-    assert found.problems == ("Pods of istiod may not be read: A right is missing: nobody cannot list pods.",)
+    assert found.problems == ("Pods of istiod may not be read: A permission is missing: nobody cannot list pods.",)

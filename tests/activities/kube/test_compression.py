@@ -34,4 +34,4 @@ async def test_kubeconfig_says_whether_answers_are_compressed(
     tmp_path: Path, current: str, context: str | None, near: bool
 ) -> None:
     async with await connect(str(_kubeconfig(tmp_path, current)), context) as cluster:
-        assert cluster._near is near
+        assert cluster._uncompressed is near

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from activities.kube import informer as informer_module
 from activities.kube.informer import Informer
 from activities.kube.paths import NAMESPACES, path
-from activities.kube.watch import ObjectChange, RelistStarted, Synced
+from activities.kube.watch import RelistStarted, Synced
+from activities.kube.watch_events import ObjectChange
 from mesh.errors import PermissionDeniedError, UnreachableError
 from mesh.k8s.objects import DisruptionBudget, Metadata, Namespace, Pod, Workload, WorkloadReference
 from mesh.k8s.owners import ARGO_ROLLOUT
@@ -264,7 +265,7 @@ async def test_watches_begin_once_for_many_users_and_end_after_a_while(
 
 
 async def test_error_before_everything_is_known_reaches_every_user(server: Server, informer: Informer) -> None:
-    denied = PermissionDeniedError("A right is missing.")
+    denied = PermissionDeniedError("A permission is missing.")
     server.troubles[path("Pod")] = denied
 
     async def use() -> None:
@@ -286,7 +287,7 @@ async def test_later_error_wakes_everybody_and_is_told_at_the_next_look(server: 
             informer.subscribe(CART_REF) as one,
             informer.subscribe(TILL_REF) as other,
         ):
-            server.fail("Pod", PermissionDeniedError("A right is missing."))
+            server.fail("Pod", PermissionDeniedError("A permission is missing."))
             await settled()
 
             assert (one.is_set(), other.is_set()) == (True, True)
@@ -300,7 +301,7 @@ async def test_later_error_wakes_everybody_and_is_told_at_the_next_look(server: 
 async def test_who_missed_the_end_is_not_shown_half_of_the_new_beginning(server: Server, informer: Informer) -> None:
     server.there = Server(CART, SET, POD).there
     async with informer.running():
-        server.fail("Pod", PermissionDeniedError("A right is missing."))
+        server.fail("Pod", PermissionDeniedError("A permission is missing."))
         await settled()
         slow = server.slow[path("Pod")] = asyncio.Event()
 
@@ -324,7 +325,7 @@ async def test_budgets_of_watches_that_have_ended_are_not_taken_for_none(server:
     server.there = Server(budget(1, 2)).there
     async with informer.running():
         assert informer.budgets("shop") == [budget(1, 2)]
-        server.fail("Pod", PermissionDeniedError("A right is missing."))
+        server.fail("Pod", PermissionDeniedError("A permission is missing."))
         await settled()
 
         with pytest.raises(UnreachableError):

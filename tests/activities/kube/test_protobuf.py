@@ -135,5 +135,5 @@ async def test_right_that_is_missing_is_told(tmp_path: Path) -> None:
         False: Answer(status(403, denied), status=403),
     }
     async with api_server(lambda query: answers["watch" in query], tmp_path) as cluster:
-        with pytest.raises(PermissionDeniedError, match="A right is missing"):
+        with pytest.raises(PermissionDeniedError, match="A permission is missing"):
             await names(cluster)

@@ -237,7 +237,7 @@ async def test_right_that_is_missing_is_told_as_what_it_is(tmp_path: Path, tempo
     first = Answer(b'{"metadata":{"resourceVersion":"7"}}')
     async with api_server(lambda query: denied if "watch" in query else first, tmp_path) as cluster:
         activities = WatchActivities(Served(cluster, REF), temporal.client, "queue", SurveyCache(cluster))
-        with pytest.raises(ApplicationError, match="A right is missing") as raised:
+        with pytest.raises(ApplicationError, match="A permission is missing") as raised:
             await ActivityEnvironment().run(activities.watch_cluster, WatchInput(REF))
 
     assert (raised.value.type, raised.value.non_retryable) == ("PermissionDeniedError", True)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from activities.kube.watch import ObjectChange, RelistStarted, Synced, watch_objects
+from activities.kube.watch import RelistStarted, Synced, watch_objects
+from activities.kube.watch_events import ObjectChange
 from mesh.errors import NotFoundError, PermissionDeniedError
 from mesh.k8s.objects import Pod
 from tests.activities.api_server import END, Answer, Query, api_server, event, page, status
@@ -164,7 +165,7 @@ async def test_credentials_refused_twice_are_an_error(tmp_path: Path, before: li
 async def test_right_that_is_missing_is_told_at_once(tmp_path: Path, before: list[Answer]) -> None:
     denied = Answer(status(403, 'pods is forbidden: User "u" cannot watch resource "pods"'), status=403)
     server = Server(*before, denied)
-    with pytest.raises(PermissionDeniedError, match="A right is missing"):
+    with pytest.raises(PermissionDeniedError, match="A permission is missing"):
         await told(server, tmp_path, 100)
 
     assert len(server.asked) == len(before) + 1

@@ -18,7 +18,7 @@ async def test_kubeconfig_that_is_not_there_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
 ) -> None:
     missing = str(tmp_path / "nowhere")
-    monkeypatch.setattr("activities.kube.client.KUBE_CONFIG_DEFAULT_LOCATION", missing)
+    monkeypatch.setattr("activities.kube.credentials.KUBE_CONFIG_DEFAULT_LOCATION", missing)
 
     with pytest.raises(RefusedError) as raised:
         await connect(missing if named else None)

@@ -1,4 +1,4 @@
-"""A reading is whole or an error, whatever happens on the way."""
+"""A list read in pages is complete or an error, whatever happens to the connection."""
 
 from __future__ import annotations
 
@@ -77,7 +77,8 @@ async def test_pages_that_always_expire_are_an_error(tmp_path: Path) -> None:
 async def test_watch_reads_lines_longer_than_the_clients_own_limit(tmp_path: Path) -> None:
     large = event("MODIFIED", "a", padding="x" * 400_000)
     async with api_server(always(Answer(large)), tmp_path) as cluster:
-        assert [type_ async for type_, _ in cluster.watch("/api/v1/pods", "7")] == ["MODIFIED"]
+        records = [record async for record in cluster.watch_records("/api/v1/pods", {"watch": True}, 60)]
+    assert records == [large.removesuffix(b"\n")]
 
 
 async def test_server_that_asks_for_patience_gets_as_much_as_it_asks_for(tmp_path: Path, slept: list[float]) -> None:
@@ -97,7 +98,7 @@ async def test_token_that_ran_out_is_renewed_and_the_page_read(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("code", "message", "told"),
     [
-        (403, 'pods is forbidden: User "u" cannot list resource "pods"', "A right is missing"),
+        (403, 'pods is forbidden: User "u" cannot list resource "pods"', "A permission is missing"),
         (401, "Unauthorized", "does not know these credentials"),
     ],
 )

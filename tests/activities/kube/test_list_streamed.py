@@ -90,7 +90,7 @@ async def test_server_that_asks_for_patience_gets_as_much_as_it_asks_for(tmp_pat
 async def test_right_that_is_missing_is_told(tmp_path: Path) -> None:
     denied = Answer(status(403, 'pods is forbidden: User "u" cannot list resource "pods"'), status=403)
     async with api_server(always(denied), tmp_path) as cluster:
-        with pytest.raises(PermissionDeniedError, match="A right is missing"):
+        with pytest.raises(PermissionDeniedError, match="A permission is missing"):
             await names(cluster)
 
 
