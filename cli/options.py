@@ -15,19 +15,6 @@ Option: TypeAlias = str | float | None
 
 C = TypeVar("C", bound=Callable[..., Any])
 
-_SETTINGS = (
-    "cluster",
-    "context",
-    "kubeconfig",
-    "address",
-    "namespace",
-    "ui",
-    "concurrency",
-    "grace",
-    "log_format",
-    "log_level",
-)
-
 
 def cluster_options(command: C) -> C:
     """Which cluster."""
@@ -72,10 +59,10 @@ def operator_options(command: C) -> C:
 
 
 def settings_from(options: dict[str, Option]) -> Settings:
-    """Takes the settings out of a command's options and fills the rest from environment, profile and defaults."""
+    """Returns the settings that a command's shared options, the environment, the profile file and the defaults give."""
     from worker.settings import load_settings
 
-    return load_settings({name: options.pop(name, None) for name in _SETTINGS})
+    return load_settings(dict(options))
 
 
 def operator(who: str | None) -> str:

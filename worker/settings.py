@@ -1,8 +1,8 @@
 """Settings of one process: flags, else the environment, else the profile file, else defaults.
 
-A profile file `.kyma-upgrade.toml` in the current directory or a parent of it names a cluster and a Temporal server
-together. What a flag or the environment names in its place takes what belongs to it along: another kubeconfig means
-another context, another Temporal address means another namespace and another UI.
+A profile file `.kyma-upgrade.toml` in the current directory or one of its parents names a cluster and a Temporal server
+together. A flag or a variable that names another one also drops what the profile says about the old one: another
+kubeconfig has other contexts, another Temporal server has other namespaces and another UI.
 """
 
 from __future__ import annotations
@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from mesh.errors import RefusedError
 
 PROFILE = ".kyma-upgrade.toml"
 _PREFIX = "KYMA_UPGRADE_"
-_CLUSTER_FIELDS = ("kubeconfig", "context", "cluster")
-_TEMPORAL_FIELDS = ("address", "namespace", "ui")
-#: Any of these says which Temporal is meant, so a profile file does not.
+#: Any of these names a Temporal server, so the one of the profile file does not count.
 _TEMPORAL_VARIABLES = ("TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE")
 
 
@@ -39,7 +38,7 @@ class ClusterSettings(BaseModel):
 
 
 class TemporalSettings(BaseModel):
-    """Which Temporal. Everything else (TLS, API keys) is read from `TEMPORAL_*` and its profiles, as its CLI does."""
+    """Which Temporal server. TLS and API keys are read from `TEMPORAL_*` and Temporal's profiles, as its CLI does."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -50,22 +49,22 @@ class TemporalSettings(BaseModel):
     ui: str | None = None
     """Address of the Temporal UI, for links. None: no links are printed."""
     connect_timeout: float = 5.0
-    """Seconds until a Temporal that does not answer counts as not running: a pipeline should know soon."""
+    """Seconds until a server that does not answer counts as not running: a pipeline should fail early."""
 
 
 class WorkerSettings(BaseModel):
-    """How a worker works."""
+    """How a worker runs."""
 
     model_config = ConfigDict(frozen=True)
 
     concurrency: Annotated[int, Field(ge=10)] = 300
     """Activities at once. A wave has up to 200 restarts that mostly wait, and the watch and surveys run beside them."""
     grace: Annotated[float, Field(ge=0)] = 10.0
-    """Seconds that activities get to end by themselves after SIGTERM; the rest is taken over by the next worker."""
+    """Seconds that activities may take to end after SIGTERM; the next worker takes over what is left."""
     log_format: Literal["auto", "json", "text"] = "auto"
     """`auto`: text on a terminal, JSON lines elsewhere."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    """Least severe line that is logged."""
+    """Least severe event that is logged."""
 
 
 class Settings(BaseModel):
@@ -80,47 +79,65 @@ class Settings(BaseModel):
     """The profile file that was found, None without one."""
 
 
-class _Environment(BaseSettings):
-    """`KYMA_UPGRADE_*`. None where a variable is not set; checked where it is used."""
+class _Sources(BaseSettings, ClusterSettings, TemporalSettings, WorkerSettings):
+    """Every setting under its own name, collected from flags, environment and profile file."""
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, extra="forbid")
 
-    cluster: str | None = None
-    context: str | None = None
-    kubeconfig: str | None = None
-    address: str | None = None
-    namespace: str | None = None
-    ui: str | None = None
-    connect_timeout: str | None = None
-    concurrency: str | None = None
-    grace: str | None = None
-    log_format: str | None = None
-    log_level: str | None = None
+    profile: Path | None
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Returns the sources, the strongest first."""
+        return init_settings, env_settings, _ProfileSource(settings_cls)
+
+
+class _ProfileSource(PydanticBaseSettingsSource):
+    """The profile file, without the values that a stronger source makes meaningless."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Unused: the file is read as a whole."""
+        raise NotImplementedError
+
+    def __call__(self) -> dict[str, Any]:
+        given = self.current_state
+        profile = _read_profile(given["profile"]) if given["profile"] else {}
+        return _cluster_part(given, profile) | _temporal_part(given, profile)
 
 
 def load_settings(flags: dict[str, Any] | None = None, directory: Path | None = None) -> Settings:
-    """Settings by precedence. `flags` that are None were not given; RefusedError names what cannot be used."""
-    given = {key: value for key, value in _Environment().model_dump().items() if value is not None}
-    given |= {key: value for key, value in (flags or {}).items() if value is not None}
-    file = find_profile(directory or Path.cwd())
-    profile = _read_profile(file) if file else {}
+    """Returns the settings by precedence; `flags` that are None were not given.
+
+    Raises:
+        RefusedError: a value or the profile file is not valid.
+    """
+    given = {name: value for name, value in (flags or {}).items() if value is not None}
     try:
-        return Settings(
-            cluster=ClusterSettings(**_cluster_part(given, profile)),
-            temporal=TemporalSettings(**_temporal_part(given, profile)),
-            worker=WorkerSettings.model_validate(given),
-            profile=file,
-        )
+        values = _Sources(profile=find_profile(directory or Path.cwd()), **given).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise RefusedError(
-            f"Setting {name} cannot be used: {first['msg']}.", f"Check --{name.replace('_', '-')} and {_PREFIX}*."
+            f"Setting {name} is not valid: {first['msg']}.",
+            f"Check --{name.replace('_', '-')}, {_PREFIX}{name.upper()} and {PROFILE}.",
         ) from error
+    return Settings(
+        cluster=ClusterSettings.model_validate(values),
+        temporal=TemporalSettings.model_validate(values),
+        worker=WorkerSettings.model_validate(values),
+        profile=values["profile"],
+    )
 
 
 def find_profile(directory: Path) -> Path | None:
-    """The profile file of this directory or of the nearest parent that has one."""
+    """Returns the profile file of this directory or of the nearest parent that has one."""
     for place in (directory, *directory.parents):
         if (place / PROFILE).is_file():
             return place / PROFILE
@@ -131,32 +148,31 @@ def _read_profile(file: Path) -> dict[str, Any]:
     try:
         profile = tomllib.loads(file.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise RefusedError(f"The profile file {file} cannot be read: {error}.", "Mend or remove it.") from error
+        raise RefusedError(f"The profile file {file} cannot be read: {error}.", "Fix or remove it.") from error
     if "kubeconfig" in profile:
         profile["kubeconfig"] = str(file.parent / Path(str(profile["kubeconfig"])).expanduser())
     return profile
 
 
 def _cluster_part(given: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
-    named = given.get("kubeconfig") or os.environ.get("KUBECONFIG")
-    known = {key: profile[key] for key in _CLUSTER_FIELDS if key in profile}
-    if named is not None and not _same_file(named, known.get("kubeconfig")):
-        known = {}
-    elif "context" in given and given["context"] != known.get("context"):
+    known = {name: profile[name] for name in ClusterSettings.model_fields if name in profile}
+    kubeconfig = given.get("kubeconfig") or os.environ.get("KUBECONFIG")
+    if kubeconfig is not None and not _same_file(kubeconfig, known.get("kubeconfig")):
+        return {}
+    if "context" in given and given["context"] != known.get("context"):
         known.pop("cluster", None)
-    return known | {key: given[key] for key in _CLUSTER_FIELDS if key in given}
+    return known
 
 
 def _temporal_part(given: dict[str, Any], profile: dict[str, Any]) -> dict[str, Any]:
-    known = {key: profile[key] for key in _TEMPORAL_FIELDS if key in profile}
+    known = {name: profile[name] for name in TemporalSettings.model_fields if name in profile}
     address = given.get("address") or os.environ.get("TEMPORAL_ADDRESS")
-    if (address or any(os.environ.get(one) for one in _TEMPORAL_VARIABLES)) and address != known.get("address"):
-        known = {}
+    if (address or any(map(os.environ.get, _TEMPORAL_VARIABLES))) and address != known.get("address"):
+        return {}
     if os.environ.get("TEMPORAL_NAMESPACE"):
         known.pop("namespace", None)
-    own = {key: given[key] for key in (*_TEMPORAL_FIELDS, "connect_timeout") if key in given}
-    return known | own
+    return known
 
 
-def _same_file(one: str, other: str | None) -> bool:
-    return other is not None and Path(one).expanduser().resolve() == Path(other).resolve()
+def _same_file(file: str, other: str | None) -> bool:
+    return other is not None and Path(file).expanduser().resolve() == Path(other).resolve()

@@ -121,3 +121,9 @@ def test_broken_profile_is_refused_with_its_name(tmp_path: Path) -> None:
 
     with pytest.raises(RefusedError, match=r"\.kyma-upgrade\.toml"):
         load_settings(directory=tmp_path)
+
+
+def test_file_of_a_profile_is_found_and_never_named(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KYMA_UPGRADE_PROFILE", "/other.toml")
+
+    assert load_settings(directory=checkout).cluster.cluster == "demo"
