@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from temporalio import activity
 
-from activities.boundary import Served, heartbeating, translated
+from activities.boundary import ServedCluster, heartbeating, translating_errors
 from activities.kube.client import JSON_PATCH, ClusterClient
 from activities.kube.paths import path
 from activities.kube.reads import read_catalogue, read_control_plane
@@ -25,7 +25,7 @@ _PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class ResolveInput:
+class ResolveTargetInput:
     """`to` as the user typed it."""
 
     cluster: ClusterRef
@@ -38,11 +38,11 @@ class ResolvedTarget:
 
     target: Target
     installed: str | None
-    already: bool
+    already_installed: bool
 
 
 @dataclass(frozen=True, slots=True)
-class ApplyInput:
+class ApplyTargetInput:
     """Move the control plane to this target."""
 
     cluster: ClusterRef
@@ -50,7 +50,7 @@ class ApplyInput:
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitInput:
+class AwaitControlPlaneInput:
     """Wait for this target; give up after a time without any change in what is seen."""
 
     cluster: ClusterRef
@@ -59,7 +59,7 @@ class AwaitInput:
 
 
 @dataclass(frozen=True, slots=True)
-class AwaitResult:
+class AwaitControlPlaneResult:
     """`trouble` is None when the control plane is done; else what to tell an operator."""
 
     trouble: str | None
@@ -86,27 +86,27 @@ async def resolve_target(cluster: ClusterClient, to: str) -> ResolvedTarget:
         )
     installed = catalogue.istio.installed
     status = catalogue.kyma.module_status
-    already = catalogue.kyma.channel == target.channel and status.version == target.module
-    return ResolvedTarget(target, str(installed) if installed else None, already)
+    already_installed = catalogue.kyma.channel == target.channel and status.version == target.module
+    return ResolvedTarget(target, str(installed) if installed else None, already_installed)
 
 
 class ControlPlaneActivities:
     """Activities of the kyma driver."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: ServedCluster) -> None:
         self._served = served
 
     @activity.defn
     @heartbeating
-    async def resolve_target(self, ask: ResolveInput) -> ResolvedTarget:
+    async def resolve_target(self, ask: ResolveTargetInput) -> ResolvedTarget:
         """What the user's word means in this cluster; refused before anything is touched."""
-        return await resolve_target(self._served.of(ask.cluster), ask.to)
+        return await resolve_target(self._served.connection_for(ask.cluster), ask.to)
 
     @activity.defn
     @heartbeating
-    async def apply_target(self, ask: ApplyInput) -> bool:
+    async def apply_target(self, ask: ApplyTargetInput) -> bool:
         """Sets the channel of module istio in the Kyma CR; False when it was set already."""
-        cluster = self._served.of(ask.cluster)
+        cluster = self._served.connection_for(ask.cluster)
         location = path("Kyma", NAMESPACE, "default")
         kyma = await cluster.get(location, Kyma)
         if kyma.module is not None and kyma.channel == ask.target.channel:
@@ -125,10 +125,10 @@ class ControlPlaneActivities:
         return True
 
     @activity.defn
-    @translated
-    async def await_control_plane(self, ask: AwaitInput) -> AwaitResult:
+    @translating_errors
+    async def await_control_plane(self, ask: AwaitControlPlaneInput) -> AwaitControlPlaneResult:
         """Waits until every part of the check holds, several times in a row."""
-        cluster = self._served.of(ask.cluster)
+        cluster = self._served.connection_for(ask.cluster)
         in_a_row = 0
         last_words, last_change = "", time.monotonic()
         trouble_since: float | None = None
@@ -137,19 +137,19 @@ class ControlPlaneActivities:
             now = time.monotonic()
             in_a_row = in_a_row + 1 if seen.done else 0
             if in_a_row >= _SETTLED_AFTER:
-                return AwaitResult(None, _parts(seen))
+                return AwaitControlPlaneResult(None, _parts(seen))
             if seen.words() != last_words:
                 last_words, last_change = seen.words(), now
                 activity.logger.info("control_plane_seen", extra={"fields": {"missing": last_words}})
             activity.heartbeat(last_words)
             trouble_since = (trouble_since or now) if seen.trouble else None
             if seen.trouble and trouble_since is not None and now - trouble_since > _PATIENCE_SECONDS:
-                return AwaitResult(seen.trouble, _parts(seen))
+                return AwaitControlPlaneResult(seen.trouble, _parts(seen))
             if seen.maintenance:
                 # Kyma's own window may be days away: waiting for it is no lack of progress.
                 last_change = now
             if now - last_change > ask.no_progress.total_seconds():
-                return AwaitResult(f"no progress for {ask.no_progress}: {last_words}", _parts(seen))
+                return AwaitControlPlaneResult(f"no progress for {ask.no_progress}: {last_words}", _parts(seen))
             await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 from temporalio import activity
 
-from activities.boundary import Served, heartbeating
+from activities.boundary import ServedCluster, heartbeating
 from activities.kube.client import ClusterClient
 from activities.kube.paths import path
 from activities.kube.reads import read_istiods
-from activities.prometheus import above
+from activities.prometheus import check_prometheus
 from mesh.errors import ClusterError, UpgradeError
 from mesh.identity import PROBE, ClusterRef
 from mesh.istio.images import parse_image
@@ -22,7 +22,7 @@ from mesh.plan.policy import PrometheusGate
 
 
 @dataclass(frozen=True, slots=True)
-class GateInput:
+class CheckGateInput:
     """`istio` is the version that a new Pod must come back with; `prometheus` a question beside it."""
 
     cluster: ClusterRef
@@ -32,13 +32,13 @@ class GateInput:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """`shut` is why nothing may be restarted, None when everything is well."""
+    """`closed_because` is why nothing may be restarted, None when everything is well."""
 
-    shut: str | None
+    closed_because: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class WindowInput:
+class CheckWindowInput:
     """Windows that must all be open, as written."""
 
     cluster: ClusterRef
@@ -56,14 +56,14 @@ class WindowState:
 class GateActivities:
     """Activities of gates."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: ServedCluster) -> None:
         self._served = served
 
     @activity.defn
     @heartbeating
-    async def check_gate(self, ask: GateInput) -> GateResult:
+    async def check_gate(self, ask: CheckGateInput) -> GateResult:
         """Every istiod is rolled out, and a Pod tried through the API server's own path gets the target's proxy."""
-        cluster = self._served.of(ask.cluster)
+        cluster = self._served.connection_for(ask.cluster)
         istiods = await read_istiods(cluster)
         if not istiods:
             return GateResult("there is no istiod in istio-system")
@@ -72,7 +72,7 @@ class GateActivities:
             if not state.complete:
                 return GateResult(f"{one.workload.metadata.name} is not rolled out: {state.message}")
         try:
-            image = await probe(cluster)
+            image = await probe_injection(cluster)
         except ClusterError as error:
             return GateResult(f"a new Pod would be refused: {error.message}")
         except UpgradeError as error:
@@ -82,11 +82,11 @@ class GateActivities:
         version = parse_image(image).version
         if str(version) != ask.istio:
             return GateResult(f"a new Pod would get {image}, not Istio {ask.istio}")
-        return GateResult(await above(ask.prometheus) if ask.prometheus else None)
+        return GateResult(await check_prometheus(ask.prometheus) if ask.prometheus else None)
 
     @activity.defn
     @heartbeating
-    async def check_window(self, ask: WindowInput) -> WindowState:
+    async def check_window(self, ask: CheckWindowInput) -> WindowState:
         """By this worker's time zone rules: another may have others, and a workflow must not depend on whose."""
         now = datetime.now(UTC)
         windows = parse_windows(*ask.windows)
@@ -97,10 +97,10 @@ class GateActivities:
     @activity.defn
     async def ping_worker(self, cluster: ClusterRef) -> None:
         """Done once a worker serves the cluster."""
-        self._served.of(cluster)
+        self._served.connection_for(cluster)
 
 
-async def probe(cluster: ClusterClient) -> str | None:
+async def probe_injection(cluster: ClusterClient) -> str | None:
     """The proxy image that a new Pod gets: a server-side dry run in the service's empty probe namespace."""
     body = {
         "apiVersion": "v1",

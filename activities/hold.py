@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from temporalio import activity
 
-from activities.boundary import Served, heartbeating, translated
+from activities.boundary import ServedCluster, heartbeating, translating_errors
 from activities.kube.client import APPLY_PATCH, ClusterClient
 from activities.kube.paths import path
 from mesh.errors import ClusterError, ConflictError, NotFoundError, RejectedError
@@ -47,28 +47,28 @@ class Lease(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class HoldInput:
-    """`holder` is the upgrade's workflow and first run; `lasts` is how long both hold without renewal."""
+    """`holder` is the upgrade's workflow and first run; `duration` is how long both hold without renewal."""
 
     cluster: ClusterRef
     holder: str
-    lasts: timedelta
+    duration: timedelta
     hold: bool
 
 
 class HoldActivities:
     """Activities of the hold and the lease."""
 
-    def __init__(self, served: Served) -> None:
+    def __init__(self, served: ServedCluster) -> None:
         self._served = served
 
     @activity.defn
     @heartbeating
     async def renew_hold(self, ask: HoldInput) -> None:
         """Takes or renews the lease and, if asked for, the hold. ConflictError when another upgrade has the cluster."""
-        cluster = self._served.of(ask.cluster)
+        cluster = self._served.connection_for(ask.cluster)
         await _take_lease(cluster, ask)
         if ask.hold:
-            until = rfc3339(datetime.now(UTC) + ask.lasts)
+            until = rfc3339(datetime.now(UTC) + ask.duration)
             body = {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
@@ -78,10 +78,10 @@ class HoldActivities:
             await cluster.patch(_HOLD, body, ConfigMap, APPLY_PATCH)
 
     @activity.defn
-    @translated
+    @translating_errors
     async def await_hold(self, ask: HoldInput) -> None:
         """Waits until a change like the module's is really refused: a new policy takes seconds to be in force."""
-        cluster = self._served.of(ask.cluster)
+        cluster = self._served.connection_for(ask.cluster)
         for _ in range(_IN_FORCE_SECONDS):
             if await _refused(cluster):
                 return
@@ -96,7 +96,7 @@ class HoldActivities:
     @heartbeating
     async def release_hold(self, ask: HoldInput) -> None:
         """Lets go of the hold and the lease, if they are this upgrade's."""
-        cluster = self._served.of(ask.cluster)
+        cluster = self._served.connection_for(ask.cluster)
         held = await cluster.find(_HOLD, ConfigMap)
         if held is not None and (held.data or {}).get("upgrade") == ask.holder:
             await cluster.delete(_HOLD)
@@ -109,7 +109,7 @@ async def _take_lease(cluster: ClusterClient, ask: HoldInput) -> None:
     now = datetime.now(UTC)
     spec = {
         "holderIdentity": ask.holder,
-        "leaseDurationSeconds": int(ask.lasts.total_seconds()),
+        "leaseDurationSeconds": int(ask.duration.total_seconds()),
         "renewTime": now.strftime(_MICRO_TIME),
     }
     lease = await cluster.find(_LEASE, Lease)

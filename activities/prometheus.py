@@ -34,7 +34,7 @@ class _Answer(msgspec.Struct, frozen=True):
     data: _Data = _Data()
 
 
-async def above(gate: PrometheusGate) -> str | None:
+async def check_prometheus(gate: PrometheusGate) -> str | None:
     """Why the gate is shut, None when the query's values are all below its limit. No value at all is shut as well."""
     address = f"{gate.address.rstrip('/')}/api/v1/query"
     try:

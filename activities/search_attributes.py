@@ -32,7 +32,7 @@ ALL: tuple[SearchAttributeKey[Any], ...] = (
 )
 
 
-def of_item(item: Item) -> TypedSearchAttributes:
+def item_search_attributes(item: Item) -> TypedSearchAttributes:
     """By which items are found."""
     return TypedSearchAttributes(
         [

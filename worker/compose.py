@@ -10,12 +10,12 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from activities.boundary import Served
+from activities.boundary import ServedCluster
 from activities.control_plane import ControlPlaneActivities
 from activities.gates import GateActivities
 from activities.hold import HoldActivities
 from activities.remediation.activities import RemediationActivities
-from activities.remediation.watch import WatchActivities
+from activities.remediation.watch import ClusterWatchActivities
 from activities.restart.activities import RestartActivities
 from activities.survey.activities import SurveyActivities
 from activities.survey.cache import SurveyCache
@@ -31,14 +31,14 @@ _HEARTBEATS = timedelta(seconds=5)
 
 
 @asynccontextmanager
-async def compose_cluster(settings: ClusterSettings) -> AsyncIterator[Served]:
+async def compose_cluster(settings: ClusterSettings) -> AsyncIterator[ServedCluster]:
     """The connection to the cluster, and the name and UID that bind it."""
     async with await connect(settings) as cluster:
-        yield Served(cluster, ClusterRef(name_of(cluster, settings), await first_uid(cluster)))
+        yield ServedCluster(cluster, ClusterRef(name_of(cluster, settings), await first_uid(cluster)))
 
 
 def compose_activities(
-    served: Served, client: Client, own_namespaces: tuple[str, ...] = ()
+    served: ServedCluster, client: Client, own_namespaces: tuple[str, ...] = ()
 ) -> Sequence[Callable[..., Any]]:
     """Every activity, built with what it depends on; `own_namespaces` are the namespaces of worker and Temporal."""
     control_plane = ControlPlaneActivities(served)
@@ -47,7 +47,7 @@ def compose_activities(
     survey = SurveyActivities(served, own_namespaces)
     restarts = RestartActivities(served)
     surveys = SurveyCache(served.cluster)
-    watch = WatchActivities(served, client, TASK_QUEUE, surveys)
+    watch = ClusterWatchActivities(served, client, TASK_QUEUE, surveys)
     remediation = RemediationActivities(served, client, TASK_QUEUE, watch, surveys)
     return (
         control_plane.resolve_target,
@@ -60,11 +60,11 @@ def compose_activities(
         gates.check_window,
         gates.ping_worker,
         survey.survey_cluster,
-        survey.wave_members,
+        survey.list_wave_members,
         restarts.restart_workload,
         remediation.open_items,
-        remediation.open_failed,
-        remediation.keep_warnings,
+        remediation.open_item,
+        remediation.set_pod_warnings,
         remediation.recheck_item,
         watch.watch_cluster,
     )
@@ -76,7 +76,7 @@ def namespace_of(host: str) -> tuple[str, ...]:
     return (labels[1],) if len(labels) > 2 and labels[2] == "svc" else ()
 
 
-def compose_workers(client: Client, served: Served, settings: WorkerSettings) -> tuple[Worker, Worker]:
+def compose_workers(client: Client, served: ServedCluster, settings: WorkerSettings) -> tuple[Worker, Worker]:
     """Two workers in one process: workflows on the shared queue, activities on the cluster's own."""
     grace = timedelta(seconds=settings.grace)
     workflows = Worker(

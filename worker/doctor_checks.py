@@ -14,7 +14,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from activities.gates import probe
+from activities.gates import probe_injection
 from activities.istiod.injector import ask_injector
 from activities.kube.client import ClusterClient
 from activities.kube.paths import ACCESS_REVIEWS, NAMESPACES, path
@@ -191,7 +191,7 @@ async def _istio(cluster: ClusterClient) -> Check:
 
 async def _probed(cluster: ClusterClient) -> Check:
     """The API server's own path to the injector."""
-    image = await probe(cluster)
+    image = await probe_injection(cluster)
     if image is None:
         told = f"a new Pod in namespace {PROBE} gets no sidecar"
         return Check("injector-admission", ok=False, message=told, remedy="Run: kubectl apply -f deploy/rbac.yaml")

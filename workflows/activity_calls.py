@@ -9,14 +9,14 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from activities.control_plane import (
-        ApplyInput,
-        AwaitInput,
-        AwaitResult,
+        ApplyTargetInput,
+        AwaitControlPlaneInput,
+        AwaitControlPlaneResult,
         ControlPlaneActivities,
         ResolvedTarget,
-        ResolveInput,
+        ResolveTargetInput,
     )
-    from activities.gates import GateActivities, GateInput, WindowInput, WindowState
+    from activities.gates import CheckGateInput, CheckWindowInput, GateActivities, WindowState
     from activities.hold import HoldActivities, HoldInput
     from activities.remediation.activities import OpenItemsInput, RemediationActivities
     from activities.survey.activities import SurveyActivities, SurveyInput, SurveySummary
@@ -48,7 +48,7 @@ class ActivityCalls:
         """The user's word, resolved and allowed; refused before anything is changed."""
         return await workflow.execute_activity_method(
             ControlPlaneActivities.resolve_target,
-            ResolveInput(self._cluster, to),
+            ResolveTargetInput(self._cluster, to),
             summary=f"what {to} means here",
             **activity_options.short(self._cluster),
         )
@@ -88,16 +88,16 @@ class ActivityCalls:
         """Has the module move the control plane."""
         await workflow.execute_activity_method(
             ControlPlaneActivities.apply_target,
-            ApplyInput(self._cluster, target),
+            ApplyTargetInput(self._cluster, target),
             summary=f"channel {target.channel}",
             **activity_options.short(self._cluster),
         )
 
     async def await_control_plane(self, target: Target) -> None:
         """For as long as the control plane moves, which may be hours."""
-        result: AwaitResult = await workflow.execute_activity_method(
+        result: AwaitControlPlaneResult = await workflow.execute_activity_method(
             ControlPlaneActivities.await_control_plane,
-            AwaitInput(self._cluster, target, self._policy.no_progress.control_plane),
+            AwaitControlPlaneInput(self._cluster, target, self._policy.no_progress.control_plane),
             summary=f"wait for {target.words()}",
             **activity_options.long_running(self._cluster),
         )
@@ -106,7 +106,7 @@ class ActivityCalls:
 
     async def gate(self, target: Target) -> None:
         """Whether a Pod that is made anew now would come back with the target's proxy."""
-        ask = GateInput(self._cluster, target.istio or "", self._policy.gates.prometheus)
+        ask = CheckGateInput(self._cluster, target.istio or "", self._policy.gates.prometheus)
         shut = None
         for attempt in range(_GATE_TRIES):
             if attempt:
@@ -117,7 +117,7 @@ class ActivityCalls:
                 summary="gate: istiod ready, injector gives the target",
                 **activity_options.short(self._cluster),
             )
-            shut = result.shut
+            shut = result.closed_because
             if shut is None:
                 return
         raise ApplicationError(f"The gate is shut: {shut}.")
@@ -126,7 +126,7 @@ class ActivityCalls:
         """Whether the policy's windows are open, and until when, or when they open."""
         return await workflow.execute_activity_method(
             GateActivities.check_window,
-            WindowInput(self._cluster, self._policy.windows),
+            CheckWindowInput(self._cluster, self._policy.windows),
             summary=f"windows: {'; '.join(self._policy.windows)}"[:_SUMMARY],
             **activity_options.short(self._cluster),
         )

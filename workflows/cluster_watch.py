@@ -9,7 +9,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.remediation.watch import WatchActivities, WatchInput
+    from activities.remediation.watch import ClusterWatchActivities, WatchClusterInput
     from activities.search_attributes import CLUSTER
 
     from workflows import activity_options
@@ -23,11 +23,11 @@ class ClusterWatchWorkflow:
     """Has an activity watch for as long as some item is open. Which ones are is the activity's to know."""
 
     @workflow.init
-    def __init__(self, ask: WatchInput) -> None:
+    def __init__(self, ask: WatchClusterInput) -> None:
         self._poked = False
 
     @workflow.run
-    async def run(self, ask: WatchInput) -> None:
+    async def run(self, ask: WatchClusterInput) -> None:
         """Ends when a watch found no open item, and no new one was told of since that watch began."""
         workflow.upsert_search_attributes([CLUSTER.value_set(ask.cluster.name)])
         workflow.set_current_details("Tells open items when something of their workload changes.")
@@ -46,10 +46,10 @@ class ClusterWatchWorkflow:
         """Sent by whoever opens items. A signal that comes with the end makes the server take back the end."""
         self._poked = True
 
-    async def _watch(self, ask: WatchInput) -> bool:
+    async def _watch(self, ask: WatchClusterInput) -> bool:
         """Whether it ended because nothing is open; a long history ends it too, for it goes on in a new run."""
         task = workflow.start_activity_method(
-            WatchActivities.watch_cluster,
+            ClusterWatchActivities.watch_cluster,
             ask,
             summary="watch for open items",
             **activity_options.long_running_queued(ask.cluster),

@@ -17,9 +17,14 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.remediation.activities import ItemInput, RecheckInput, RemediationActivities, WarnInput
-    from activities.restart.activities import Outcome, RestartActivities, RestartInput, RestartResult
-    from activities.search_attributes import of_item
+    from activities.remediation.activities import (
+        RecheckItemInput,
+        RemediationActivities,
+        RemediationItemInput,
+        SetPodWarningsInput,
+    )
+    from activities.restart.activities import RestartActivities, RestartInput, RestartOutcome, RestartResult
+    from activities.search_attributes import item_search_attributes
     from mesh.remediation.item import HistoryEntry, ItemState, ItemView, Observation, end_of, view_of, warning_text
     from mesh.survey.finding import Finding
     from mesh.survey.reasons import RETRIABLE
@@ -53,7 +58,7 @@ class RemediationItemWorkflow:
     """One workload that a person must settle. Started by its first sighting, outlives the upgrade."""
 
     @workflow.init
-    def __init__(self, ask: ItemInput) -> None:
+    def __init__(self, ask: RemediationItemInput) -> None:
         self._ask = ask
         self._item = ask.item
         self._stirred = False
@@ -67,11 +72,11 @@ class RemediationItemWorkflow:
         self._warned: Finding | None = ask.item.seen if ask.item.is_open else None
         self._recheck_after = _RECHECK_FIRST
         #: What the list shows of it, by attributes and by memo.
-        self._shown = of_item(ask.item)
+        self._shown = item_search_attributes(ask.item)
         self._listed = ask.item.listed()
 
     @workflow.run
-    async def run(self, ask: ItemInput) -> str:
+    async def run(self, ask: RemediationItemInput) -> str:
         """Lives until nothing of the workload needs a restart any more, or an operator closes it; returns why."""
         while True:
             self._stirred = False
@@ -231,12 +236,12 @@ class RemediationItemWorkflow:
         try:
             result = await workflow.execute_activity_method(
                 RestartActivities.restart_workload,
-                RestartInput(self._ask.cluster, workload, mark, self._ask.no_progress, again=True),
+                RestartInput(self._ask.cluster, workload, mark, self._ask.no_progress, by_operator=True),
                 summary=f"attempt {self._item.attempts}: {workload}",
                 **activity_options.long_running_queued(self._ask.cluster),
             )
             came = _came(result)
-            if result.outcome is Outcome.FAILED and result.reason is not None:
+            if result.outcome is RestartOutcome.FAILED and result.reason is not None:
                 self._item = replace(
                     self._item,
                     # What was evident of another cause tells nothing of this one.
@@ -349,7 +354,7 @@ class RemediationItemWorkflow:
             self.seen(await self._recheck(age))
 
     async def _recheck(self, max_age: float) -> Observation:
-        ask = RecheckInput(self._ask.cluster, self._item.seen, max_age)
+        ask = RecheckItemInput(self._ask.cluster, self._item.seen, max_age)
         try:
             return await workflow.execute_activity_method(
                 RemediationActivities.recheck_item,
@@ -367,10 +372,10 @@ class RemediationItemWorkflow:
         if wanted == self._warned:
             return
         self._warned = wanted
-        ask = WarnInput(self._ask.cluster, wanted or item.seen, warning_text(wanted) if wanted else None)
+        ask = SetPodWarningsInput(self._ask.cluster, wanted or item.seen, warning_text(wanted) if wanted else None)
         try:
             await workflow.execute_activity_method(
-                RemediationActivities.keep_warnings,
+                RemediationActivities.set_pod_warnings,
                 ask,
                 summary="warn on the Pods" if wanted else "clear the warning",
                 **activity_options.short_queued(ask.cluster),
@@ -382,7 +387,7 @@ class RemediationItemWorkflow:
     def _show(self) -> None:
         """Attributes and memo for the list, details for the page. Each upsert is an event: only what changed."""
         item = self._item
-        shown = of_item(item)
+        shown = item_search_attributes(item)
         if shown != self._shown:
             self._shown = shown
             workflow.upsert_search_attributes([one.key.value_set(one.value) for one in shown.search_attributes])

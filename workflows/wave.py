@@ -11,10 +11,10 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.remediation.activities import OpenFailedInput, RemediationActivities
-    from activities.restart.activities import Outcome, RestartActivities, RestartInput, RestartResult
+    from activities.remediation.activities import OpenItemInput, RemediationActivities
+    from activities.restart.activities import RestartActivities, RestartInput, RestartOutcome, RestartResult
     from activities.search_attributes import CLUSTER, PHASE
-    from activities.survey.activities import Member, MembersInput, SurveyActivities
+    from activities.survey.activities import ListWaveMembersInput, SurveyActivities, WaveMember
     from mesh.k8s.workload_ref import WorkloadRef
     from mesh.survey.reasons import Reason
     from mesh.text import one_line
@@ -36,10 +36,10 @@ class WaveWorkflow:
     def __init__(self, ask: WaveInput) -> None:
         self._ask = ask
         self._steer = ask.steer
-        self._waiting: list[Member] = []
-        self._running: dict[Member, asyncio.Task[None]] = {}
+        self._waiting: list[WaveMember] = []
+        self._running: dict[WaveMember, asyncio.Task[None]] = {}
         #: Begun, and taken back since nothing new can be injected: they keep their places.
-        self._held: list[Member] = []
+        self._held: list[WaveMember] = []
         self._lost: str | None = None
         self._served: asyncio.Task[None] | None = None
         self._results: list[RestartResult] = []
@@ -55,8 +55,8 @@ class WaveWorkflow:
         cluster = ask.survey.cluster
         workflow.upsert_search_attributes([CLUSTER.value_set(cluster.name), PHASE.value_set(Phase.RESTARTING)])
         self._waiting = await workflow.execute_activity_method(
-            SurveyActivities.wave_members,
-            MembersInput(ask.survey, ask.rule, ask.canary_below),
+            SurveyActivities.list_wave_members,
+            ListWaveMembersInput(ask.survey, ask.rule, ask.canary_below),
             summary=f"who is in wave {ask.rule.number}, {ask.rule.name}",
             **activity_options.survey(cluster),
         )
@@ -73,9 +73,9 @@ class WaveWorkflow:
             await self._something_happens()
         counts = Counter(result.outcome for result in self._results)
         return WaveResult(
-            restarted=counts[Outcome.RESTARTED],
-            current=counts[Outcome.ALREADY_CURRENT],
-            gone=counts[Outcome.GONE] + counts[Outcome.SCALED_TO_ZERO],
+            restarted=counts[RestartOutcome.RESTARTED],
+            current=counts[RestartOutcome.ALREADY_CURRENT],
+            gone=counts[RestartOutcome.GONE] + counts[RestartOutcome.SCALED_TO_ZERO],
             failed=self._failed(),
             left=left + len(self._waiting) + len(self._held),
         )
@@ -103,7 +103,7 @@ class WaveWorkflow:
         self._waiting = open_still
         return dropped
 
-    def _until(self, member: Member) -> datetime | None:
+    def _until(self, member: WaveMember) -> datetime | None:
         return min((one for one in (member.until, self._ask.until) if one is not None), default=None)
 
     def _start(self) -> None:
@@ -132,11 +132,11 @@ class WaveWorkflow:
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(lambda: self._stirred, timeout=within, timeout_summary="a window closes")
 
-    async def _restart(self, member: Member) -> None:
+    async def _restart(self, member: WaveMember) -> None:
         result = await self._execute(member)
         # Not in `finally`: a wave that was terminated is cleared away there, outside of any workflow.
         del self._running[member]
-        if result.outcome is Outcome.HELD:
+        if result.outcome is RestartOutcome.POSTPONED:
             self._held.append(member)
             if self._lost is None:
                 self._lost = result.detail or "nothing new can be injected"
@@ -145,7 +145,7 @@ class WaveWorkflow:
         else:
             self._results.append(result)
         self._stirred = True
-        if result.outcome is Outcome.FAILED:
+        if result.outcome is RestartOutcome.FAILED:
             self._opening += 1
             await self._open_item(result)
             self._opening -= 1
@@ -156,7 +156,7 @@ class WaveWorkflow:
         if self._lost == NO_WORKER:
             self._go_on()
 
-    async def _execute(self, member: Member) -> RestartResult:
+    async def _execute(self, member: WaveMember) -> RestartResult:
         ask, workload = self._ask, member.workload
         try:
             result: RestartResult = await workflow.execute_activity_method(
@@ -167,16 +167,16 @@ class WaveWorkflow:
             )
         except ActivityError as error:
             if no_worker(error):
-                return RestartResult(workload, Outcome.HELD, None, NO_WORKER)
+                return RestartResult(workload, RestartOutcome.POSTPONED, None, NO_WORKER)
             # Something that trying again cannot help (a missing right, an unreadable object): an item tells it.
-            return RestartResult(workload, Outcome.FAILED, Reason.ROLLOUT_FAILING, one_line(told(error)))
+            return RestartResult(workload, RestartOutcome.FAILED, Reason.ROLLOUT_FAILING, one_line(told(error)))
         return result
 
     async def _open_item(self, result: RestartResult) -> None:
-        ask = OpenFailedInput(self._ask.survey.cluster, result, self._ask.survey.policy.no_progress.rollout)
+        ask = OpenItemInput(self._ask.survey.cluster, result, self._ask.survey.policy.no_progress.rollout)
         try:
             await workflow.execute_activity_method(
-                RemediationActivities.open_failed,
+                RemediationActivities.open_item,
                 ask,
                 summary=f"remediation item: {result.workload}",
                 **activity_options.short(ask.cluster),
@@ -214,7 +214,7 @@ class WaveWorkflow:
         return self._reported is None or before.waiting > 0 or news.total <= before.total * _NEWS
 
     def _failed(self) -> tuple[WorkloadRef, ...]:
-        return tuple(one.workload for one in self._results if one.outcome is Outcome.FAILED)
+        return tuple(one.workload for one in self._results if one.outcome is RestartOutcome.FAILED)
 
     def _show(self) -> None:
         done, begun = len(self._results), len(self._running) + len(self._held)

@@ -12,16 +12,16 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.boundary import Served, heartbeating
+from activities.boundary import ServedCluster, heartbeating
 from activities.concurrency import gather_limited
 from activities.kube.client import ClusterClient
 from activities.kube.events import record_event
 from activities.kube.meta_v1 import PartialObjectMetadata
 from activities.kube.paths import path
-from activities.remediation.listing import item_of, list_items
-from activities.remediation.watch import WatchActivities
+from activities.remediation.listing import item_from_memo, list_items
+from activities.remediation.watch import ClusterWatchActivities
 from activities.restart.activities import RestartResult
-from activities.search_attributes import of_item
+from activities.search_attributes import item_search_attributes
 from activities.survey.activities import SurveyInput
 from activities.survey.cache import SurveyCache
 from activities.survey.run import run_survey
@@ -52,7 +52,7 @@ class OpenItemsInput:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenFailedInput:
+class OpenItemInput:
     """A restart that was tried and failed."""
 
     cluster: ClusterRef
@@ -61,7 +61,7 @@ class OpenFailedInput:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenedItems:
+class OpenItemsResult:
     """How many items are open for this cluster, by reason. What an operator has skipped does not count."""
 
     count: int
@@ -69,7 +69,7 @@ class OpenedItems:
 
 
 @dataclass(frozen=True, slots=True)
-class ItemInput:
+class RemediationItemInput:
     """Starts an item's workflow; `item` is what is known of it, already shown and its Pods warned.
 
     `no_progress` ends the waiting for a rollout that an operator's retry began.
@@ -81,7 +81,7 @@ class ItemInput:
 
 
 @dataclass(frozen=True, slots=True)
-class WarnInput:
+class SetPodWarningsInput:
     """One item's workload, and the cause in heartbeating; None takes the warning off."""
 
     cluster: ClusterRef
@@ -90,7 +90,7 @@ class WarnInput:
 
 
 @dataclass(frozen=True, slots=True)
-class RecheckInput:
+class RecheckItemInput:
     """What to look at again; a survey that began at most so many seconds ago serves as well."""
 
     cluster: ClusterRef
@@ -102,7 +102,12 @@ class RemediationActivities:
     """Activities of the queue. The Temporal client starts items, so that they outlive the upgrade."""
 
     def __init__(
-        self, served: Served, client: Client, task_queue: str, watch: WatchActivities, surveys: SurveyCache
+        self,
+        served: ServedCluster,
+        client: Client,
+        task_queue: str,
+        watch: ClusterWatchActivities,
+        surveys: SurveyCache,
     ) -> None:
         self._served = served
         self._client = client
@@ -112,10 +117,10 @@ class RemediationActivities:
 
     @activity.defn
     @heartbeating
-    async def open_items(self, ask: OpenItemsInput) -> OpenedItems:
+    async def open_items(self, ask: OpenItemsInput) -> OpenItemsResult:
         """One item per workload that cannot be restarted; a second sighting updates the same item."""
-        ref, attempt = ask.survey.cluster, ask.survey.attempt
-        survey = await run_survey(self._served.of(ref), attempt=attempt)
+        ref, attempt = ask.survey.cluster, ask.survey.context
+        survey = await run_survey(self._served.connection_for(ref), attempt=attempt)
         found = [(record, seen) for record in survey.records if (seen := wanted(record, attempt)) is not None]
         workloads = {seen.ref for _, seen in found}
         ids = {item_id(ref.name, workload) for workload in workloads}
@@ -129,16 +134,16 @@ class RemediationActivities:
             await self._watch.notify(ref)
         items = [*(item for item in stand if item is not None), *others]
         reasons = Counter(str(item.seen.reason) for item in items if item.is_open)
-        return OpenedItems(reasons.total(), dict(reasons))
+        return OpenItemsResult(reasons.total(), dict(reasons))
 
     @activity.defn
     @heartbeating
-    async def open_failed(self, ask: OpenFailedInput) -> bool:
+    async def open_item(self, ask: OpenItemInput) -> bool:
         """The item of a failed restart; False where nothing of the workload needs one any more."""
         ref, result = ask.cluster, ask.result
         # Known to have failed, it is surveyed with evidence.
         attempt = UpgradeContext(failed=frozenset({fingerprint(result.workload)}))
-        survey = await run_survey(self._served.of(ref), [result.workload.namespace], attempt=attempt)
+        survey = await run_survey(self._served.connection_for(ref), [result.workload.namespace], attempt=attempt)
         record = next((one for one in survey.records if one.ref == result.workload), None)
         reason = result.reason or Reason.ROLLOUT_TIMED_OUT
         if record is None or settled(record, reason):
@@ -155,7 +160,7 @@ class RemediationActivities:
 
         Asked from the workflow itself: Temporal's list lags.
         """
-        ref, attempt, patience = ask.cluster, ask.attempt, ask.policy.no_progress.rollout
+        ref, attempt, patience = ask.cluster, ask.context, ask.policy.no_progress.rollout
         running, item = await self._described(item_id(ref.name, seen.ref))
         if item is not None and not running and item.forced and attempt.mark and item.looked_at >= attempt.mark:
             return None
@@ -181,7 +186,7 @@ class RemediationActivities:
             if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             return False, None
-        return found.status is WorkflowExecutionStatus.RUNNING, await item_of(found)
+        return found.status is WorkflowExecutionStatus.RUNNING, await item_from_memo(found)
 
     async def _open(
         self,
@@ -195,14 +200,14 @@ class RemediationActivities:
         seen = look.seen
         if seen is None:
             raise ValueError("an item begins with what was seen")
-        cluster = self._served.of(ref)
+        cluster = self._served.connection_for(ref)
         text = warning_text(seen)
         patches = warning_patches(record.pod_names, record.warnings, text)
         await _annotate(cluster, seen.namespace, patches)
         if patches:
             await _event(cluster, seen, text)
         item = Item(ref.name, seen, look.at, look.at)
-        ask = ItemInput(ref, item, no_progress)
+        ask = RemediationItemInput(ref, item, no_progress)
         start = partial(
             self._client.start_workflow,
             "RemediationItem",
@@ -211,7 +216,7 @@ class RemediationActivities:
             task_queue=self._task_queue,
             static_summary=f"{seen.reason}: {seen.ref}",
             memo={"item": item},
-            search_attributes=of_item(item),
+            search_attributes=item_search_attributes(item),
         )
         try:
             # With all that is shown of it, so that its first task has nothing to write.
@@ -228,13 +233,13 @@ class RemediationActivities:
                 running, item = await self._described(item_id(ref.name, record.ref))
                 if item is None or not running:
                     patches = warning_patches((), record.warnings, None)
-                    await _annotate(self._served.of(ref), record.namespace, patches)
+                    await _annotate(self._served.connection_for(ref), record.namespace, patches)
 
     @activity.defn
     @heartbeating
-    async def keep_warnings(self, ask: WarnInput) -> int:
+    async def set_pod_warnings(self, ask: SetPodWarningsInput) -> int:
         """Has all Pods of an item carry the warning, or none; the number of Pods that were changed."""
-        cluster, seen = self._served.of(ask.cluster), ask.seen
+        cluster, seen = self._served.connection_for(ask.cluster), ask.seen
         record = (await self._surveys.of(seen.namespace)).of(seen.ref)
         if record is None:
             return 0
@@ -246,9 +251,9 @@ class RemediationActivities:
 
     @activity.defn
     @heartbeating
-    async def recheck_item(self, ask: RecheckInput) -> Observation:
+    async def recheck_item(self, ask: RecheckItemInput) -> Observation:
         """Looks at one workload again."""
-        self._served.of(ask.cluster)
+        self._served.connection_for(ask.cluster)
         records = await self._surveys.of(ask.seen.namespace, ask.max_age)
         return observe(records.of(ask.seen.ref), ask.seen.reason, records.at)
 

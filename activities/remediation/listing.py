@@ -104,7 +104,7 @@ def _listed(one: WorkflowExecutionInfo) -> ListedItem:
     )
 
 
-async def item_of(described: WorkflowExecution) -> Item | None:
+async def item_from_memo(described: WorkflowExecution) -> Item | None:
     """What its memo tells; None for a workflow that has none."""
     from mesh.remediation.item import Item  # noqa: PLC0415  as in _decoder
 

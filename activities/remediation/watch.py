@@ -17,7 +17,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.boundary import Served, translated
+from activities.boundary import ServedCluster, translating_errors
 from activities.concurrency import gather_limited
 from activities.kube.watch import ObjectReference, watch_changes
 from activities.remediation.listing import items_query, list_items
@@ -43,16 +43,16 @@ _TOLD_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class WatchInput:
+class WatchClusterInput:
     """Whose items."""
 
     cluster: ClusterRef
 
 
-class WatchActivities:
+class ClusterWatchActivities:
     """The watch, and the word that there is something to watch."""
 
-    def __init__(self, served: Served, client: Client, task_queue: str, surveys: SurveyCache) -> None:
+    def __init__(self, served: ServedCluster, client: Client, task_queue: str, surveys: SurveyCache) -> None:
         self._served = served
         self._client = client
         self._task_queue = task_queue
@@ -67,7 +67,7 @@ class WatchActivities:
         """
         await self._client.start_workflow(
             "ClusterWatch",
-            WatchInput(ref),
+            WatchClusterInput(ref),
             id=watch_id(ref.name),
             task_queue=self._task_queue,
             start_signal="track",
@@ -76,10 +76,10 @@ class WatchActivities:
             waker.set()
 
     @activity.defn
-    @translated
-    async def watch_cluster(self, ask: WatchInput) -> None:
+    @translating_errors
+    async def watch_cluster(self, ask: WatchClusterInput) -> None:
         """Tells items that something of theirs changed; returns when none is open any more."""
-        cluster = self._served.of(ask.cluster)
+        cluster = self._served.connection_for(ask.cluster)
         begun = asyncio.Event()
         with self._waker() as waker:
             watch = _Watch(self._client, ask.cluster, self._surveys, waker)

@@ -13,7 +13,7 @@ from mesh.k8s.rollout import may_take
 from mesh.survey.reasons import would_exceed
 
 
-class Budgets:
+class DisruptionBudgets:
     """PodDisruptionBudgets under restarts at the same time: rolling updates ignore them, so they are kept here.
 
     What a restart in flight may take is counted against its budgets from before its write until it is done, since

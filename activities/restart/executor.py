@@ -19,12 +19,12 @@ from enum import StrEnum
 import msgspec
 from temporalio import activity
 
-from activities.gates import probe
+from activities.gates import probe_injection
 from activities.kube.client import ClusterClient
 from activities.kube.informer import Informer
 from activities.kube.paths import path
 from activities.kube.reads import read_pods, read_template_manager, read_workload
-from activities.restart.disruption_budgets import Budgets
+from activities.restart.disruption_budgets import DisruptionBudgets
 from activities.restart.expected_proxy_cache import ExpectedProxyCache
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RejectedError, UnreachableError, UpgradeError
 from mesh.identity import ClusterRef
@@ -55,7 +55,7 @@ _SURE_SECONDS = 2.0
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
-class Outcome(StrEnum):
+class RestartOutcome(StrEnum):
     """How a restart ended. `held`: not at all, for the injector does not answer, and no workload is to blame."""
 
     RESTARTED = "restarted"
@@ -63,21 +63,21 @@ class Outcome(StrEnum):
     GONE = "gone"
     SCALED_TO_ZERO = "scaled-to-zero"
     FAILED = "failed"
-    HELD = "held"
+    POSTPONED = "postponed"
 
 
 @dataclass(frozen=True, slots=True)
 class RestartInput:
     """`mark` is the attempt's time; `no_progress` ends the waiting for a rollout that does not move.
 
-    `again`: a person asks for it, and may have mended what the last rollout failed for.
+    `by_operator`: a person asks for it, and may have mended what the last rollout failed for.
     """
 
     cluster: ClusterRef
     workload: WorkloadRef
     mark: datetime
     no_progress: timedelta
-    again: bool = False
+    by_operator: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class RestartResult:
     """`reason` and `detail` tell why it failed or was held."""
 
     workload: WorkloadRef
-    outcome: Outcome
+    outcome: RestartOutcome
     reason: Reason | None = None
     detail: str | None = None
 
@@ -98,7 +98,7 @@ class _HeldError(Exception):
     """The injector does not answer; the message says how."""
 
 
-class Injection:
+class InjectionProbe:
     """Whether new Pods are injected at all, by the API server's own path. One probe for all restarts of a worker."""
 
     def __init__(self, cluster: ClusterClient) -> None:
@@ -119,7 +119,7 @@ class Injection:
 
     async def _probe(self) -> str | None:
         try:
-            image = await probe(self._cluster)
+            image = await probe_injection(self._cluster)
         except UpgradeError as error:
             return f"a new Pod would be refused: {error.message}"
         return None if image is not None else "a new Pod would get no sidecar"
@@ -178,7 +178,7 @@ class _State:
         return self.whole and self.known and not self.current
 
 
-class Restart:
+class RestartExecutor:
     """Every step can be repeated: all that is known is read from the cluster."""
 
     def __init__(
@@ -186,8 +186,8 @@ class Restart:
         cluster: ClusterClient,
         mirror: Informer,
         proxies: ExpectedProxyCache,
-        budgets: Budgets,
-        injection: Injection,
+        budgets: DisruptionBudgets,
+        injection: InjectionProbe,
         ask: RestartInput,
     ) -> None:
         self._cluster = cluster
@@ -216,7 +216,7 @@ class Restart:
             try:
                 return await self._run()
             except _HeldError as error:
-                return RestartResult(self._ask.workload, Outcome.HELD, None, one_line(str(error)))
+                return RestartResult(self._ask.workload, RestartOutcome.POSTPONED, None, one_line(str(error)))
 
     async def _run(self) -> RestartResult:
         waited_for: tuple[str, int] | None = None
@@ -258,9 +258,9 @@ class Restart:
     def _needless(self, state: _State) -> RestartResult | None:
         """How it ends without a write; None where that is needed and nothing forbids it."""
         if state.empty:
-            return RestartResult(self._ask.workload, Outcome.SCALED_TO_ZERO)
+            return RestartResult(self._ask.workload, RestartOutcome.SCALED_TO_ZERO)
         if state.known and not state.stale:
-            return RestartResult(self._ask.workload, Outcome.ALREADY_CURRENT)
+            return RestartResult(self._ask.workload, RestartOutcome.ALREADY_CURRENT)
         # Since the survey somebody may have paused it, or taken it out of the mesh.
         cause = self._forbidden(self._owner(state), state)
         return None if cause is None else self._failed(cause.reason, cause.detail)
@@ -278,7 +278,7 @@ class Restart:
             cause = Cause(Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {state.expected.words}")
         # Budgets are waited for: one of a fixed number counts the Pods that there are, and while a neighbour rolls one
         # of them is missing. What never allows a restart is told by surveys, and here when patience is over.
-        return cause or (None if self._ask.again else cause_of_last_rollout(owner))
+        return cause or (None if self._ask.by_operator else cause_of_last_rollout(owner))
 
     def _marked(self, workload: Workload) -> bool:
         mark = mark_of(workload)
@@ -362,9 +362,9 @@ class Restart:
             if state is None:
                 return await self._timed_out()
             if state.rollout.complete and state.empty:
-                return RestartResult(self._ask.workload, Outcome.SCALED_TO_ZERO)
+                return RestartResult(self._ask.workload, RestartOutcome.SCALED_TO_ZERO)
             if state.current:
-                return RestartResult(self._ask.workload, Outcome.RESTARTED)
+                return RestartResult(self._ask.workload, RestartOutcome.RESTARTED)
             # Bad news of a mirror may only be old news: its Pods may be older than its workload. And a controller's
             # word that it gave up stands until it counts the Pods that it made after all.
             await asyncio.sleep(_SURE_SECONDS if state.gave_up else 0)
@@ -475,4 +475,4 @@ class Restart:
         return self._gave_up(state, reason, f"no progress for {self._ask.no_progress}: ", state.rollout.message)
 
     def _failed(self, reason: Reason, detail: str | None) -> RestartResult:
-        return RestartResult(self._ask.workload, Outcome.FAILED, reason, one_line(detail or ""))
+        return RestartResult(self._ask.workload, RestartOutcome.FAILED, reason, one_line(detail or ""))

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from temporalio import activity
 
-from activities.boundary import Served, heartbeating
+from activities.boundary import ServedCluster, heartbeating
 from activities.survey.run import run_survey
 from mesh.identity import ClusterRef
 from mesh.k8s.workload_ref import WorkloadRef
@@ -27,7 +27,7 @@ FAILED_KEPT = 6000
 
 @dataclass(frozen=True, slots=True)
 class SurveyInput:
-    """`mark`, `began` and `failed` are this upgrade's (see mesh.survey.survey.Attempt).
+    """`mark`, `began_at` and `failed` are this upgrade's (see mesh.survey.snapshot.UpgradeContext).
 
     `failed` are at most `FAILED_KEPT` fingerprints.
     """
@@ -35,16 +35,16 @@ class SurveyInput:
     cluster: ClusterRef
     policy: Policy
     mark: datetime | None = None
-    began: datetime | None = None
+    began_at: datetime | None = None
     failed: tuple[str, ...] = ()
     canary_below: int | None = None
 
     @property
-    def attempt(self) -> UpgradeContext:
+    def context(self) -> UpgradeContext:
         """What the running upgrade changes about judging."""
         return UpgradeContext(
             mark=self.mark,
-            began=self.began,
+            began=self.began_at,
             restart_missing=self.policy.missing == "restart",
             exclude_namespaces=self.policy.exclude.namespaces,
             failed=frozenset(self.failed),
@@ -72,7 +72,7 @@ class SurveySummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class WaveMember:
     """A workload of a wave; after `until` its window is shut, and its restart must not begin."""
 
     workload: WorkloadRef
@@ -80,7 +80,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class MembersInput:
+class ListWaveMembersInput:
     """Whose members: one wave of a plan."""
 
     survey: SurveyInput
@@ -134,13 +134,13 @@ class SurveyActivities:
     `own_namespaces` are the namespaces that this worker and Temporal run in.
     """
 
-    def __init__(self, served: Served, own_namespaces: tuple[str, ...] = ()) -> None:
+    def __init__(self, served: ServedCluster, own_namespaces: tuple[str, ...] = ()) -> None:
         self._served = served
         self._own_namespaces = own_namespaces
 
     async def _survey(self, ask: SurveyInput) -> Survey:
-        attempt = replace(ask.attempt, own_namespaces=self._own_namespaces)
-        return await run_survey(self._served.of(ask.cluster), attempt=attempt)
+        attempt = replace(ask.context, own_namespaces=self._own_namespaces)
+        return await run_survey(self._served.connection_for(ask.cluster), attempt=attempt)
 
     @activity.defn
     @heartbeating
@@ -151,12 +151,12 @@ class SurveyActivities:
 
     @activity.defn
     @heartbeating
-    async def wave_members(self, ask: MembersInput) -> list[Member]:
+    async def list_wave_members(self, ask: ListWaveMembersInput) -> list[WaveMember]:
         """The workloads of one wave as they are now: the cluster has moved on since the plan."""
         survey = await self._survey(ask.survey)
         now = survey.taken_at
         return [
-            Member(one.ref, _windows(one.windows).closes(now) if one.windows else None)
+            WaveMember(one.ref, _windows(one.windows).closes(now) if one.windows else None)
             for one in survey.records
             if is_candidate(one) and belongs(one, ask.rule, ask.canary_below) and _windows(one.windows).is_open(now)
         ][: ask.survey.policy.waves.max_workloads]

@@ -138,7 +138,7 @@ def show(item: str, output: str | None, **options: Option) -> int:
 async def _show(settings: Settings, text: str, output: str | None) -> int:
     from temporalio.service import RPCError
 
-    from activities.remediation.listing import item_of
+    from activities.remediation.listing import item_from_memo
     from cli.temporal.session import is_absent, named_cluster, temporal
     from cli.temporal.upgrade_status import deep_link
     from mesh.errors import RefusedError
@@ -153,7 +153,7 @@ async def _show(settings: Settings, text: str, output: str | None) -> int:
         if not is_absent(error):
             raise
         found = None
-    item = await item_of(found) if found is not None else None
+    item = await item_from_memo(found) if found is not None else None
     if found is None or item is None:
         raise RefusedError(f"There is no item {identity}.", "See kyma-upgrade queue list.")
     link = deep_link(settings.temporal.ui, client.namespace, found.id, found.run_id)

@@ -16,7 +16,7 @@ from cli.render.output import emit, say
 if TYPE_CHECKING:
     from temporalio.client import Client
 
-    from activities.boundary import Served
+    from activities.boundary import ServedCluster
     from activities.control_plane import ResolvedTarget
     from cli.temporal.follow_upgrade import WaitOptions
     from mesh.plan.policy import Policy
@@ -150,7 +150,7 @@ def _policy(wish: Wish) -> Policy:
 
 def _told(to: str, cluster: str, resolved: ResolvedTarget) -> str:
     installed = f"Istio {resolved.installed} is installed" if resolved.installed else "no Istio is installed"
-    if resolved.already:
+    if resolved.already_installed:
         installed += "; the control plane is there already, so only the data plane is done"
     return f"Cluster {cluster}: {to} means {resolved.target.words()}; {installed}."
 
@@ -205,7 +205,7 @@ class _Running:
             )
 
 
-async def _attach(client: Client, served: Served, resolved: ResolvedTarget, policy: Policy, wish: Wish) -> str:
+async def _attach(client: Client, served: ServedCluster, resolved: ResolvedTarget, policy: Policy, wish: Wish) -> str:
     """Starts or attaches in one step; the run. Without a worker the upgrade starts and the answer is not waited for."""
     from temporalio.client import WithStartWorkflowOperation, WorkflowUpdateRPCTimeoutOrCancelledError
     from temporalio.common import WorkflowIDConflictPolicy
@@ -244,7 +244,7 @@ async def _attach(client: Client, served: Served, resolved: ResolvedTarget, poli
     return run_id or (await client.get_workflow_handle(upgrade_id(served.ref.name)).describe()).run_id
 
 
-async def _dry_run(served: Served, resolved: ResolvedTarget, before: _Running, wish: Wish) -> None:
+async def _dry_run(served: ServedCluster, resolved: ResolvedTarget, before: _Running, wish: Wish) -> None:
     from activities.survey.run import run_survey
     from cli.render.documents import changed_by
     from mesh.istio.versions import parse_version
@@ -257,7 +257,7 @@ async def _dry_run(served: Served, resolved: ResolvedTarget, before: _Running, w
         "dryRun": True,
         "cluster": served.ref.name,
         "target": {"module": target.module, "istio": target.istio, "channel": target.channel},
-        "controlPlane": "is there already" if resolved.already else "would be upgraded",
+        "controlPlane": "is there already" if resolved.already_installed else "would be upgraded",
         "workloads": {"changed": len(changed), "pods": sum(changed.values())},
         "running": before.running,
     }

@@ -103,7 +103,7 @@ class _Reader:
         match kind:
             case "workflow_execution_started":
                 self.started_at = time_of(event)
-            case "activity_task_scheduled" if told.activity_type.name == "wave_members":
+            case "activity_task_scheduled" if told.activity_type.name == "list_wave_members":
                 self._lookups.add(event.event_id)
             case "activity_task_scheduled" if told.activity_type.name == "restart_workload":
                 await self._begins(event, told.input)
@@ -119,9 +119,9 @@ class _Reader:
                 self.detail = one_line(reason) or None
 
     async def _members(self, payloads: Payloads) -> None:
-        from activities.survey.activities import Member
+        from activities.survey.activities import WaveMember
 
-        for one in await decoded(self._client, payloads, list[Member]):
+        for one in await decoded(self._client, payloads, list[WaveMember]):
             self._told[one.workload] = _outcome(one.workload, MemberStatus.WAITING)
 
     async def _begins(self, event: HistoryEvent, payloads: Payloads) -> None:
@@ -132,13 +132,13 @@ class _Reader:
         self._told[workload] = _outcome(workload, MemberStatus.IN_FLIGHT, started_at=time_of(event))
 
     async def _restarted(self, event: HistoryEvent, told: Any) -> None:  # noqa: ANN401  # attributes of an event
-        from activities.restart.activities import Outcome, RestartResult
+        from activities.restart.activities import RestartOutcome, RestartResult
 
         result = await decoded(self._client, told.result, RestartResult)
         one = self._told[self._restarts[told.scheduled_event_id]]
         one["outcome"] = _member_status(result)
         one["reason"] = str(result.reason) if result.reason else None
-        one["detail"] = "scaled to zero" if result.outcome is Outcome.SCALED_TO_ZERO else result.detail
+        one["detail"] = "scaled to zero" if result.outcome is RestartOutcome.SCALED_TO_ZERO else result.detail
         one["endedAt"] = time_of(event)
 
     def _not_restarted(self, event: HistoryEvent, told: Any) -> None:  # noqa: ANN401  # attributes of an event
@@ -164,16 +164,16 @@ class _Reader:
 
 
 def _member_status(result: RestartResult) -> MemberStatus:
-    from activities.restart.activities import Outcome
+    from activities.restart.activities import RestartOutcome
 
     return {
-        Outcome.RESTARTED: MemberStatus.RESTARTED,
-        Outcome.ALREADY_CURRENT: MemberStatus.CURRENT,
-        Outcome.GONE: MemberStatus.GONE,
-        Outcome.SCALED_TO_ZERO: MemberStatus.GONE,
-        Outcome.FAILED: MemberStatus.FAILED,
+        RestartOutcome.RESTARTED: MemberStatus.RESTARTED,
+        RestartOutcome.ALREADY_CURRENT: MemberStatus.CURRENT,
+        RestartOutcome.GONE: MemberStatus.GONE,
+        RestartOutcome.SCALED_TO_ZERO: MemberStatus.GONE,
+        RestartOutcome.FAILED: MemberStatus.FAILED,
         # Not at all: it keeps its place.
-        Outcome.HELD: MemberStatus.WAITING,
+        RestartOutcome.POSTPONED: MemberStatus.WAITING,
     }[result.outcome]
 
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from temporalio.testing import ActivityEnvironment
 
-from activities.boundary import Served
-from activities.gates import GateActivities, WindowInput, WindowState
+from activities.boundary import ServedCluster
+from activities.gates import CheckWindowInput, GateActivities, WindowState
 from activities.kube.client import ClusterClient
-from activities.survey.activities import Member, MembersInput, SurveyActivities, SurveyInput, summarise
+from activities.survey.activities import ListWaveMembersInput, SurveyActivities, SurveyInput, WaveMember, summarise
 from mesh.identity import ClusterRef
 from mesh.k8s.objects import Pod, Workload
 from mesh.k8s.workload_ref import WorkloadRef
@@ -56,9 +56,9 @@ async def test_window_tells_whether_it_is_open_and_until_when(
     monkeypatch: pytest.MonkeyPatch, windows: tuple[str, ...], state: WindowState
 ) -> None:
     monkeypatch.setattr("activities.gates.datetime", SimpleNamespace(now=lambda _: NOW))
-    gates = GateActivities(Served(cast("ClusterClient", None), HERE))
+    gates = GateActivities(ServedCluster(cast("ClusterClient", None), HERE))
 
-    assert await ActivityEnvironment().run(gates.check_window, WindowInput(HERE, windows)) == state
+    assert await ActivityEnvironment().run(gates.check_window, CheckWindowInput(HERE, windows)) == state
 
 
 def shop(**windows: str | None) -> Survey:
@@ -156,10 +156,12 @@ class Surveys:
             return found
 
         monkeypatch.setattr("activities.survey.activities.run_survey", run_survey)
-        self._activities = SurveyActivities(Served(cast("ClusterClient", None), HERE), own_namespaces=("temporal",))
+        self._activities = SurveyActivities(
+            ServedCluster(cast("ClusterClient", None), HERE), own_namespaces=("temporal",)
+        )
 
-    async def members(self, ask: MembersInput) -> list[Member]:
-        return await ActivityEnvironment().run(self._activities.wave_members, ask)
+    async def members(self, ask: ListWaveMembersInput) -> list[WaveMember]:
+        return await ActivityEnvironment().run(self._activities.list_wave_members, ask)
 
 
 EVERYBODY = WaveRule(0, "to 100%", WaveGroup.REST)
@@ -167,7 +169,7 @@ EVERYBODY = WaveRule(0, "to 100%", WaveGroup.REST)
 
 async def test_member_of_a_wave_knows_when_its_window_shuts(monkeypatch: pytest.MonkeyPatch) -> None:
     surveys = Surveys(monkeypatch, shop(a=None, b=UNTIL_TWO, c=SUNDAYS, d=ALWAYS))
-    found = await surveys.members(MembersInput(asked(), EVERYBODY, 0))
+    found = await surveys.members(ListWaveMembersInput(asked(), EVERYBODY, 0))
 
     assert {one.workload.name: one.until for one in found} == {"a": None, "b": at(14), "d": None}
     assert [one.own_namespaces for one in surveys.attempts] == [("temporal",)]
@@ -176,16 +178,16 @@ async def test_member_of_a_wave_knows_when_its_window_shuts(monkeypatch: pytest.
 async def test_window_of_the_namespace_and_of_the_workload_both_count(monkeypatch: pytest.MonkeyPatch) -> None:
     cart = workload(replicas=1, annotations={MAINTENANCE_WINDOW: UNTIL_TWO})
     seen = survey(world(cart, pod(owner=cart), space(annotations={MAINTENANCE_WINDOW: UNTIL_ONE})))
-    found = await Surveys(monkeypatch, seen).members(MembersInput(asked(), EVERYBODY, 0))
+    found = await Surveys(monkeypatch, seen).members(ListWaveMembersInput(asked(), EVERYBODY, 0))
 
-    assert found == [Member(WorkloadRef("shop", "Deployment", "cart"), at(13))]
+    assert found == [WaveMember(WorkloadRef("shop", "Deployment", "cart"), at(13))]
 
 
 async def test_wave_that_grew_has_no_more_members_than_the_policy_says(monkeypatch: pytest.MonkeyPatch) -> None:
     surveys = Surveys(monkeypatch, shop(**dict.fromkeys("abcdef")))
     ask = asked(Policy(waves=Waves(max_workloads=4)))
 
-    assert len(await surveys.members(MembersInput(ask, EVERYBODY, 0))) == 4
+    assert len(await surveys.members(ListWaveMembersInput(ask, EVERYBODY, 0))) == 4
 
 
 @pytest.mark.parametrize("names", [[f"w{number}" for number in range(12)]])
@@ -196,7 +198,7 @@ async def test_waves_of_a_plan_have_every_candidate_as_a_member_once(
     ask = asked(Policy(waves=Waves(canary=0.2, max_workloads=3)))
     plan = summarise(seen, ask).waves
     surveys = Surveys(monkeypatch, seen)
-    waves = [await surveys.members(MembersInput(ask, rule, plan.canary_below)) for rule in plan.rules]
+    waves = [await surveys.members(ListWaveMembersInput(ask, rule, plan.canary_below)) for rule in plan.rules]
 
     assert sorted(one.workload.name for wave in waves for one in wave) == sorted(names)
     assert [len(wave) for wave in waves] == [rule.workloads for rule in plan.rules]

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from activities.prometheus import above
+from activities.prometheus import check_prometheus
 from mesh.plan.policy import PrometheusGate
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -52,7 +52,7 @@ def vector(*values: str) -> str:
 
 async def asked(handler: Handler, path: str = "") -> str | None:
     async with prometheus(handler) as address:
-        return await above(PrometheusGate(address=f"{address}{path}", query=QUERY, below=0.01))
+        return await check_prometheus(PrometheusGate(address=f"{address}{path}", query=QUERY, below=0.01))
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ async def test_no_answer_shuts_the_gate(monkeypatch: pytest.MonkeyPatch) -> None
     async with prometheus(saying(vector("0"))) as address:
         pass
     gone = PrometheusGate(address=address, query=QUERY, below=1)
-    assert str(await above(gone)).startswith("Prometheus does not answer: ")
+    assert str(await check_prometheus(gone)).startswith("Prometheus does not answer: ")
 
 
 async def test_answer_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from activities.remediation.activities import ItemInput
+from activities.remediation.activities import RemediationItemInput
 from activities.search_attributes import NEEDS_ATTENTION, PHASE, TARGET
 from mesh.remediation.item import Observation
 from workflows.messages import (
@@ -116,7 +116,7 @@ class FakeItemWorkflow:
         self._closed = False
 
     @workflow.run
-    async def run(self, ask: ItemInput) -> str:
+    async def run(self, ask: RemediationItemInput) -> str:
         await workflow.wait_condition(lambda: self._closed)
         return "closed"
 

@@ -17,8 +17,8 @@ import pytest_asyncio
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities.remediation.activities import ItemInput
-from activities.restart.activities import Outcome
+from activities.remediation.activities import RemediationItemInput
+from activities.restart.activities import RestartOutcome
 from cli.commands import report as command
 from cli.commands.report import FORMATS, read_report
 from cli.commands.report import _report as report
@@ -75,7 +75,11 @@ async def test_report_tells_every_workload_of_every_wave_and_how_it_went(
 ) -> None:
     done, current, gone, zero, failed = workloads("done", "current", "gone", "zero", "failed")
     cluster.stale = {"canary": [done, current, gone, zero], "to 100%": [failed]}
-    cluster.outcomes = {current: Outcome.ALREADY_CURRENT, gone: Outcome.GONE, zero: Outcome.SCALED_TO_ZERO}
+    cluster.outcomes = {
+        current: RestartOutcome.ALREADY_CURRENT,
+        gone: RestartOutcome.GONE,
+        zero: RestartOutcome.SCALED_TO_ZERO,
+    }
     cluster.failing = {failed: Reason.ROLLOUT_TIMED_OUT}
     cluster.classes = {"current": 90, "pinned": 2, "excluded": 8}
     cluster.items = {"RolloutTimedOut": 1}
@@ -179,7 +183,7 @@ async def test_restart_that_trying_again_cannot_help_is_told_as_the_wave_takes_i
     document = await read(client, ref)
 
     [told] = document["waves"][0]["workloads"]
-    [asked] = cluster.asked("open_failed")
+    [asked] = cluster.asked("open_item")
     assert (told["outcome"], told["reason"], told["detail"]) == ("failed", asked.result.reason, asked.result.detail)
 
 
@@ -314,7 +318,7 @@ async def _open(client: Client, ref: ClusterRef, name: str, state: ItemState = I
     item = Item(ref.name, seen, START, START, state, START if state is not ItemState.OPEN else None)
     await client.start_workflow(
         "RemediationItem",
-        ItemInput(ref, item),
+        RemediationItemInput(ref, item),
         id=item.id,
         task_queue=TASK_QUEUE,
         memo={"item": item.did(HistoryEntry(START, "skip", "ann", "it goes", "skipped"))},

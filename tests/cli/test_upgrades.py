@@ -12,11 +12,11 @@ import pytest
 from temporalio.client import Client, WorkflowUpdateFailedError
 from temporalio.common import WorkflowIDConflictPolicy
 
-from activities.boundary import Served
+from activities.boundary import ServedCluster
 from activities.control_plane import ResolvedTarget
 from activities.kube.client import ClusterClient
-from activities.remediation.activities import ItemInput
-from activities.search_attributes import of_item
+from activities.remediation.activities import RemediationItemInput
+from activities.search_attributes import item_search_attributes
 from cli.commands.operator_controls import _steer as steer
 from cli.commands.queue import ItemFilter, find_items
 from cli.commands.queue import _show as show
@@ -46,11 +46,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _resolved(to: str) -> ResolvedTarget:
-    return ResolvedTarget(Target("fast", "1.30.0", to), "1.29.3", already=False)
+    return ResolvedTarget(Target("fast", "1.30.0", to), "1.29.3", already_installed=False)
 
 
 async def _start(client: Client, ref: ClusterRef, to: str, key: str | None = None) -> str:
-    served = Served(cast("ClusterClient", None), ref)
+    served = ServedCluster(cast("ClusterClient", None), ref)
     return await _attach(client, served, _resolved(to), Policy(), Wish(to, "me", key=key))
 
 
@@ -249,11 +249,11 @@ async def _open_item(client: Client, ref: ClusterRef, namespace: str, name: str,
     item = Item(ref.name, seen, START, START)
     await client.start_workflow(
         "RemediationItem",
-        ItemInput(ref, item),
+        RemediationItemInput(ref, item),
         id=item.id,
         task_queue=TASK_QUEUE,
         memo={"item": item},
-        search_attributes=of_item(item),
+        search_attributes=item_search_attributes(item),
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
     )
 

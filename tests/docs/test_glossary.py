@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from activities.restart.executor import Outcome
+from activities.restart.executor import RestartOutcome
 from mesh.istio.drift import Drift
 from mesh.plan.waves import WaveGroup
 from mesh.remediation.item import ItemState
@@ -26,7 +26,7 @@ TABLES: dict[str, Iterable[str]] = {
     "Drift": Drift,
     "Phases": Phase,
     "Results": get_args(Result),
-    "Outcomes of a restart": Outcome,
+    "Outcomes of a restart": RestartOutcome,
     "Members of a wave": MemberStatus,
     "Item states": ItemState,
     "Wave groups": WaveGroup,

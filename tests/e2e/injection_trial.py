@@ -105,7 +105,7 @@ class SetUp:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RestartOutcome:
     """What became of a case, and what the product foretold: `told` with the injector's help, `alone` without.
 
     `question` is the key under which the injector's answer serves other templates too.
@@ -146,7 +146,7 @@ class Trial:
         self._labels = {one.metadata.name: one.metadata.labels or {} for one in found}
 
     @asynccontextmanager
-    async def within(self, set_up: SetUp) -> AsyncIterator[tuple[Outcome, ...]]:
+    async def within(self, set_up: SetUp) -> AsyncIterator[tuple[RestartOutcome, ...]]:
         """The mesh in that state, for the API server, for istiod and for the product, and what its cases come to."""
         before = [await self._seen(one) for one in set_up.witnesses]
         for one, seen in zip(set_up.witnesses, before, strict=True):
@@ -159,16 +159,16 @@ class Trial:
         for one, seen in zip(set_up.witnesses, before, strict=True):
             await self._await(one, seen)
 
-    async def _outcome(self, injector: Injector, one: Case) -> Outcome:
+    async def _outcome(self, injector: Injector, one: Case) -> RestartOutcome:
         namespace = self._namespace(one)
         template = await self._template(one)
         decision = decide(injector, namespace, self._labels[namespace], template)
         seen = await self._seen(one)
         if decision.webhook is None:
-            return Outcome(one, seen, decision)
+            return RestartOutcome(one, seen, decision)
         question = injection_query(injector, namespace, decision, template)
         alone = Decision(dataclasses.replace(decision.webhook, client=_NOBODY))
-        return Outcome(
+        return RestartOutcome(
             one,
             seen,
             decision,

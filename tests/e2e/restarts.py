@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from temporalio.testing import ActivityEnvironment
 
-from activities.boundary import Served
+from activities.boundary import ServedCluster
 from activities.kube.client import ClusterClient
 from activities.kube.paths import path
 from activities.restart.activities import RestartActivities, RestartInput, RestartResult
@@ -31,7 +31,7 @@ class Restarts:
         self._ref = ref
         self._namespace = namespace
         self._others: list[Restarts] = []
-        self._activities = RestartActivities(Served(cluster, ref))
+        self._activities = RestartActivities(ServedCluster(cluster, ref))
 
     async def of(
         self, name: str, kind: str = "Deployment", *, mark: datetime = MARK, patience: float = 60.0

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from temporalio.testing import ActivityEnvironment
 
-from activities.boundary import Served
+from activities.boundary import ServedCluster
 from activities.kube.client import ClusterClient
 from activities.kube.reads import read_uid
-from activities.remediation.activities import RecheckInput, RemediationActivities
-from activities.remediation.watch import WatchActivities
+from activities.remediation.activities import RecheckItemInput, RemediationActivities
+from activities.remediation.watch import ClusterWatchActivities
 from activities.survey.cache import SurveyCache
 from activities.survey.run import run_survey
 from deploy.local.demo.stage import wait_for
@@ -82,10 +82,10 @@ async def test_gateway_that_its_owner_did_not_roll_is_an_item_until_it_did(
 
 async def _recheck(cluster: ClusterClient, seen: Finding) -> Observation:
     ref = ClusterRef("story", await read_uid(cluster))
-    served, client, surveys = Served(cluster, ref), FakeTemporal().client, SurveyCache(cluster)
-    watch = WatchActivities(served, client, "queue", surveys)
+    served, client, surveys = ServedCluster(cluster, ref), FakeTemporal().client, SurveyCache(cluster)
+    watch = ClusterWatchActivities(served, client, "queue", surveys)
     activities = RemediationActivities(served, client, "queue", watch, surveys)
-    return await ActivityEnvironment().run(activities.recheck_item, RecheckInput(ref, seen))
+    return await ActivityEnvironment().run(activities.recheck_item, RecheckItemInput(ref, seen))
 
 
 def _images(platform: Service, namespace: str) -> list[str]:

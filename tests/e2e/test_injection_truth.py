@@ -15,7 +15,7 @@ from deploy.local.kubectl import apply
 from deploy.local.mesh import Mesh
 from deploy.local.service import Temporal, service
 from tests.e2e.injection_setups import SET_UPS, istioctl
-from tests.e2e.injection_trial import REFUSED, TAGS, Outcome, Seen, Trial
+from tests.e2e.injection_trial import REFUSED, TAGS, RestartOutcome, Seen, Trial
 
 pytestmark = pytest.mark.mesh
 
@@ -47,19 +47,19 @@ async def trial(truth_mesh: Mesh) -> AsyncIterator[Trial]:
 
 
 @pytest_asyncio.fixture(scope="module", params=SET_UPS, ids=lambda set_up: set_up.name)
-async def outcomes(trial: Trial, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Outcome, ...]]:
+async def outcomes(trial: Trial, request: pytest.FixtureRequest) -> AsyncIterator[tuple[RestartOutcome, ...]]:
     """What the cases of one set-up come to; pytest runs the tests of one set-up together."""
     async with trial.within(request.param) as found:
         yield found
 
 
-def test_istiod_does_what_is_written_down(outcomes: tuple[Outcome, ...]) -> None:
+def test_istiod_does_what_is_written_down(outcomes: tuple[RestartOutcome, ...]) -> None:
     wrong = {one.case.name: (one.seen, one.case.expected) for one in outcomes if one.seen != one.case.expected}
 
     assert wrong == {}
 
 
-def test_revision_is_foretold(outcomes: tuple[Outcome, ...]) -> None:
+def test_revision_is_foretold(outcomes: tuple[RestartOutcome, ...]) -> None:
     wrong = {
         one.case.name: (one.seen, one.decision)
         for one in outcomes
@@ -69,8 +69,8 @@ def test_revision_is_foretold(outcomes: tuple[Outcome, ...]) -> None:
     assert wrong == {}
 
 
-def test_proxy_is_foretold_and_none_where_istiod_refuses(outcomes: tuple[Outcome, ...]) -> None:
-    def right(one: Outcome) -> bool:
+def test_proxy_is_foretold_and_none_where_istiod_refuses(outcomes: tuple[RestartOutcome, ...]) -> None:
+    def right(one: RestartOutcome) -> bool:
         if one.seen == REFUSED:
             return one.told.image is None and bool(one.told.problem)
         return not one.question or (one.told.image, one.told.source) == (one.seen.image, "injector")
@@ -78,7 +78,7 @@ def test_proxy_is_foretold_and_none_where_istiod_refuses(outcomes: tuple[Outcome
     assert {one.case.name: (one.seen, one.told) for one in outcomes if not right(one)} == {}
 
 
-def test_proxy_is_right_or_unknown_where_istiod_cannot_be_asked(outcomes: tuple[Outcome, ...]) -> None:
+def test_proxy_is_right_or_unknown_where_istiod_cannot_be_asked(outcomes: tuple[RestartOutcome, ...]) -> None:
     wrong = {
         one.case.name: (one.seen, one.alone)
         for one in outcomes
@@ -88,7 +88,7 @@ def test_proxy_is_right_or_unknown_where_istiod_cannot_be_asked(outcomes: tuple[
     assert wrong == {}
 
 
-def test_templates_of_one_question_get_one_proxy(outcomes: tuple[Outcome, ...]) -> None:
+def test_templates_of_one_question_get_one_proxy(outcomes: tuple[RestartOutcome, ...]) -> None:
     served: dict[str, dict[str, Seen]] = defaultdict(dict)
     for one in outcomes:
         if one.question:

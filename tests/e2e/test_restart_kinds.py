@@ -11,7 +11,7 @@ import pytest
 
 from activities.kube.client import ClusterClient
 from activities.kube.reads import read_workload
-from activities.restart.activities import Outcome
+from activities.restart.activities import RestartOutcome
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.mesh import Mesh
@@ -53,7 +53,7 @@ async def test_pods_of_a_bare_controller_leave_one_at_a_time(
     result = await restarts.of("bare", kind)
     watching.cancel()
 
-    assert result.outcome is Outcome.RESTARTED
+    assert result.outcome is RestartOutcome.RESTARTED
     assert proxies(platform.mesh, namespace, "bare") == {_NEW}
     assert not old & pod_uids(platform.mesh, namespace, "bare")
     assert min(ready.counts) == 2
@@ -75,7 +75,7 @@ async def test_next_pod_of_a_bare_controller_stays_while_the_new_one_is_not_read
     # As a worker that was killed, or an operator, tries it once more.
     tries = [await first, await restarts.another().of("bare", "ReplicaSet", patience=6)]
 
-    assert [(one.outcome, one.reason) for one in tries] == [(Outcome.FAILED, Reason.ROLLOUT_TIMED_OUT)] * 2
+    assert [(one.outcome, one.reason) for one in tries] == [(RestartOutcome.FAILED, Reason.ROLLOUT_TIMED_OUT)] * 2
     assert "CrashLoopBackOff" in (tries[0].detail or "")
     assert len(old & pod_uids(platform.mesh, namespace, "bare")) == 2
 
@@ -103,7 +103,7 @@ async def test_strategy_that_no_restart_passes_is_found_before_the_write(
 
     result = await restarts.of("careful", kind)
 
-    assert (result.outcome, result.reason) == (Outcome.FAILED, reason)
+    assert (result.outcome, result.reason) == (RestartOutcome.FAILED, reason)
     assert generation(platform.mesh, namespace, "careful", kind) == before
 
 
@@ -156,7 +156,7 @@ async def test_argo_rollout_is_restarted_with_one_write(
     first = await restarts.of("cart", ARGO_ROLLOUT)
     again = await restarts.of("cart", ARGO_ROLLOUT)
 
-    assert (first.outcome, again.outcome) == (Outcome.RESTARTED, Outcome.RESTARTED)
+    assert (first.outcome, again.outcome) == (RestartOutcome.RESTARTED, RestartOutcome.RESTARTED)
     assert generation(platform.mesh, namespace, "cart", "Rollout") == before + 1
     assert proxies(platform.mesh, namespace, "cart") == {_NEW}
     assert not old & pod_uids(platform.mesh, namespace, "cart")
@@ -175,7 +175,7 @@ async def test_workers_that_restart_an_argo_rollout_at_once_write_once(
 
     results = await asyncio.gather(*(restarts.another().of("cart", ARGO_ROLLOUT) for _ in range(3)))
 
-    assert {one.outcome for one in results} == {Outcome.RESTARTED}
+    assert {one.outcome for one in results} == {RestartOutcome.RESTARTED}
     assert generation(platform.mesh, namespace, "cart", "Rollout") == before + 1
     assert proxies(platform.mesh, namespace, "cart") == {_NEW}
 
@@ -195,5 +195,5 @@ async def test_paused_argo_rollout_is_left_to_its_people(
 
     result = await asyncio.wait_for(restarts.of("cart", ARGO_ROLLOUT), 30)
 
-    assert (result.outcome, result.reason) == (Outcome.FAILED, Reason.ROLLOUT_PAUSED)
+    assert (result.outcome, result.reason) == (RestartOutcome.FAILED, Reason.ROLLOUT_PAUSED)
     assert generation(platform.mesh, namespace, "cart", "Rollout") == before

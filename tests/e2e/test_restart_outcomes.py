@@ -16,7 +16,7 @@ import pytest_asyncio
 from temporalio.exceptions import ApplicationError
 
 from activities.kube.client import ClusterClient, connect
-from activities.restart.activities import Outcome, RestartResult
+from activities.restart.activities import RestartOutcome, RestartResult
 from deploy.local.demo.stage import wait_for
 from deploy.local.istio import injected_proxy, start_istiod
 from deploy.local.kubectl import KubectlError, kubectl, read
@@ -153,7 +153,7 @@ async def own_connection(platform: Service) -> AsyncIterator[ClusterClient]:
         yield connection
 
 
-def ended(result: RestartResult) -> tuple[Outcome, Reason | None]:
+def ended(result: RestartResult) -> tuple[RestartOutcome, Reason | None]:
     return result.outcome, result.reason
 
 
@@ -166,7 +166,7 @@ async def test_rollout_under_way_is_waited_for_and_needs_no_restart_after_it(sta
 
     result = await restarts.of("cart")
 
-    assert (result.outcome, cart.writes, cart.proxies) == (Outcome.ALREADY_CURRENT, 1, {_NEW})
+    assert (result.outcome, cart.writes, cart.proxies) == (RestartOutcome.ALREADY_CURRENT, 1, {_NEW})
 
 
 async def test_rollout_that_begins_in_the_moment_of_the_write_is_waited_for_too(
@@ -177,7 +177,7 @@ async def test_rollout_that_begins_in_the_moment_of_the_write_is_waited_for_too(
 
     result = await restarts.another(own_connection).of("cart")
 
-    assert (result.outcome, cart.writes, cart.proxies) == (Outcome.ALREADY_CURRENT, 1, {_NEW})
+    assert (result.outcome, cart.writes, cart.proxies) == (RestartOutcome.ALREADY_CURRENT, 1, {_NEW})
 
 
 async def test_pause_in_the_moment_of_the_write_is_respected(
@@ -188,7 +188,7 @@ async def test_pause_in_the_moment_of_the_write_is_respected(
 
     result = await restarts.another(own_connection).of("cart")
 
-    assert (*ended(result), cart.writes) == (Outcome.FAILED, Reason.ROLLOUT_PAUSED, 1)
+    assert (*ended(result), cart.writes) == (RestartOutcome.FAILED, Reason.ROLLOUT_PAUSED, 1)
 
 
 async def test_replicas_that_an_autoscaler_changes_meanwhile_are_verified_as_well(
@@ -201,7 +201,7 @@ async def test_replicas_that_an_autoscaler_changes_meanwhile_are_verified_as_wel
 
     result = await restart
 
-    assert (result.outcome, cart.writes, cart.proxies) == (Outcome.RESTARTED, 2, {_NEW})
+    assert (result.outcome, cart.writes, cart.proxies) == (RestartOutcome.RESTARTED, 2, {_NEW})
     assert len(cart.pods - cart.old) == len(cart.pods) == 4
 
 
@@ -211,7 +211,7 @@ async def test_workload_that_is_deleted_meanwhile_is_gone(stale: Open, restarts:
     await cart.under_way()
     cart.kubectl("delete", "deployment/cart")
 
-    assert (await restart).outcome is Outcome.GONE
+    assert (await restart).outcome is RestartOutcome.GONE
 
 
 async def test_workload_of_no_replicas_is_left_alone(stale: Open, restarts: Restarts) -> None:
@@ -220,7 +220,7 @@ async def test_workload_of_no_replicas_is_left_alone(stale: Open, restarts: Rest
 
     result = await restarts.of("cart")
 
-    assert (result.outcome, cart.writes) == (Outcome.SCALED_TO_ZERO, 1)
+    assert (result.outcome, cart.writes) == (RestartOutcome.SCALED_TO_ZERO, 1)
 
 
 async def test_workload_that_is_scaled_to_zero_meanwhile_is_not_told_as_restarted(
@@ -233,7 +233,7 @@ async def test_workload_that_is_scaled_to_zero_meanwhile_is_not_told_as_restarte
 
     result = await restart
 
-    assert (result.outcome, cart.writes) == (Outcome.SCALED_TO_ZERO, 2)
+    assert (result.outcome, cart.writes) == (RestartOutcome.SCALED_TO_ZERO, 2)
 
 
 async def test_rollout_that_is_paused_meanwhile_is_told_at_once(stale: Open, restarts: Restarts) -> None:
@@ -244,7 +244,7 @@ async def test_rollout_that_is_paused_meanwhile_is_told_at_once(stale: Open, res
 
     result = await asyncio.wait_for(restart, 20)
 
-    assert (*ended(result), cart.writes) == (Outcome.FAILED, Reason.ROLLOUT_PAUSED, 2)
+    assert (*ended(result), cart.writes) == (RestartOutcome.FAILED, Reason.ROLLOUT_PAUSED, 2)
 
 
 async def test_rollout_that_was_paused_halfway_is_told_at_once(stale: Open, restarts: Restarts) -> None:
@@ -254,7 +254,7 @@ async def test_rollout_that_was_paused_halfway_is_told_at_once(stale: Open, rest
 
     result = await asyncio.wait_for(restarts.of("cart"), 20)
 
-    assert (*ended(result), cart.writes) == (Outcome.FAILED, Reason.ROLLOUT_PAUSED, 2)
+    assert (*ended(result), cart.writes) == (RestartOutcome.FAILED, Reason.ROLLOUT_PAUSED, 2)
 
 
 # New Pods that do not become what they ought to be.
@@ -268,7 +268,7 @@ async def test_new_pods_that_crash_are_told_and_the_old_ones_stay(stale: Open, r
 
     result = await restart
 
-    assert ended(result) == (Outcome.FAILED, Reason.ROLLOUT_TIMED_OUT)
+    assert ended(result) == (RestartOutcome.FAILED, Reason.ROLLOUT_TIMED_OUT)
     assert "CrashLoopBackOff" in (result.detail or "")
     assert cart.old <= cart.pods
 
@@ -286,7 +286,7 @@ async def test_new_pods_that_find_no_node_are_told_with_the_schedulers_words(
 
     result = await asyncio.wait_for(restarts.of("cart", patience=patience), 30)
 
-    assert ended(result) == (Outcome.FAILED, Reason.ROLLOUT_TIMED_OUT)
+    assert ended(result) == (RestartOutcome.FAILED, Reason.ROLLOUT_TIMED_OUT)
     assert "didn't match Pod's node affinity/selector" in (result.detail or "")
 
 
@@ -304,7 +304,7 @@ async def test_new_pod_that_flaps_does_not_keep_a_restart_waiting(stale: Open, r
             await asyncio.sleep(seconds)
     restart.cancel()
 
-    assert ended(await restart) == (Outcome.FAILED, Reason.ROLLOUT_TIMED_OUT)
+    assert ended(await restart) == (RestartOutcome.FAILED, Reason.ROLLOUT_TIMED_OUT)
 
 
 async def test_sidecar_that_would_be_lost_is_not_risked(
@@ -315,7 +315,7 @@ async def test_sidecar_that_would_be_lost_is_not_risked(
 
     result = await restarts.of("cart")
 
-    assert (*ended(result), cart.writes) == (Outcome.FAILED, Reason.WOULD_LOSE_SIDECAR, 0)
+    assert (*ended(result), cart.writes) == (RestartOutcome.FAILED, Reason.WOULD_LOSE_SIDECAR, 0)
     assert cart.pods == cart.old
 
 
@@ -338,7 +338,7 @@ async def test_injection_that_is_switched_off_meanwhile_is_told(
 
     result = await restart
 
-    assert ended(result) == (Outcome.FAILED, Reason.INJECTION_FAILED)
+    assert ended(result) == (RestartOutcome.FAILED, Reason.INJECTION_FAILED)
     assert "new Pods have no sidecar" in (result.detail or "")
 
 
@@ -362,7 +362,7 @@ async def test_manager_that_takes_the_mark_off_again_is_named_as_far_as_anybody_
 
     result = await restart
 
-    assert (*ended(result), cart.writes) == (Outcome.FAILED, Reason.RESTART_REVERTED, 2)
+    assert (*ended(result), cart.writes) == (RestartOutcome.FAILED, Reason.RESTART_REVERTED, 2)
     assert (result.detail or "").endswith(by)
 
 
@@ -380,7 +380,7 @@ async def test_quota_without_room_for_a_surge_is_told_and_the_old_pods_stay(
 
     result = await restarts.of("cart", patience=patience)
 
-    assert (*ended(result), cart.writes) == (Outcome.FAILED, Reason.QUOTA_EXCEEDED, 1)
+    assert (*ended(result), cart.writes) == (RestartOutcome.FAILED, Reason.QUOTA_EXCEEDED, 1)
     assert "exceeded quota: tight" in (result.detail or "")
     assert (cart.pods, cart.proxies) == (cart.old, {_OLD})
 
@@ -397,7 +397,7 @@ async def test_budget_without_room_for_the_moment_is_waited_for(
     result = await restart
 
     assert waited == 0
-    assert (result.outcome, cart.writes, cart.proxies) == (Outcome.RESTARTED, 1, {_NEW})
+    assert (result.outcome, cart.writes, cart.proxies) == (RestartOutcome.RESTARTED, 1, {_NEW})
 
 
 async def test_budget_without_room_for_all_our_patience_is_told_by_name(
@@ -407,7 +407,7 @@ async def test_budget_without_room_for_all_our_patience_is_told_by_name(
 
     result = await restarts.of("cart", patience=3)
 
-    assert (*ended(result), cart.writes) == (Outcome.FAILED, Reason.DISRUPTION_BUDGET, 0)
+    assert (*ended(result), cart.writes) == (RestartOutcome.FAILED, Reason.DISRUPTION_BUDGET, 0)
     assert "PodDisruptionBudget budget" in (result.detail or "")
 
 
@@ -428,7 +428,7 @@ async def test_budget_that_misses_a_pod_for_a_moment_is_waited_for(
     result = await restart
 
     assert waited == 0
-    assert (result.outcome, cart.writes, cart.proxies) == (Outcome.RESTARTED, 1, {_NEW})
+    assert (result.outcome, cart.writes, cart.proxies) == (RestartOutcome.RESTARTED, 1, {_NEW})
 
 
 async def test_restarts_under_one_budget_never_fall_below_it(
@@ -445,7 +445,7 @@ async def test_restarts_under_one_budget_never_fall_below_it(
     results = await asyncio.gather(restarts.of("cart"), restarts.of("search"))
     watching.cancel()
 
-    assert {one.outcome for one in results} == {Outcome.RESTARTED}
+    assert {one.outcome for one in results} == {RestartOutcome.RESTARTED}
     assert len(ready.counts) > 20
     assert min(ready.counts) == 3
 
@@ -463,7 +463,7 @@ async def test_waiting_for_a_budget_that_others_use_in_turn_is_no_standstill(
 
     results = await asyncio.gather(*(restarts.of(name, patience=12) for name in names))
 
-    assert {one.outcome for one in results} == {Outcome.RESTARTED}
+    assert {one.outcome for one in results} == {RestartOutcome.RESTARTED}
     assert time.monotonic() - began > 12, "the last one has not waited for longer than its patience"
 
 
@@ -489,7 +489,7 @@ async def test_nothing_is_written_without_an_injector(
 
     result = await restarts.of("cart")
 
-    assert (*ended(result), cart.writes) == (Outcome.HELD, None, 0)
+    assert (*ended(result), cart.writes) == (RestartOutcome.POSTPONED, None, 0)
     assert "a new Pod would be refused" in (result.detail or "")
 
 
@@ -503,8 +503,8 @@ async def _is_held_and_then_ends(
 
     result = await restarts.of("cart")
 
-    assert ended(held) == (Outcome.HELD, None)
-    assert (result.outcome, cart.writes, cart.proxies) == (Outcome.RESTARTED, 1, {_NEW})
+    assert ended(held) == (RestartOutcome.POSTPONED, None)
+    assert (result.outcome, cart.writes, cart.proxies) == (RestartOutcome.RESTARTED, 1, {_NEW})
 
 
 @pytest.mark.parametrize("deadline", [600, 4], ids=["it-stands-still", "its-controller-gave-up"])
@@ -544,7 +544,7 @@ async def test_restart_whose_reply_was_lost_is_not_written_again(
     result = await worker.of("cart")
 
     assert not lost.value.non_retryable
-    assert (result.outcome, cart.writes, cart.proxies) == (Outcome.RESTARTED, 1, {_NEW})
+    assert (result.outcome, cart.writes, cart.proxies) == (RestartOutcome.RESTARTED, 1, {_NEW})
 
 
 async def test_attempt_that_was_superseded_writes_nothing_any_more(
@@ -559,7 +559,7 @@ async def test_attempt_that_was_superseded_writes_nothing_any_more(
     new_proxy.give("1.30.1")
     await restarts.another().of("cart", mark=earlier, patience=3)
 
-    assert {one.outcome for one in both} == {Outcome.RESTARTED}
+    assert {one.outcome for one in both} == {RestartOutcome.RESTARTED}
     assert (cart.writes, cart.proxies) == (1, {_NEW})
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from activities.restart.activities import Outcome
+from activities.restart.activities import RestartOutcome
 from deploy.local.kubectl import kubectl
 from deploy.local.service import Service
 from mesh.survey.reasons import Reason
@@ -31,7 +31,7 @@ async def test_stale_workload_is_restarted_with_one_write(
     first = await restarts.of("alpha", kind)
     again = await restarts.of("alpha", kind)
 
-    assert (first.outcome, again.outcome) == (Outcome.RESTARTED, Outcome.RESTARTED)
+    assert (first.outcome, again.outcome) == (RestartOutcome.RESTARTED, RestartOutcome.RESTARTED)
     assert generation(platform.mesh, namespace, "alpha", kind) == before + 1
     assert proxies(platform.mesh, namespace, "alpha") == {_NEW}
     assert not old & pod_uids(platform.mesh, namespace, "alpha")
@@ -46,7 +46,7 @@ async def test_bare_controller_gets_its_pods_evicted(
 
     result = await restarts.of("bare", kind)
 
-    assert result.outcome is Outcome.RESTARTED
+    assert result.outcome is RestartOutcome.RESTARTED
     assert proxies(platform.mesh, namespace, "bare") == {_NEW}
 
 
@@ -59,7 +59,7 @@ async def test_workers_that_restart_it_at_once_write_once(
 
     results = await asyncio.gather(*(restarts.another().of("twice") for _ in range(4)))
 
-    assert {result.outcome for result in results} == {Outcome.RESTARTED}
+    assert {result.outcome for result in results} == {RestartOutcome.RESTARTED}
     assert generation(platform.mesh, namespace, "twice") == before + 1
 
 
@@ -73,7 +73,7 @@ async def test_later_mark_is_not_replaced(
 
     result = await restarts.of("later", mark=MARK - timedelta(hours=1))
 
-    assert result.outcome in (Outcome.RESTARTED, Outcome.ALREADY_CURRENT)
+    assert result.outcome in (RestartOutcome.RESTARTED, RestartOutcome.ALREADY_CURRENT)
     assert generation(platform.mesh, namespace, "later") == before
     assert proxies(platform.mesh, namespace, "later") == {_NEW}
 
@@ -84,14 +84,14 @@ async def test_current_workload_is_left_alone(platform: Service, restarts: Resta
 
     result = await restarts.of("fresh")
 
-    assert result.outcome is Outcome.ALREADY_CURRENT
+    assert result.outcome is RestartOutcome.ALREADY_CURRENT
     assert generation(platform.mesh, namespace, "fresh") == before
 
 
 async def test_deleted_workload_is_gone(restarts: Restarts) -> None:
     result = await restarts.of("never-there")
 
-    assert result.outcome is Outcome.GONE
+    assert result.outcome is RestartOutcome.GONE
 
 
 async def test_rollout_under_way_that_never_ends_is_told_and_nothing_is_written(
@@ -105,7 +105,7 @@ async def test_rollout_under_way_that_never_ends_is_told_and_nothing_is_written(
 
     result = await restarts.of("crash", patience=6)
 
-    assert (result.outcome, result.reason) == (Outcome.FAILED, Reason.ROLLOUT_FAILING)
+    assert (result.outcome, result.reason) == (RestartOutcome.FAILED, Reason.ROLLOUT_FAILING)
     assert "CrashLoopBackOff" in (result.detail or "")
     assert generation(platform.mesh, namespace, "crash") == before
 
@@ -121,5 +121,5 @@ async def test_budget_that_allows_nothing_is_not_overridden(
 
     result = await restarts.of("guarded")
 
-    assert (result.outcome, result.reason) == (Outcome.FAILED, Reason.DISRUPTION_BUDGET)
+    assert (result.outcome, result.reason) == (RestartOutcome.FAILED, Reason.DISRUPTION_BUDGET)
     assert generation(platform.mesh, namespace, "guarded") == before

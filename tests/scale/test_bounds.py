@@ -16,22 +16,28 @@ import pytest
 from temporalio import workflow
 from temporalio.api.failure.v1 import Failure
 
-from activities.boundary import Served, translated
-from activities.control_plane import ApplyInput, AwaitInput, AwaitResult, ResolvedTarget, ResolveInput
-from activities.gates import GateInput, GateResult, WindowInput, WindowState
+from activities.boundary import ServedCluster, translating_errors
+from activities.control_plane import (
+    ApplyTargetInput,
+    AwaitControlPlaneInput,
+    AwaitControlPlaneResult,
+    ResolvedTarget,
+    ResolveTargetInput,
+)
+from activities.gates import CheckGateInput, CheckWindowInput, GateResult, WindowState
 from activities.hold import HoldInput
 from activities.kube.client import ClusterClient
 from activities.remediation.activities import (
-    ItemInput,
-    OpenedItems,
-    OpenFailedInput,
+    OpenItemInput,
     OpenItemsInput,
-    RecheckInput,
-    WarnInput,
+    OpenItemsResult,
+    RecheckItemInput,
+    RemediationItemInput,
+    SetPodWarningsInput,
 )
-from activities.remediation.watch import WatchInput
-from activities.restart.activities import Outcome, RestartInput, RestartResult
-from activities.survey.activities import FAILED_KEPT, Member, MembersInput, SurveyInput, SurveySummary
+from activities.remediation.watch import WatchClusterInput
+from activities.restart.activities import RestartInput, RestartOutcome, RestartResult
+from activities.survey.activities import FAILED_KEPT, ListWaveMembersInput, SurveyInput, SurveySummary, WaveMember
 from mesh.errors import LONGEST, RejectedError
 from mesh.identity import ClusterRef
 from mesh.k8s.workload_ref import WorkloadRef
@@ -94,7 +100,7 @@ POLICY = Policy(
 )
 SURVEY = SurveyInput(REF, POLICY, NOW, NOW, (fingerprint(LONG),) * FAILED_KEPT)
 RULE = WaveRule(MANY, "w" * 70, WaveGroup.NUMBERED, 2**32, 2**32, "9" * 63, MANY)
-RESULT = RestartResult(LONG, Outcome.ALREADY_CURRENT, Reason.ON_DELETE, DETAIL)
+RESULT = RestartResult(LONG, RestartOutcome.ALREADY_CURRENT, Reason.ON_DELETE, DETAIL)
 STEER = WaveControl(paused=True, stopped=True, in_flight=200, taken={f"{one:03}{'s' * 60}": 200 for one in range(200)})
 _FACT = "\U0001f6d1" * FACT_LIMIT
 FACTS = Facts(_FACT, _FACT, _FACT, (_FACT,) * SECRETS_NAMED, True, _FACT, _FACT, _FACT, _FACT)
@@ -138,7 +144,7 @@ PROGRESS = Progress(
 )
 
 STATE = UpgradeState(
-    target=ResolvedTarget(TARGET, "1.29.3", already=True),
+    target=ResolvedTarget(TARGET, "1.29.3", already_installed=True),
     started_at=NOW,
     began=NOW,
     mark=NOW,
@@ -154,14 +160,14 @@ STATE = UpgradeState(
 
 WORST: tuple[object, ...] = (
     # Activities of the control plane, the hold and the gate.
-    ResolveInput(REF, TYPED),
-    ResolvedTarget(TARGET, "1.29.3", already=True),
-    ApplyInput(REF, TARGET),
-    AwaitInput(REF, TARGET, timedelta(days=7)),
-    AwaitResult(MESSAGE, (MESSAGE,) * 4),
+    ResolveTargetInput(REF, TYPED),
+    ResolvedTarget(TARGET, "1.29.3", already_installed=True),
+    ApplyTargetInput(REF, TARGET),
+    AwaitControlPlaneInput(REF, TARGET, timedelta(days=7)),
+    AwaitControlPlaneResult(MESSAGE, (MESSAGE,) * 4),
     HoldInput(REF, f"upgrade:{REF.name}/{'u' * 36}", timedelta(days=7), hold=True),
-    GateInput(REF, TYPED, PROMETHEUS),
-    WindowInput(REF, POLICY.windows),
+    CheckGateInput(REF, TYPED, PROMETHEUS),
+    CheckWindowInput(REF, POLICY.windows),
     WindowState(open=True, changes_at=NOW),
     REF,
     GateResult(MESSAGE),
@@ -170,8 +176,8 @@ WORST: tuple[object, ...] = (
     SurveySummary(
         MANY, MANY, {str(one): MANY for one in PodClass}, MANY, MANY, MANY, BY_REASON, WavePlan((RULE,) * MOST_WAVES)
     ),
-    MembersInput(SURVEY, RULE, 2**32),
-    [Member(LONG, NOW)] * WAVE_OF,
+    ListWaveMembersInput(SURVEY, RULE, 2**32),
+    [WaveMember(LONG, NOW)] * WAVE_OF,
     WaveInput(SURVEY, RULE, 2**32, NOW, MANY, NOW, STEER),
     WaveResult(MANY, MANY, MANY, (LONG,) * WAVE_OF, MANY),
     WaveReport(MANY, MANY, STEER.taken, MANY, MESSAGE, (str(LONG),) * NAMED),
@@ -180,20 +186,20 @@ WORST: tuple[object, ...] = (
     RESULT,
     # The queue.
     OpenItemsInput(SURVEY),
-    OpenFailedInput(REF, RESULT),
-    OpenedItems(MANY, BY_REASON),
+    OpenItemInput(REF, RESULT),
+    OpenItemsResult(MANY, BY_REASON),
     SIGHTING,
-    WarnInput(REF, SIGHTING, DETAIL),
-    RecheckInput(REF, SIGHTING),
+    SetPodWarningsInput(REF, SIGHTING, DETAIL),
+    RecheckItemInput(REF, SIGHTING),
     Observation(NOW, SIGHTING, DETAIL, True, NOW),
     *(view_of(replace(ITEM, seen=replace(SIGHTING, reason=reason))) for reason in Reason),
     ITEM.listed(),
-    ItemInput(REF, ITEM),
+    RemediationItemInput(REF, ITEM),
     ItemCommand(TYPED, TYPED),
     ResolveCommand(TYPED, TYPED, force=True),
     SkipCommand(TYPED, TYPED, TYPED),
     SnoozeCommand(TYPED, TYPED, TYPED),
-    WatchInput(REF),
+    WatchClusterInput(REF),
     # The upgrade.
     UpgradeInput(REF, TYPED, POLICY, TYPED, STATE),
     AttachInput(TYPED, TARGET, REF),
@@ -225,7 +231,7 @@ def test_everything_that_travels_is_weighed() -> None:
 
     assert {one.__name__ for one in travelling - weighed} == set()
     # Not by finding nothing.
-    assert {SurveySummary, WaveResult, Progress, Observation, WatchInput, OperatorInput, ItemView} <= travelling
+    assert {SurveySummary, WaveResult, Progress, Observation, WatchClusterInput, OperatorInput, ItemView} <= travelling
 
 
 def test_pause_names_few_of_many_failed_restarts() -> None:
@@ -241,7 +247,7 @@ def test_pause_names_few_of_many_failed_restarts() -> None:
 
 async def test_failure_is_short_whatever_the_api_server_quotes() -> None:
     class _Refusing:
-        @translated
+        @translating_errors
         async def ask(self) -> None:
             raise RejectedError("\U0001f6d1" * 1_000_000, "y" * 1_000_000)
 
@@ -264,7 +270,7 @@ def _travelling() -> Iterator[type]:
         handlers += [one.fn for one in definition.queries.values() if one.name]
         handlers += [one.fn for one in definition.updates.values() if one.name]
     client: Any = object()
-    served = Served(cast("ClusterClient", object()), REF)
+    served = ServedCluster(cast("ClusterClient", object()), REF)
     for function in [*compose_activities(served, client), *handlers]:
         hints = get_type_hints(inspect.unwrap(getattr(function, "__func__", function)))
         for hint in hints.values():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.scale.world import LONGEST_NAME, ServedCluster, Size, served
+from tests.scale.world import LONGEST_NAME, Size, SyntheticCluster, served
 
 _SIZE = Size(100, 5000, 10, stale=200, standalone=2000, names=LONGEST_NAME)
 #: Interpreter and libraries are 61 of these. With short names it was 108 in all, with these 132.
@@ -18,7 +18,7 @@ _MOST_MEGABYTES = 200
 
 @pytest.mark.scale
 async def test_survey_of_fifty_thousand_pods_fits_into_a_small_process(tmp_path: Path) -> None:
-    async with served(ServedCluster(_SIZE), tmp_path) as kubeconfig:
+    async with served(SyntheticCluster(_SIZE), tmp_path) as kubeconfig:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "tests.scale.survey", str(kubeconfig), stdout=asyncio.subprocess.PIPE
         )

@@ -15,16 +15,16 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 
-from activities.boundary import Served
+from activities.boundary import ServedCluster
 from activities.kube.client import connect
 from activities.kube.paths import path
-from activities.restart.activities import Outcome, RestartInput, RestartResult
+from activities.restart.activities import RestartInput, RestartOutcome, RestartResult
 from mesh.identity import ClusterRef, watch_id
 from mesh.k8s.objects import Workload
 from mesh.plan.policy import Budget, InFlight, Policy, Waves
 from mesh.survey.reasons import Reason
 from mesh.text import DETAIL_LIMIT
-from tests.scale.world import LONGEST_NAME, ServedCluster, Size, served
+from tests.scale.world import LONGEST_NAME, Size, SyntheticCluster, served
 from tests.workflows.fakes import FakeCluster
 from tests.workflows.stage import compose_real_temporal, serve, start_upgrade
 from worker.compose import compose_activities
@@ -39,13 +39,13 @@ _POLICY = Policy(
     budget=Budget(failed=1.0),
     soak=timedelta(0),
 )
-_REAL = ("survey_cluster", "wave_members", "open_items", "open_failed", "keep_warnings", "watch_cluster")
+_REAL = ("survey_cluster", "list_wave_members", "open_items", "open_item", "set_pod_warnings", "watch_cluster")
 
 
 class _HalfFake(FakeCluster):
     """What reads the cluster, opens items and watches is real; control plane, restarts and second looks are not."""
 
-    def __init__(self, here: Served, client: Client) -> None:
+    def __init__(self, here: ServedCluster, client: Client) -> None:
         super().__init__(here.ref)
         self._connection = here.cluster
         self._composed = {_name(one): one for one in compose_activities(here, client)}
@@ -59,20 +59,20 @@ class _HalfFake(FakeCluster):
     async def restart_workload(self, ask: RestartInput) -> RestartResult:
         one = ask.workload
         if int(one.name.split("-")[1]) < _FAILING:
-            return RestartResult(one, Outcome.FAILED, Reason.ROLLOUT_TIMED_OUT, "\U0001f6d1" * DETAIL_LIMIT)
+            return RestartResult(one, RestartOutcome.FAILED, Reason.ROLLOUT_TIMED_OUT, "\U0001f6d1" * DETAIL_LIMIT)
         await self._connection.patch(path(one.kind, one.namespace, one.name), {}, Workload)
-        return RestartResult(one, Outcome.RESTARTED)
+        return RestartResult(one, RestartOutcome.RESTARTED)
 
 
 @pytest.mark.scale
 async def test_no_event_of_any_history_is_above_the_limit(tmp_path: Path) -> None:
     ref = ClusterRef("large", "uid")
     async with (
-        served(ServedCluster(_SIZE), tmp_path) as kubeconfig,
+        served(SyntheticCluster(_SIZE), tmp_path) as kubeconfig,
         await connect(str(kubeconfig)) as connection,
         compose_real_temporal() as client,
     ):
-        cluster = _HalfFake(Served(connection, ref), client)
+        cluster = _HalfFake(ServedCluster(connection, ref), client)
         async with serve(client, cluster):
             upgrade = await start_upgrade(client, cluster, _POLICY)
             result = await upgrade.handle.result()

@@ -68,7 +68,7 @@ class _Collection:
     make: Callable[[int], bytes] = lambda _: b""
 
 
-class ServedCluster:
+class SyntheticCluster:
     """The cluster. `current` are the numbers of the Deployments whose Pods run the new proxy."""
 
     def __init__(self, size: Size) -> None:
@@ -254,7 +254,7 @@ def _page(request: web.Request, collection: _Collection) -> web.Response:
 
 
 @asynccontextmanager
-async def served(world: ServedCluster, folder: Path) -> AsyncIterator[Path]:
+async def served(world: SyntheticCluster, folder: Path) -> AsyncIterator[Path]:
     """The kubeconfig of a server of this world."""
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", world.answer)

@@ -7,7 +7,7 @@ import pytest
 from temporalio import activity
 
 import activities
-from activities.boundary import Served
+from activities.boundary import ServedCluster
 from activities.kube.client import ClusterClient
 from mesh.errors import RefusedError
 from mesh.identity import ClusterRef
@@ -20,8 +20,8 @@ class _Unused:
     context = ""
 
 
-def _served() -> Served:
-    return Served(cast("ClusterClient", _Unused()), ClusterRef("one", "uid"))
+def _served() -> ServedCluster:
+    return ServedCluster(cast("ClusterClient", _Unused()), ClusterRef("one", "uid"))
 
 
 def _declared() -> set[str]:

@@ -16,7 +16,7 @@ import pytest_asyncio
 import yaml
 from temporalio.testing import ActivityEnvironment
 
-from activities.boundary import Served
+from activities.boundary import ServedCluster
 from activities.hold import HoldActivities, HoldInput
 from activities.kube.client import APPLY_PATCH, ClusterClient, connect
 from activities.kube.paths import path
@@ -118,7 +118,7 @@ async def held(service: ClusterClient) -> AsyncIterator[HoldInput]:
     """The hold is on, for an hour; let go of afterwards."""
     ref = ClusterRef("test", await read_uid(service))
     ask = HoldInput(ref, "upgrade:test/run", timedelta(hours=1), hold=True)
-    hold, environment = HoldActivities(Served(service, ref)), ActivityEnvironment()
+    hold, environment = HoldActivities(ServedCluster(service, ref)), ActivityEnvironment()
     await environment.run(hold.renew_hold, ask)
     async with asyncio.timeout(_IN_FORCE_SECONDS):
         await environment.run(hold.await_hold, ask)

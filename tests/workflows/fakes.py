@@ -12,19 +12,25 @@ from typing import Any
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.control_plane import ApplyInput, AwaitInput, AwaitResult, ResolvedTarget, ResolveInput
-from activities.gates import GateInput, GateResult, WindowInput, WindowState
+from activities.control_plane import (
+    ApplyTargetInput,
+    AwaitControlPlaneInput,
+    AwaitControlPlaneResult,
+    ResolvedTarget,
+    ResolveTargetInput,
+)
+from activities.gates import CheckGateInput, CheckWindowInput, GateResult, WindowState
 from activities.hold import HoldInput
 from activities.remediation.activities import (
-    OpenedItems,
-    OpenFailedInput,
+    OpenItemInput,
     OpenItemsInput,
-    RecheckInput,
-    WarnInput,
+    OpenItemsResult,
+    RecheckItemInput,
+    SetPodWarningsInput,
 )
-from activities.remediation.watch import WatchInput
-from activities.restart.activities import Outcome, RestartInput, RestartResult
-from activities.survey.activities import Member, MembersInput, SurveyInput, SurveySummary
+from activities.remediation.watch import WatchClusterInput
+from activities.restart.activities import RestartInput, RestartOutcome, RestartResult
+from activities.survey.activities import ListWaveMembersInput, SurveyInput, SurveySummary, WaveMember
 from mesh.errors import UpgradeError
 from mesh.identity import ClusterRef
 from mesh.k8s.workload_ref import WorkloadRef
@@ -67,7 +73,7 @@ class FakeCluster:
         self.errors: defaultdict[str, deque[UpgradeError]] = defaultdict(deque)
         self._shut: dict[str, asyncio.Event] = {}
 
-        self.target = ResolvedTarget(TARGET, "1.29.3", already=False)
+        self.target = ResolvedTarget(TARGET, "1.29.3", already_installed=False)
         #: Trouble that the next waits for the control plane end with.
         self.trouble: deque[str] = deque()
         #: Why the gate is shut at its next tries.
@@ -90,7 +96,7 @@ class FakeCluster:
         #: Restarts that end in a failed result.
         self.failing: dict[WorkloadRef, Reason] = {}
         #: Other outcomes than `restarted`.
-        self.outcomes: dict[WorkloadRef, Outcome] = {}
+        self.outcomes: dict[WorkloadRef, RestartOutcome] = {}
         #: Open items after the upgrade, by reason.
         self.items: dict[str, int] = {}
         self.classes: dict[str, int] = {}
@@ -155,19 +161,19 @@ class FakeCluster:
     # The control plane.
 
     @activity.defn(name="resolve_target")
-    async def resolve_target(self, ask: ResolveInput) -> ResolvedTarget:
+    async def resolve_target(self, ask: ResolveTargetInput) -> ResolvedTarget:
         await self._called("resolve_target", ask)
         return self.target
 
     @activity.defn(name="apply_target")
-    async def apply_target(self, ask: ApplyInput) -> bool:
+    async def apply_target(self, ask: ApplyTargetInput) -> bool:
         await self._called("apply_target", ask)
         return True
 
     @activity.defn(name="await_control_plane")
-    async def await_control_plane(self, ask: AwaitInput) -> AwaitResult:
+    async def await_control_plane(self, ask: AwaitControlPlaneInput) -> AwaitControlPlaneResult:
         await self._called("await_control_plane", ask)
-        return AwaitResult(self.trouble.popleft() if self.trouble else None, ())
+        return AwaitControlPlaneResult(self.trouble.popleft() if self.trouble else None, ())
 
     # Hold and gate.
 
@@ -184,12 +190,12 @@ class FakeCluster:
         await self._called("release_hold", ask)
 
     @activity.defn(name="check_gate")
-    async def check_gate(self, ask: GateInput) -> GateResult:
+    async def check_gate(self, ask: CheckGateInput) -> GateResult:
         await self._called("check_gate", ask)
         return GateResult(self.gate_shut.popleft() if self.gate_shut else None)
 
     @activity.defn(name="check_window")
-    async def check_window(self, ask: WindowInput) -> WindowState:
+    async def check_window(self, ask: CheckWindowInput) -> WindowState:
         await self._called("check_window", ask)
         return self.windows.popleft() if len(self.windows) > 1 else self.windows[0]
 
@@ -231,10 +237,10 @@ class FakeCluster:
         named = {"canary": WaveGroup.CANARY, "gateways": WaveGroup.GATEWAYS}
         return named.get(name, WaveGroup.REST)
 
-    @activity.defn(name="wave_members")
-    async def wave_members(self, ask: MembersInput) -> list[Member]:
-        await self._called("wave_members", ask)
-        return [Member(one, self.until.get(one)) for one in self.stale[ask.rule.name]]
+    @activity.defn(name="list_wave_members")
+    async def list_wave_members(self, ask: ListWaveMembersInput) -> list[WaveMember]:
+        await self._called("list_wave_members", ask)
+        return [WaveMember(one, self.until.get(one)) for one in self.stale[ask.rule.name]]
 
     @activity.defn(name="restart_workload")
     async def restart_workload(self, ask: RestartInput) -> RestartResult:
@@ -247,40 +253,40 @@ class FakeCluster:
         finally:
             self.in_flight[namespace] -= 1
         if ask.workload in self.held:
-            return RestartResult(ask.workload, Outcome.HELD, None, self.held.pop(ask.workload))
+            return RestartResult(ask.workload, RestartOutcome.POSTPONED, None, self.held.pop(ask.workload))
         if ask.workload not in self.stubborn:
             for members in self.stale.values():
                 if ask.workload in members:
                     members.remove(ask.workload)
         reason = self.failing.get(ask.workload)
         if reason is not None:
-            return RestartResult(ask.workload, Outcome.FAILED, reason, "0 of 1 Pods came up")
-        return RestartResult(ask.workload, self.outcomes.get(ask.workload, Outcome.RESTARTED))
+            return RestartResult(ask.workload, RestartOutcome.FAILED, reason, "0 of 1 Pods came up")
+        return RestartResult(ask.workload, self.outcomes.get(ask.workload, RestartOutcome.RESTARTED))
 
     # The queue.
 
     @activity.defn(name="open_items")
-    async def open_items(self, ask: OpenItemsInput) -> OpenedItems:
+    async def open_items(self, ask: OpenItemsInput) -> OpenItemsResult:
         await self._called("open_items", ask)
-        return OpenedItems(sum(self.items.values()), dict(self.items))
+        return OpenItemsResult(sum(self.items.values()), dict(self.items))
 
-    @activity.defn(name="open_failed")
-    async def open_failed(self, ask: OpenFailedInput) -> bool:
-        await self._called("open_failed", ask)
+    @activity.defn(name="open_item")
+    async def open_item(self, ask: OpenItemInput) -> bool:
+        await self._called("open_item", ask)
         return True
 
-    @activity.defn(name="keep_warnings")
-    async def keep_warnings(self, ask: WarnInput) -> int:
-        await self._called("keep_warnings", ask)
+    @activity.defn(name="set_pod_warnings")
+    async def set_pod_warnings(self, ask: SetPodWarningsInput) -> int:
+        await self._called("set_pod_warnings", ask)
         return ask.seen.pod_count
 
     @activity.defn(name="recheck_item")
-    async def recheck_item(self, ask: RecheckInput) -> Observation:
+    async def recheck_item(self, ask: RecheckItemInput) -> Observation:
         await self._called("recheck_item", ask)
         now = activity.info().current_attempt_scheduled_time
         return replace(self.rechecks.popleft(), at=now) if self.rechecks else Observation(now, ask.seen)
 
     @activity.defn(name="watch_cluster")
-    async def watch_cluster(self, ask: WatchInput) -> None:
+    async def watch_cluster(self, ask: WatchClusterInput) -> None:
         """Blocked, it watches; let go on, it has found nothing open any more."""
         await self._called("watch_cluster", ask)

@@ -20,7 +20,7 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 
-from activities.remediation.activities import ItemInput
+from activities.remediation.activities import RemediationItemInput
 from mesh.errors import PermissionDeniedError, UnreachableError
 from mesh.identity import TASK_QUEUE, ClusterRef
 from mesh.plan.policy import InFlight, Policy
@@ -77,13 +77,13 @@ async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHa
     now = await clock.now()
     known = Item(cluster.ref.name, seen, now, now)
     handle: WorkflowHandle[Any, str] = await client.start_workflow(
-        RemediationItemWorkflow.run, ItemInput(cluster.ref, known), id=known.id, task_queue=TASK_QUEUE
+        RemediationItemWorkflow.run, RemediationItemInput(cluster.ref, known), id=known.id, task_queue=TASK_QUEUE
     )
     await handle.query(RemediationItemWorkflow.item)
     await clock.passes(minutes=40)
     await until("it looks again", lambda: "recheck_item" in cluster.finished)
     await handle.signal(RemediationItemWorkflow.seen, Observation(await clock.now(), other))
-    await until("the new Pod is warned", lambda: cluster.finished.count("keep_warnings") == 1)
+    await until("the new Pod is warned", lambda: cluster.finished.count("set_pod_warnings") == 1)
     with contextlib.suppress(WorkflowUpdateFailedError):
         await handle.execute_update("resolve", ResolveCommand("me", "done"))
     cluster.failing = {seen.ref: Reason.ROLLOUT_TIMED_OUT}
@@ -92,7 +92,7 @@ async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHa
     await until("it looked", lambda: cluster.finished.count("recheck_item") == 4)
     await handle.execute_update("snooze", SnoozeCommand("me", "", duration="2h"))
     await handle.execute_update("skip", SkipCommand("me", "later", until="2099-01-31"))
-    await until("the warning is gone", lambda: cluster.finished.count("keep_warnings") == 3)
+    await until("the warning is gone", lambda: cluster.finished.count("set_pod_warnings") == 3)
     cluster.rechecks.append(Observation(await clock.now(), closed="its Pods are current"))
     await handle.signal(RemediationItemWorkflow.changed)
     await handle.result()

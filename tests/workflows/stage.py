@@ -25,7 +25,7 @@ from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, Telemetr
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.remediation.watch import WatchInput
+from activities.remediation.watch import WatchClusterInput
 from activities.search_attributes import ALL
 from mesh.identity import TASK_QUEUE, upgrade_id, watch_id, wave_id
 from mesh.plan.policy import Policy
@@ -208,7 +208,7 @@ async def notify(client: Client, cluster: FakeCluster) -> WorkflowHandle[Any, No
     """Has the cluster's items watched, as `WatchActivities.poke` does."""
     return await client.start_workflow(
         ClusterWatchWorkflow.run,
-        WatchInput(cluster.ref),
+        WatchClusterInput(cluster.ref),
         id=watch_id(cluster.ref.name),
         task_queue=TASK_QUEUE,
         start_signal="track",

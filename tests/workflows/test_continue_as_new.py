@@ -56,7 +56,7 @@ async def test_every_workload_is_restarted_once_over_several_runs(forgetful: Cli
     assert result.progress.workloads.planned == 20
     assert result.progress.started_at == began.started_at
     # Wave numbers go on, and so does what is known of failures.
-    numbers = [ask.rule.number for ask in cluster.asked("wave_members")]
+    numbers = [ask.rule.number for ask in cluster.asked("list_wave_members")]
     assert numbers == list(range(10))
     last = cluster.asked("survey_cluster")[-1]
     assert last.failed == (fingerprint(failed),)

@@ -15,7 +15,7 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
-from activities.remediation.activities import ItemInput
+from activities.remediation.activities import RemediationItemInput
 from mesh.identity import TASK_QUEUE, ClusterRef
 from mesh.remediation.item import Item, ItemState, ItemView, Observation
 from mesh.survey.finding import Finding
@@ -67,7 +67,7 @@ async def test_wave_that_is_terminated_pauses_and_another_survey_finds_the_rest(
 
     assert result.result == "done"
     assert cluster.restarted == ["a", "b", "a"]
-    assert [ask.rule.number for ask in cluster.asked("wave_members")] == [0, 1, 2]
+    assert [ask.rule.number for ask in cluster.asked("list_wave_members")] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("word", ["pause", "resume", "abort"])
@@ -123,7 +123,7 @@ async def test_item_whose_first_task_waits_answers_an_operator(real: Client, clu
     item = Item(cluster_here.ref.name, Finding("shop", "Pod", "cart", Reason.STANDALONE_POD, None, (), 0), now, now)
     handle = await real.start_workflow(
         "RemediationItem",
-        ItemInput(cluster_here.ref, item),
+        RemediationItemInput(cluster_here.ref, item),
         id=item.id,
         task_queue=TASK_QUEUE,
         memo={"item": item},

@@ -20,8 +20,8 @@ from temporalio.client import (
 )
 from temporalio.exceptions import ApplicationError
 
-from activities.remediation.activities import ItemInput, WarnInput
-from activities.search_attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD, of_item
+from activities.remediation.activities import RemediationItemInput, SetPodWarningsInput
+from activities.search_attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD, item_search_attributes
 from mesh.errors import ClusterError, PermissionDeniedError, UnreachableError
 from mesh.identity import TASK_QUEUE, item_id
 from mesh.remediation.item import HistoryEntry, Item, ItemState, ItemView, Observation, view_of
@@ -102,7 +102,7 @@ class OpenItem:
     @property
     def warnings(self) -> list[str | None]:
         """What the Pods were told, in order; None took it off."""
-        asked: list[WarnInput] = self.cluster.asked("keep_warnings")
+        asked: list[SetPodWarningsInput] = self.cluster.asked("set_pod_warnings")
         return [one.text for one in asked]
 
     async def history(self) -> list[tuple[str, str, str]]:
@@ -114,7 +114,7 @@ ItemStarter = Callable[..., Awaitable[OpenItem]]
 
 
 @pytest.fixture
-def item_of(client: Client, clock: Clock, leftovers: list[WorkflowHandle[Any, Any]]) -> ItemStarter:
+def start_item(client: Client, clock: Clock, leftovers: list[WorkflowHandle[Any, Any]]) -> ItemStarter:
     """Opens an item by its first sighting, as `open_items` does: its Pods are warned."""
 
     async def start(cluster: FakeCluster, sighting: Finding = PENDING) -> OpenItem:
@@ -122,11 +122,11 @@ def item_of(client: Client, clock: Clock, leftovers: list[WorkflowHandle[Any, An
         known = Item(cluster.ref.name, sighting, now, now)
         handle = await client.start_workflow(
             RemediationItemWorkflow.run,
-            ItemInput(cluster.ref, known),
+            RemediationItemInput(cluster.ref, known),
             id=known.id,
             task_queue=TASK_QUEUE,
             memo={"item": known},
-            search_attributes=of_item(known),
+            search_attributes=item_search_attributes(known),
         )
         leftovers.append(handle)
         item = OpenItem(handle, cluster, clock)
@@ -139,23 +139,23 @@ def item_of(client: Client, clock: Clock, leftovers: list[WorkflowHandle[Any, An
 # By itself.
 
 
-async def test_item_whose_pods_are_warned_costs_no_activity(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
+async def test_item_whose_pods_are_warned_costs_no_activity(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster)
     await item.shows(ItemState.OPEN)
 
     assert cluster.names == []
 
 
-async def test_item_warns_of_what_the_watch_has_seen(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
+async def test_item_warns_of_what_the_watch_has_seen(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster)
     await item.seen(LOOPING)
-    await item.calls("keep_warnings")
+    await item.calls("set_pod_warnings")
 
     assert item.warnings == ["CrashLooping: container cart: CrashLoopBackOff"]
 
 
-async def test_list_tells_the_item_without_a_worker(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
+async def test_list_tells_the_item_without_a_worker(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster)
     memo = await item.memo()
 
     assert memo.id == item.handle.id
@@ -169,8 +169,8 @@ async def test_list_tells_the_item_without_a_worker(cluster: FakeCluster, item_o
     assert await item.view() == memo
 
 
-async def test_look_that_finds_it_settled_closes_it(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
+async def test_look_that_finds_it_settled_closes_it(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster)
     await item.seen(closed=CURRENT)
 
     assert await item.handle.result() == CURRENT
@@ -180,20 +180,20 @@ async def test_look_that_finds_it_settled_closes_it(cluster: FakeCluster, item_o
     assert CURRENT in await current_details(item.handle)
 
 
-async def test_another_sighting_updates_the_same_item(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
+async def test_another_sighting_updates_the_same_item(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster)
     since = (await item.view()).since
     await item.seen(LOOPING)
     view = await item.shows(ItemState.OPEN, Reason.CRASH_LOOPING)
 
     assert (view.detail, view.since) == (LOOPING.detail, since)
     assert await attribute(item.handle, REASON) == "CrashLooping"
-    await item.calls("keep_warnings")
+    await item.calls("set_pod_warnings")
     assert item.warnings == ["CrashLooping: container cart: CrashLoopBackOff"]
 
 
-async def test_old_look_changes_nothing(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
-    item = await item_of(cluster)
+async def test_old_look_changes_nothing(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
+    item = await start_item(cluster)
     await item.handle.signal(
         RemediationItemWorkflow.seen, Observation(await clock.now() - timedelta(minutes=1), closed=CURRENT)
     )
@@ -202,8 +202,8 @@ async def test_old_look_changes_nothing(cluster: FakeCluster, item_of: ItemStart
     assert await item.is_open()
 
 
-async def test_cause_that_is_gone_leaves_a_restart(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
+async def test_cause_that_is_gone_leaves_a_restart(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster)
     await item.seen()
 
     async def told() -> bool:
@@ -215,8 +215,8 @@ async def test_cause_that_is_gone_leaves_a_restart(cluster: FakeCluster, item_of
     )
 
 
-async def test_item_looks_again_later_and_later(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
-    item = await item_of(cluster)
+async def test_item_looks_again_later_and_later(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
+    item = await start_item(cluster)
     await clock.passes(minutes=26)
     assert cluster.names == []
     await clock.passes(minutes=8)
@@ -231,15 +231,15 @@ async def test_item_looks_again_later_and_later(cluster: FakeCluster, item_of: I
     assert [one.max_age for one in cluster.asked("recheck_item")] == [60.0, 60.0]
 
 
-async def test_sighting_while_it_closes_opens_it_again(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
-    cluster.block("keep_warnings")
+async def test_sighting_while_it_closes_opens_it_again(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster)
+    cluster.block("set_pod_warnings")
     await item.seen(closed=CURRENT)
-    await item.calls("keep_warnings")
+    await item.calls("set_pod_warnings")
     # The very same sighting: its warning is being taken off.
     await item.seen(PENDING)
-    cluster.let_go_on("keep_warnings")
-    await item.calls("keep_warnings", times=2)
+    cluster.let_go_on("set_pod_warnings")
+    await item.calls("set_pod_warnings", times=2)
     await item.shows(ItemState.OPEN)
 
     assert await item.is_open()
@@ -251,9 +251,9 @@ async def test_sighting_while_it_closes_opens_it_again(cluster: FakeCluster, ite
 
 @pytest.mark.parametrize("error", [PermissionDeniedError("No list of Pods."), UnreachableError("Does not answer.")])
 async def test_look_that_fails_does_not_close_it(
-    cluster: FakeCluster, item_of: ItemStarter, clock: Clock, error: ClusterError
+    cluster: FakeCluster, start_item: ItemStarter, clock: Clock, error: ClusterError
 ) -> None:
-    item = await item_of(cluster)
+    item = await start_item(cluster)
     cluster.fail("recheck_item", *[error] * 8)
     await item.look()
     await item.calls("recheck_item")
@@ -264,9 +264,9 @@ async def test_look_that_fails_does_not_close_it(
     assert await item.handle.result() == CURRENT
 
 
-async def test_item_closes_without_its_courtesies(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    cluster.fail("keep_warnings", ClusterError("something unusable"), ClusterError("something unusable"))
-    item = await item_of(cluster)
+async def test_item_closes_without_its_courtesies(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    cluster.fail("set_pod_warnings", ClusterError("something unusable"), ClusterError("something unusable"))
+    item = await start_item(cluster)
     await item.seen(LOOPING)
     await item.seen(closed=CURRENT)
 
@@ -276,8 +276,8 @@ async def test_item_closes_without_its_courtesies(cluster: FakeCluster, item_of:
 # Operators.
 
 
-async def test_retry_restarts_and_verifies(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
-    item = await item_of(cluster)
+async def test_retry_restarts_and_verifies(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
+    item = await start_item(cluster)
     cluster.block("restart_workload")
     view = await item.says("retry", ItemCommand("me", "mended"))
     await item.calls("restart_workload")
@@ -298,9 +298,9 @@ async def test_retry_restarts_and_verifies(cluster: FakeCluster, item_of: ItemSt
 
 
 async def test_skipped_while_it_is_restarted_it_is_not_restarted_twice(
-    cluster: FakeCluster, item_of: ItemStarter
+    cluster: FakeCluster, start_item: ItemStarter
 ) -> None:
-    item = await item_of(cluster)
+    item = await start_item(cluster)
     cluster.block("restart_workload")
     await item.says("retry", ItemCommand("me", "mended"))
     await item.calls("restart_workload")
@@ -316,8 +316,8 @@ async def test_skipped_while_it_is_restarted_it_is_not_restarted_twice(
     assert (await item.view()).state is ItemState.SKIPPED
 
 
-async def test_retry_in_vain_tells_what_it_found(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
-    item = await item_of(cluster)
+async def test_retry_in_vain_tells_what_it_found(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
+    item = await start_item(cluster)
     cluster.failing = {CART: Reason.ROLLOUT_TIMED_OUT}
     cluster.rechecks += [Observation(await clock.now(), PENDING), Observation(await clock.now())]
     await item.says("retry", ItemCommand("me"))
@@ -329,8 +329,8 @@ async def test_retry_in_vain_tells_what_it_found(cluster: FakeCluster, item_of: 
     assert "only a restart" not in view.next_step
 
 
-async def test_retry_that_breaks_down_is_told(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
+async def test_retry_that_breaks_down_is_told(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster)
     cluster.fail("restart_workload", PermissionDeniedError("No patch of Deployments."))
     await item.says("retry", ItemCommand("me"))
 
@@ -341,8 +341,8 @@ async def test_retry_that_breaks_down_is_told(cluster: FakeCluster, item_of: Ite
     assert (await item.view()).state is ItemState.OPEN
 
 
-async def test_retry_where_no_restart_helps_is_refused(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster, ALONE)
+async def test_retry_where_no_restart_helps_is_refused(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster, ALONE)
     told = await item.refuses("retry", ItemCommand("me"))
 
     assert told.startswith("A restart does not help: StandalonePod. Nothing would make this Pod anew")
@@ -350,16 +350,18 @@ async def test_retry_where_no_restart_helps_is_refused(cluster: FakeCluster, ite
     assert (await item.history())[0][2].startswith("refused: A restart does not help")
 
 
-async def test_retry_outside_of_its_window_is_refused(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
-    item = await item_of(cluster)
+async def test_retry_outside_of_its_window_is_refused(
+    cluster: FakeCluster, start_item: ItemStarter, clock: Clock
+) -> None:
+    item = await start_item(cluster)
     now = await clock.now()
     cluster.rechecks.append(Observation(now, opens_at=now + timedelta(hours=1)))
 
     assert "maintenance window is shut until" in await item.refuses("retry", ItemCommand("me"))
 
 
-async def test_retry_of_what_is_settled_closes_it(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
-    item = await item_of(cluster)
+async def test_retry_of_what_is_settled_closes_it(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
+    item = await start_item(cluster)
     cluster.rechecks.append(Observation(await clock.now(), closed=CURRENT))
     view = await item.says("retry", ItemCommand("me"))
 
@@ -368,8 +370,8 @@ async def test_retry_of_what_is_settled_closes_it(cluster: FakeCluster, item_of:
     assert "restart_workload" not in cluster.names
 
 
-async def test_resolve_looks_first(cluster: FakeCluster, item_of: ItemStarter, clock: Clock) -> None:
-    item = await item_of(cluster)
+async def test_resolve_looks_first(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
+    item = await start_item(cluster)
     told = await item.refuses("resolve", ResolveCommand("me", "I think so"))
     assert told.startswith("It is not settled: PodPending: 0/3 nodes are available. To close")
 
@@ -381,32 +383,32 @@ async def test_resolve_looks_first(cluster: FakeCluster, item_of: ItemStarter, c
     assert await item.handle.result() == CURRENT
 
 
-async def test_refusal_without_a_detail_names_the_reason(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster, replace(ALONE, detail=None))
+async def test_refusal_without_a_detail_names_the_reason(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster, replace(ALONE, detail=None))
 
     assert (await item.refuses("resolve", ResolveCommand("me"))).startswith(
         "It is not settled: StandalonePod. To close"
     )
 
 
-async def test_forced_resolve_needs_a_reason_and_no_look(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
+async def test_forced_resolve_needs_a_reason_and_no_look(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster)
     assert "say why" in await item.refuses("resolve", ResolveCommand("me", force=True))
     await item.says("resolve", ResolveCommand("me", "leaves next week", force=True))
 
     assert await item.handle.result() == "closed as it is by me: leaves next week"
-    assert cluster.names == ["keep_warnings"]
+    assert cluster.names == ["set_pod_warnings"]
     memo: dict[str, Any] = await (await item.handle.describe()).memo_value("item", type_hint=dict)
     assert memo["forced"] is True
 
 
 async def test_skipped_item_lives_on_and_opens_after_its_last_day(
-    cluster: FakeCluster, item_of: ItemStarter, clock: Clock
+    cluster: FakeCluster, start_item: ItemStarter, clock: Clock
 ) -> None:
-    item = await item_of(cluster)
+    item = await start_item(cluster)
     last = (await clock.now() + timedelta(days=3)).date()
     view = await item.says("skip", SkipCommand("me", "vendor", until=last.isoformat()))
-    await item.calls("keep_warnings")
+    await item.calls("set_pod_warnings")
 
     assert (view.state, item.warnings) == (ItemState.SKIPPED, [None])
     assert view.until is not None
@@ -417,13 +419,13 @@ async def test_skipped_item_lives_on_and_opens_after_its_last_day(
 
     await clock.passes(days=4)
     view = await item.shows(ItemState.OPEN, Reason.CRASH_LOOPING)
-    await item.calls("keep_warnings", times=2)
+    await item.calls("set_pod_warnings", times=2)
     assert item.warnings[-1] == "CrashLooping: container cart: CrashLoopBackOff"
     assert (view.history[-1].what, view.history[-1].who) == ("open again", "item")
 
 
-async def test_skipped_item_that_is_settled_closes(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
+async def test_skipped_item_that_is_settled_closes(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster)
     await item.says("skip", SkipCommand("me", "vendor", until="2999-01-31"))
     await item.seen(closed=CURRENT)
 
@@ -431,16 +433,16 @@ async def test_skipped_item_that_is_settled_closes(cluster: FakeCluster, item_of
 
 
 async def test_snoozed_item_keeps_its_warning_and_opens(
-    cluster: FakeCluster, item_of: ItemStarter, clock: Clock
+    cluster: FakeCluster, start_item: ItemStarter, clock: Clock
 ) -> None:
-    item = await item_of(cluster)
+    item = await start_item(cluster)
     view = await item.says("snooze", SnoozeCommand("me", duration="10m"))
     await item.shows(ItemState.SNOOZED)
     assert view.until is not None
 
     await clock.passes(minutes=11)
     await item.shows(ItemState.OPEN)
-    assert cluster.names.count("keep_warnings") == 0
+    assert cluster.names.count("set_pod_warnings") == 0
 
 
 @pytest.mark.parametrize(
@@ -456,16 +458,16 @@ async def test_snoozed_item_keeps_its_warning_and_opens(
     ],
 )
 async def test_word_that_cannot_be_meant_is_refused(
-    cluster: FakeCluster, item_of: ItemStarter, name: str, word: ItemCommand, told: str
+    cluster: FakeCluster, start_item: ItemStarter, name: str, word: ItemCommand, told: str
 ) -> None:
-    item = await item_of(cluster)
+    item = await start_item(cluster)
 
     assert told in await item.refuses(name, word)
     assert (await item.view()).history == ()
 
 
-async def test_two_operators_at_once_do_not_cross(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
+async def test_two_operators_at_once_do_not_cross(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster)
     cluster.block("recheck_item")
     first = await item.handle.start_update(
         "resolve", ResolveCommand("ann"), wait_for_stage=WorkflowUpdateStage.ACCEPTED, result_type=ItemView
@@ -488,16 +490,16 @@ async def test_two_operators_at_once_do_not_cross(cluster: FakeCluster, item_of:
     ],
 )
 async def test_batches_say_it_by_signals(
-    cluster: FakeCluster, item_of: ItemStarter, name: str, word: ItemCommand, state: ItemState
+    cluster: FakeCluster, start_item: ItemStarter, name: str, word: ItemCommand, state: ItemState
 ) -> None:
-    item = await item_of(cluster)
+    item = await start_item(cluster)
     await item.handle.signal(name, word)
 
     await item.shows(state)
 
 
-async def test_signal_that_is_refused_is_told_by_the_item(cluster: FakeCluster, item_of: ItemStarter) -> None:
-    item = await item_of(cluster)
+async def test_signal_that_is_refused_is_told_by_the_item(cluster: FakeCluster, start_item: ItemStarter) -> None:
+    item = await start_item(cluster)
     await item.handle.signal("skip", SkipCommand("batch", "", until="2999-01-31"))
     await item.handle.signal("resolve", ResolveCommand("batch"))
     await item.calls("recheck_item")
@@ -519,7 +521,7 @@ async def test_item_goes_on_in_a_new_run(client: Client, cluster: FakeCluster, c
     state = Item(cluster.ref.name, LOOPING, now, now, ItemState.SNOOZED, now + timedelta(hours=1), 1, history=history)
     handle = await client.start_workflow(
         RemediationItemWorkflow.run,
-        ItemInput(cluster.ref, state),
+        RemediationItemInput(cluster.ref, state),
         id=item_id(cluster.ref.name, LOOPING.ref),
         task_queue=TASK_QUEUE,
     )
@@ -536,11 +538,13 @@ HOSTILE = ["<script>alert(1)</script> [x](javascript:alert(1)) " * 10, "⚠️ �
 
 @pytest.mark.parametrize("hostile", HOSTILE)
 async def test_page_tells_cause_and_next_step_and_fits_into_an_address(
-    cluster: FakeCluster, item_of: ItemStarter, hostile: str
+    cluster: FakeCluster, start_item: ItemStarter, hostile: str
 ) -> None:
     pods = tuple(f"cart-{'x' * 50}-{number:02}" for number in range(20))
     evidence = ("scheduler: Unschedulable", *(hostile[:300],) * 5)
-    item = await item_of(cluster, replace(PENDING, detail=hostile[:200], pods=pods, pod_count=999, evidence=evidence))
+    item = await start_item(
+        cluster, replace(PENDING, detail=hostile[:200], pods=pods, pod_count=999, evidence=evidence)
+    )
     for _ in range(3):
         await item.refuses("resolve", ResolveCommand(hostile, hostile))
     page, view = await current_details(item.handle), await item.view()

@@ -39,10 +39,10 @@ async def test_steps_come_in_the_order_that_keeps_the_cluster_safe(cluster: Fake
         "check_gate",
         "survey_cluster",
         "check_gate",
-        "wave_members",
+        "list_wave_members",
         "restart_workload",
         "check_gate",
-        "wave_members",
+        "list_wave_members",
         "restart_workload",
         "restart_workload",
         "survey_cluster",
@@ -81,7 +81,7 @@ async def test_failed_restart_gets_its_item_at_once_and_every_later_survey_knows
     upgrade = await upgrade_of(cluster)
     result = await upgrade.ends()
 
-    assert [ask.result.workload for ask in cluster.asked("open_failed")] == [till]
+    assert [ask.result.workload for ask in cluster.asked("open_item")] == [till]
     known = fingerprint(WorkloadRef("shop", "Deployment", "till"))
     assert [ask.failed for ask in cluster.asked("survey_cluster")] == [(), (known,)]
     assert [ask.survey.failed for ask in cluster.asked("open_items")] == [(known,)]
@@ -134,7 +134,7 @@ async def test_policy_reaches_the_surveys_as_it_was_given_and_no_workflow_judges
     history = await upgrade.handle.fetch_history()
 
     assert {ask.policy for ask in cluster.asked("survey_cluster")} == {policy}
-    assert {ask.attempt.windows for ask in cluster.asked("survey_cluster")} == {policy.windows}
+    assert {ask.context.windows for ask in cluster.asked("survey_cluster")} == {policy.windows}
     await Replayer(
         workflows=ALL_WORKFLOWS, workflow_runner=strict_runner(), data_converter=data_converter
     ).replay_workflow(history)
@@ -146,7 +146,7 @@ async def test_nothing_stale_means_no_wave(cluster: FakeCluster, upgrade_of: Sta
     result = await upgrade.ends()
 
     assert result.result == "done"
-    assert "wave_members" not in cluster.names
+    assert "list_wave_members" not in cluster.names
     assert cluster.names.count("survey_cluster") == 1
 
 
@@ -204,7 +204,7 @@ async def test_what_is_still_stale_gets_another_round_and_wave_numbers_go_on(
     await upgrade.calls("open_items")
 
     assert cluster.names.count("survey_cluster") == 4
-    assert [ask.rule.number for ask in cluster.asked("wave_members")] == [0, 1, 2, 3]
+    assert [ask.rule.number for ask in cluster.asked("list_wave_members")] == [0, 1, 2, 3]
     assert cluster.restarted.count("cart") == 3
     assert sorted(cluster.restarted) == ["cart", "cart", "cart", "stock", "till"]
     assert (await upgrade.progress()).workloads.planned == 3
@@ -234,7 +234,7 @@ async def test_soak_waits_between_waves_but_not_after_the_last(
     await clock.passes(minutes=1)
     # It ends without any more time passing.
     assert (await upgrade.ends()).result == "done"
-    first, second = cluster.times("wave_members")
+    first, second = cluster.times("list_wave_members")
     assert second - first >= timedelta(minutes=5)
 
 
@@ -264,12 +264,12 @@ async def test_mark_is_one_for_all_restarts_and_later_than_the_control_plane(
     await upgrade.ends()
 
     [mark] = {ask.mark for ask in cluster.asked("restart_workload")}
-    assert {ask.survey.mark for ask in cluster.asked("wave_members")} == {mark}
+    assert {ask.survey.mark for ask in cluster.asked("list_wave_members")} == {mark}
     # It is written in whole seconds, and whatever carries an earlier one was restarted by somebody else.
     assert mark.microsecond == 0
     assert mark >= await _control_plane_done(upgrade)
-    assert {ask.began for ask in cluster.asked("survey_cluster")} == {cluster.asked("survey_cluster")[0].began}
-    assert cluster.asked("survey_cluster")[0].began <= cluster.times("apply_target")[0]
+    assert {ask.began_at for ask in cluster.asked("survey_cluster")} == {cluster.asked("survey_cluster")[0].began_at}
+    assert cluster.asked("survey_cluster")[0].began_at <= cluster.times("apply_target")[0]
 
 
 async def _control_plane_done(upgrade: RunningUpgrade) -> datetime:

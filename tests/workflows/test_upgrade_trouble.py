@@ -182,11 +182,11 @@ async def test_wave_that_is_cancelled_by_hand_pauses(cluster: FakeCluster, upgra
     await upgrade.resume()
     assert (await upgrade.ends()).result == "done"
     # What the wave left was found by the next survey.
-    assert [ask.rule.name for ask in cluster.asked("wave_members")] == ["canary", "to 100%", "canary"]
+    assert [ask.rule.name for ask in cluster.asked("list_wave_members")] == ["canary", "to 100%", "canary"]
 
 
 async def test_wave_that_cannot_look_up_its_members_pauses(cluster: FakeCluster, upgrade_of: Starter) -> None:
-    cluster.fail("wave_members", RejectedError("what the API server answered cannot be read"))
+    cluster.fail("list_wave_members", RejectedError("what the API server answered cannot be read"))
     upgrade = await upgrade_of(cluster)
     seen = await upgrade.reaches(Phase.PAUSED)
 
@@ -201,7 +201,7 @@ async def test_wave_of_an_earlier_upgrade_that_still_runs_pauses(
 ) -> None:
     """An upgrade was terminated, and its wave lives a moment longer."""
     earlier = SurveyInput(cluster.ref, NO_SOAK)
-    cluster.block("wave_members")
+    cluster.block("list_wave_members")
     left = await client.start_workflow(
         WaveWorkflow.run,
         WaveInput(earlier, WaveRule(0, "canary", WaveGroup.CANARY), 0, datetime(2026, 1, 1, tzinfo=UTC), 1),
@@ -214,7 +214,7 @@ async def test_wave_of_an_earlier_upgrade_that_still_runs_pauses(
     assert seen.needs_attention is not None
     assert f"{left.id} still runs" in seen.needs_attention
     await left.terminate()
-    cluster.let_go_on("wave_members")
+    cluster.let_go_on("list_wave_members")
     await upgrade.resume()
     assert (await upgrade.ends()).result == "done"
     assert sorted(cluster.restarted) == ["cart", "stock", "till"]

@@ -55,7 +55,7 @@ async def test_shut_window_holds_back_every_wave_until_it_opens(
     await clock.passes(hours=5)
 
     assert (await upgrade.ends()).result == "done"
-    assert min(cluster.times("wave_members")) >= opens
+    assert min(cluster.times("list_wave_members")) >= opens
 
 
 async def test_window_that_closes_lets_finish_what_is_in_flight_and_starts_nothing(
@@ -112,7 +112,7 @@ async def test_member_whose_window_closed_is_left_by_its_wave(
 
     assert (await upgrade.ends()).result == "done"
     assert cluster.restarted == ["other", "late"]
-    assert cluster.names.count("wave_members") == 2
+    assert cluster.names.count("list_wave_members") == 2
 
 
 async def test_wave_waits_for_approval_and_is_approved(cluster: FakeCluster, upgrade_of: Starter) -> None:
@@ -184,7 +184,7 @@ async def test_waves_of_one_step_overlap_under_one_limit(cluster: FakeCluster, u
     # All of the first, and two of the second that already fit.
     await upgrade.calls("restart_workload", times=6)
 
-    assert cluster.names.count("wave_members") == 2
+    assert cluster.names.count("list_wave_members") == 2
     assert sorted(cluster.restarted) == names[:6]
     cluster.let_go_on("restart_workload")
     assert (await upgrade.ends()).result == "done"

@@ -11,7 +11,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
-from activities.restart.activities import Outcome, RestartInput
+from activities.restart.activities import RestartInput, RestartOutcome
 from activities.search_attributes import CLUSTER, PHASE
 from activities.survey.activities import SurveyInput
 from mesh.errors import PermissionDeniedError
@@ -80,14 +80,14 @@ async def test_a_free_place_is_taken_by_the_next(cluster: FakeCluster, wave_of: 
 
 async def test_every_outcome_is_counted_and_failures_are_results(cluster: FakeCluster, wave_of: WaveStarter) -> None:
     done, current, gone, failed = workloads("done", "current", "gone", "failed")
-    cluster.outcomes = {current: Outcome.ALREADY_CURRENT, gone: Outcome.GONE}
+    cluster.outcomes = {current: RestartOutcome.ALREADY_CURRENT, gone: RestartOutcome.GONE}
     cluster.failing = {failed: Reason.ROLLOUT_TIMED_OUT}
     wave = await wave_of(cluster, [done, current, gone, failed])
     result = await wave.result()
 
     assert (result.restarted, result.current, result.gone) == (1, 1, 1)
     assert result.failed == (failed,)
-    [asked] = cluster.asked("open_failed")
+    [asked] = cluster.asked("open_item")
     assert (asked.cluster, asked.result.workload) == (cluster.ref, failed)
     assert (asked.result.reason, asked.result.detail) == (Reason.ROLLOUT_TIMED_OUT, "0 of 1 Pods came up")
 
@@ -95,11 +95,11 @@ async def test_every_outcome_is_counted_and_failures_are_results(cluster: FakeCl
 async def test_failed_restart_has_its_item_before_the_wave_is_done(cluster: FakeCluster, wave_of: WaveStarter) -> None:
     first, second = workloads("a", "b")
     cluster.failing = {first: Reason.ROLLOUT_TIMED_OUT}
-    cluster.block("open_failed")
+    cluster.block("open_item")
     # One at a time: the item of the first does not keep the second waiting.
     wave = await wave_of(cluster, [first, second], InFlight(cluster=1))
     await until("both were tried", lambda: cluster.restarted == ["a", "b"])
-    cluster.let_go_on("open_failed")
+    cluster.let_go_on("open_item")
 
     assert (await wave.result()).failed == (first,)
 
@@ -109,7 +109,7 @@ async def test_failed_restart_whose_item_cannot_be_opened_is_a_result_all_the_sa
 ) -> None:
     [failed] = workloads("a")
     cluster.failing = {failed: Reason.ROLLOUT_TIMED_OUT}
-    cluster.fail("open_failed", PermissionDeniedError("The worker may not list Pods."))
+    cluster.fail("open_item", PermissionDeniedError("The worker may not list Pods."))
     wave = await wave_of(cluster, [failed])
 
     assert (await wave.result()).failed == (failed,)
@@ -123,7 +123,7 @@ async def test_restart_that_trying_again_cannot_help_is_a_failed_result_with_its
     result = await wave.result()
 
     assert result.failed == tuple(workloads("a"))
-    [asked] = cluster.asked("open_failed")
+    [asked] = cluster.asked("open_item")
     assert asked.result.reason is not None
     assert asked.result.detail == "The worker may not patch it. Apply deploy/rbac.yaml."
 
@@ -134,7 +134,7 @@ async def test_members_are_asked_for_by_rule_and_restarted_with_the_mark(
     wave = await wave_of(cluster, workloads("a"))
     await wave.result()
 
-    [members] = cluster.asked("wave_members")
+    [members] = cluster.asked("list_wave_members")
     assert (members.rule.group, members.canary_below, members.survey.mark) == (WaveGroup.CANARY, 7, MARK)
     [restart] = cluster.asked("restart_workload")
     assert isinstance(restart, RestartInput)
@@ -149,11 +149,11 @@ async def test_wave_without_members_ends_at_once(cluster: FakeCluster, wave_of: 
 
 
 async def test_paused_wave_starts_nothing_and_a_stopped_one_ends(cluster: FakeCluster, wave_of: WaveStarter) -> None:
-    cluster.block("wave_members")
+    cluster.block("list_wave_members")
     wave = await wave_of(cluster, workloads("a", "b"))
-    await until("it looks up its members", lambda: "wave_members" in cluster.names)
+    await until("it looks up its members", lambda: "list_wave_members" in cluster.names)
     await wave.signal(WaveWorkflow.steer, WaveControl(paused=True))
-    cluster.let_go_on("wave_members")
+    cluster.let_go_on("list_wave_members")
 
     async def shown() -> bool:
         return "0 of 2 done, 0 in flight" in await current_details(wave)

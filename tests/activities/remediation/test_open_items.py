@@ -11,11 +11,11 @@ import pytest
 import pytest_asyncio
 from temporalio.testing import ActivityEnvironment
 
-from activities.boundary import Served
+from activities.boundary import ServedCluster
 from activities.kube.client import connect
-from activities.remediation.activities import OpenedItems, OpenFailedInput, OpenItemsInput, RemediationActivities
-from activities.remediation.watch import WatchActivities
-from activities.restart.activities import Outcome, RestartResult
+from activities.remediation.activities import OpenItemInput, OpenItemsInput, OpenItemsResult, RemediationActivities
+from activities.remediation.watch import ClusterWatchActivities
+from activities.restart.activities import RestartOutcome, RestartResult
 from activities.survey.activities import SurveyInput
 from activities.survey.cache import SurveyCache
 from mesh.identity import ClusterRef, item_id
@@ -27,33 +27,33 @@ from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import fingerprint
 from tests.activities.temporal import FakeTemporal
 from tests.mesh.build import NOW
-from tests.scale.world import ServedCluster, Size, served
+from tests.scale.world import Size, SyntheticCluster, served
 
 REF = ClusterRef("one", "uid")
 WORK = WorkloadRef("space-0", "Deployment", "work-0-")
-FAILED = RestartResult(WORK, Outcome.FAILED, Reason.RESTART_REVERTED, "the mark was taken off")
+FAILED = RestartResult(WORK, RestartOutcome.FAILED, Reason.RESTART_REVERTED, "the mark was taken off")
 
 
 class Queue:
     """The activities, in a cluster of one Deployment and two standalone Pods, all of them stale."""
 
-    def __init__(self, world: ServedCluster, served_by: Served) -> None:
+    def __init__(self, world: SyntheticCluster, served_by: ServedCluster) -> None:
         self.world = world
         self.temporal = FakeTemporal()
         client = self.temporal.client
         surveys = SurveyCache(served_by.cluster)
-        watch = WatchActivities(served_by, client, "queue", surveys)
+        watch = ClusterWatchActivities(served_by, client, "queue", surveys)
         self._activities = RemediationActivities(served_by, client, "queue", watch, surveys)
 
-    async def open_items(self, *failed: WorkloadRef) -> OpenedItems:
+    async def open_items(self, *failed: WorkloadRef) -> OpenItemsResult:
         known = tuple(fingerprint(one) for one in failed)
         ask = OpenItemsInput(SurveyInput(REF, Policy(), failed=known))
-        opened: OpenedItems = await ActivityEnvironment().run(self._activities.open_items, ask)
+        opened: OpenItemsResult = await ActivityEnvironment().run(self._activities.open_items, ask)
         return opened
 
-    async def open_failed(self) -> bool:
-        ask = OpenFailedInput(REF, FAILED)
-        opened: bool = await ActivityEnvironment().run(self._activities.open_failed, ask)
+    async def open_item(self) -> bool:
+        ask = OpenItemInput(REF, FAILED)
+        opened: bool = await ActivityEnvironment().run(self._activities.open_item, ask)
         return opened
 
     @property
@@ -70,9 +70,9 @@ class Queue:
 @asynccontextmanager
 async def queue_of(folder: Path, *, deployments: int = 1, stale: int = 1, standalone: int = 2) -> AsyncIterator[Queue]:
     """Nothing is open yet."""
-    world = ServedCluster(Size(1, deployments, 2, stale, standalone))
+    world = SyntheticCluster(Size(1, deployments, 2, stale, standalone))
     async with served(world, folder) as kubeconfig, await connect(str(kubeconfig)) as cluster:
-        yield Queue(world, Served(cluster, REF))
+        yield Queue(world, ServedCluster(cluster, REF))
 
 
 @pytest_asyncio.fixture
@@ -85,7 +85,7 @@ async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
 async def test_item_for_each_workload_that_a_person_must_settle_and_one_poke(queue: Queue) -> None:
     opened = await queue.open_items()
 
-    assert opened == OpenedItems(2, {"StandalonePod": 2})
+    assert opened == OpenItemsResult(2, {"StandalonePod": 2})
     assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1"]
     assert [one.workflow for one in queue.temporal.started] == ["RemediationItem", "RemediationItem", "ClusterWatch"]
 
@@ -107,12 +107,12 @@ async def test_first_tasks_of_many_wait_until_the_others_are_open(
 
 async def test_nothing_to_settle_pokes_nobody(tmp_path: Path) -> None:
     async with queue_of(tmp_path, stale=0, standalone=0) as queue:
-        assert await queue.open_items() == OpenedItems(0, {})
+        assert await queue.open_items() == OpenItemsResult(0, {})
         assert queue.temporal.started == []
 
 
 async def test_failed_restart_is_opened_for_what_trying_found(queue: Queue) -> None:
-    assert await queue.open_failed()
+    assert await queue.open_item()
 
     [seen] = queue.sightings
     assert (seen.ref, seen.reason, seen.detail) == (
@@ -127,13 +127,13 @@ async def test_failed_restart_is_opened_for_what_trying_found(queue: Queue) -> N
 async def test_failed_restart_that_is_well_by_now_needs_no_item(queue: Queue) -> None:
     queue.world.current.add(0)
 
-    assert not await queue.open_failed()
+    assert not await queue.open_item()
     assert queue.temporal.started == []
 
 
 async def test_failed_restart_of_a_workload_that_is_gone_needs_no_item(tmp_path: Path) -> None:
     async with queue_of(tmp_path, deployments=0, stale=0) as queue:
-        assert not await queue.open_failed()
+        assert not await queue.open_item()
         assert queue.temporal.started == []
 
 
@@ -145,12 +145,12 @@ async def test_item_of_a_failed_restart_stays_as_it_is(queue: Queue, reason: Rea
     queue.temporal.items[identity] = Item("one", seen, NOW, NOW)
     opened = await queue.open_items(WORK)
 
-    assert opened == OpenedItems(3, {"StandalonePod": 2, str(reason): 1})
+    assert opened == OpenItemsResult(3, {"StandalonePod": 2, str(reason): 1})
     assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1"]
 
 
 async def test_failed_restart_whose_item_was_never_opened_is_opened_at_the_end(queue: Queue) -> None:
     opened = await queue.open_items(WORK)
 
-    assert opened == OpenedItems(3, {"StandalonePod": 2, "RolloutTimedOut": 1})
+    assert opened == OpenItemsResult(3, {"StandalonePod": 2, "RolloutTimedOut": 1})
     assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1", "work-0-"]

@@ -13,10 +13,10 @@ import pytest_asyncio
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
-from activities.boundary import Served
+from activities.boundary import ServedCluster
 from activities.kube.client import connect
 from activities.remediation import watch as watch_module
-from activities.remediation.watch import WatchActivities, WatchInput
+from activities.remediation.watch import ClusterWatchActivities, WatchClusterInput
 from activities.survey.cache import SurveyCache, SurveyIndex
 from mesh.errors import UnreachableError
 from mesh.identity import ClusterRef, item_id
@@ -28,7 +28,7 @@ from mesh.survey.reasons import Reason
 from mesh.survey.survey import SurveyedWorkload
 from tests.activities.api_server import Answer, api_server, status
 from tests.activities.temporal import FakeTemporal, Start
-from tests.scale.world import ServedCluster, Size, served
+from tests.scale.world import Size, SyntheticCluster, served
 from tests.workflows.stage import until
 
 REF = ClusterRef("one", "uid")
@@ -38,14 +38,14 @@ CART, TILL = (item_id("one", WorkloadRef("shop", "Deployment", name)) for name i
 class Watch:
     """One watch on its way."""
 
-    def __init__(self, activities: WatchActivities, temporal: FakeTemporal, world: ServedCluster) -> None:
+    def __init__(self, activities: ClusterWatchActivities, temporal: FakeTemporal, world: SyntheticCluster) -> None:
         self.temporal = temporal
         self.world = world
         self._activities = activities
         self._environment = ActivityEnvironment()
         self.beats: list[object] = []
         self._environment.on_heartbeat = lambda *details: self.beats.extend(details)
-        self.running = asyncio.create_task(self._environment.run(activities.watch_cluster, WatchInput(REF)))
+        self.running = asyncio.create_task(self._environment.run(activities.watch_cluster, WatchClusterInput(REF)))
 
     async def notify(self) -> None:
         await self._activities.notify(REF)
@@ -82,9 +82,9 @@ def temporal() -> FakeTemporal:
 @pytest_asyncio.fixture
 async def watch(temporal: FakeTemporal, tmp_path: Path) -> AsyncIterator[Watch]:
     """A watch that has told the two items of the moment before it began."""
-    world = ServedCluster(Size(namespaces=1, deployments=1, pods_each=1, stale=1, standalone=0))
+    world = SyntheticCluster(Size(namespaces=1, deployments=1, pods_each=1, stale=1, standalone=0))
     async with served(world, tmp_path) as kubeconfig, await connect(str(kubeconfig)) as cluster:
-        activities = WatchActivities(Served(cluster, REF), temporal.client, "queue", SurveyCache(cluster))
+        activities = ClusterWatchActivities(ServedCluster(cluster, REF), temporal.client, "queue", SurveyCache(cluster))
         watch = Watch(activities, temporal, world)
         await watch.tells(CART, TILL)
         yield watch
@@ -236,8 +236,8 @@ async def test_right_that_is_missing_is_told_as_what_it_is(tmp_path: Path, tempo
     denied = Answer(status(403, 'pods is forbidden: User "u" cannot watch resource "pods"'), status=403)
     first = Answer(b'{"metadata":{"resourceVersion":"7"}}')
     async with api_server(lambda query: denied if "watch" in query else first, tmp_path) as cluster:
-        activities = WatchActivities(Served(cluster, REF), temporal.client, "queue", SurveyCache(cluster))
+        activities = ClusterWatchActivities(ServedCluster(cluster, REF), temporal.client, "queue", SurveyCache(cluster))
         with pytest.raises(ApplicationError, match="A permission is missing") as raised:
-            await ActivityEnvironment().run(activities.watch_cluster, WatchInput(REF))
+            await ActivityEnvironment().run(activities.watch_cluster, WatchClusterInput(REF))
 
     assert (raised.value.type, raised.value.non_retryable) == ("PermissionDeniedError", True)

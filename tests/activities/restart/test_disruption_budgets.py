@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from activities.kube.informer import Informer
-from activities.restart.disruption_budgets import Budgets
+from activities.restart.disruption_budgets import DisruptionBudgets
 from mesh.k8s.objects import DisruptionBudget, DisruptionBudgetStatus, Pod, Workload
 from mesh.k8s.owners import Owner
 from mesh.k8s.rollout import may_take
@@ -59,8 +59,8 @@ def informer() -> FakeInformer:
 
 
 @pytest.fixture
-def budgets(informer: FakeInformer) -> Budgets:
-    return Budgets(cast("Informer", informer))
+def budgets(informer: FakeInformer) -> DisruptionBudgets:
+    return DisruptionBudgets(cast("Informer", informer))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,9 @@ def test_budget_is_hurt_when_too_few_would_be_left(seen: DisruptionBudget, taken
     assert would_exceed(seen, taken, others) is hurt
 
 
-def test_what_one_may_take_is_taken_from_others_until_it_is_done(informer: FakeInformer, budgets: Budgets) -> None:
+def test_what_one_may_take_is_taken_from_others_until_it_is_done(
+    informer: FakeInformer, budgets: DisruptionBudgets
+) -> None:
     informer.found = [counted(18, 20, 20)]
     with budgets.taken(*taking("cart", 1)) as cart, budgets.taken(*taking("pay", 1)) as pay:
         assert (cart, pay) == (None, None)
@@ -91,7 +93,7 @@ def test_what_one_may_take_is_taken_from_others_until_it_is_done(informer: FakeI
         assert ship is None
 
 
-def test_one_that_is_blocked_takes_nothing(informer: FakeInformer, budgets: Budgets) -> None:
+def test_one_that_is_blocked_takes_nothing(informer: FakeInformer, budgets: DisruptionBudgets) -> None:
     informer.found = [counted(8, 10, 10), counted(10, 10, 10, "strict")]
     with budgets.taken(*taking("cart", 1)) as cart:
         assert cart == "strict"
@@ -100,7 +102,7 @@ def test_one_that_is_blocked_takes_nothing(informer: FakeInformer, budgets: Budg
             assert pay is None
 
 
-def test_what_failed_takes_nothing_any_more(informer: FakeInformer, budgets: Budgets) -> None:
+def test_what_failed_takes_nothing_any_more(informer: FakeInformer, budgets: DisruptionBudgets) -> None:
     informer.found = [counted(9, 10, 10)]
     with pytest.raises(ConnectionError), budgets.taken(*taking("cart", 1)):
         raise ConnectionError
@@ -108,14 +110,16 @@ def test_what_failed_takes_nothing_any_more(informer: FakeInformer, budgets: Bud
         assert pay is None
 
 
-def test_turns_are_counted_once_they_are_over(informer: FakeInformer, budgets: Budgets) -> None:
+def test_turns_are_counted_once_they_are_over(informer: FakeInformer, budgets: DisruptionBudgets) -> None:
     informer.found = [counted(9, 10, 10)]
     with budgets.taken(*taking("cart", 1)), budgets.taken(*taking("pay", 1)) as pay:
         assert (pay, budgets.turns("shop", "cart-budget")) == ("cart-budget", 0)
     assert (budgets.turns("shop", "cart-budget"), budgets.turns("bank", "cart-budget")) == (1, 0)
 
 
-def test_two_tries_of_one_workload_do_not_stand_in_each_others_way(informer: FakeInformer, budgets: Budgets) -> None:
+def test_two_tries_of_one_workload_do_not_stand_in_each_others_way(
+    informer: FakeInformer, budgets: DisruptionBudgets
+) -> None:
     informer.found = [counted(9, 10, 10)]
     first = budgets.taken(*taking("cart", 1))
     assert first.__enter__() is None
@@ -137,7 +141,7 @@ def test_two_tries_of_one_workload_do_not_stand_in_each_others_way(informer: Fak
     ],
 )
 def test_budget_that_is_not_touched_blocks_nobody(
-    informer: FakeInformer, budgets: Budgets, owner: Owner, pods: list[Pod]
+    informer: FakeInformer, budgets: DisruptionBudgets, owner: Owner, pods: list[Pod]
 ) -> None:
     informer.found = [counted(10, 10, 10)]
     with budgets.taken(owner, pods) as blocked:
@@ -172,7 +176,7 @@ class LateController(RuleBasedStateMachine):
             self.pods += replicas
         self.desired = max(0, self.healthy - spare)
         self.informer = FakeInformer()
-        self.budgets = Budgets(cast("Informer", self.informer))
+        self.budgets = DisruptionBudgets(cast("Informer", self.informer))
         self.count()
 
     @property
