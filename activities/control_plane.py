@@ -15,7 +15,8 @@ from activities.kube.paths import path
 from activities.kube.reads import read_catalogue, read_control_plane
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RefusedError, UpgradeError
 from mesh.identity import ClusterRef
-from mesh.kyma.targets import MODULE, NAMESPACE, Finish, Kyma, Target, finished, reachable, refusal, resolve
+from mesh.kyma.targets import MODULE, Finish, Kyma, Target, finished, reachable, refusal, resolve
+from mesh.wellknown import KYMA_NAMESPACE
 
 _POLL_SECONDS = 1.0
 #: Ready flickers and a module's version runs ahead of its state: the check must hold this often in a row.
@@ -107,7 +108,7 @@ class ControlPlaneActivities:
     async def apply_target(self, ask: ApplyTargetInput) -> bool:
         """Sets the channel of module istio in the Kyma CR; False when it was set already."""
         cluster = self._served.connection_for(ask.cluster)
-        location = path("Kyma", NAMESPACE, "default")
+        location = path("Kyma", KYMA_NAMESPACE, "default")
         kyma = await cluster.get(location, Kyma)
         if kyma.module is not None and kyma.channel == ask.target.channel:
             return False

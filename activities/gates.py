@@ -13,12 +13,13 @@ from activities.kube.paths import path
 from activities.kube.reads import read_istiods
 from activities.prometheus import check_prometheus
 from mesh.errors import ClusterError, UpgradeError
-from mesh.identity import PROBE, ClusterRef
+from mesh.identity import ClusterRef
 from mesh.istio.images import parse_image
 from mesh.k8s.objects import Pod
 from mesh.k8s.rollout import rollout
 from mesh.maintenance_windows import parse_windows
 from mesh.plan.policy import PrometheusGate
+from mesh.wellknown import PROBE_NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,9 @@ class GateActivities:
         except UpgradeError as error:
             return GateResult(error.message)
         if image is None:
-            return GateResult(f"a new Pod in namespace {PROBE} gets no sidecar; is it labelled for injection?")
+            return GateResult(
+                f"a new Pod in namespace {PROBE_NAMESPACE} gets no sidecar; is it labelled for injection?"
+            )
         version = parse_image(image).version
         if str(version) != ask.istio:
             return GateResult(f"a new Pod would get {image}, not Istio {ask.istio}")
@@ -105,9 +108,9 @@ async def probe_injection(cluster: ClusterClient) -> str | None:
     body = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"generateName": "probe-", "namespace": PROBE},
+        "metadata": {"generateName": "probe-", "namespace": PROBE_NAMESPACE},
         "spec": {"containers": [{"name": "probe", "image": "pause"}]},
     }
-    pod = await cluster.create(path("Pod", PROBE), body, Pod, dry_run=True)
+    pod = await cluster.create(path("Pod", PROBE_NAMESPACE), body, Pod, dry_run=True)
     proxies = pod.spec.proxies()
     return proxies[0].image if proxies else None

@@ -17,15 +17,15 @@ from activities.boundary import ServedCluster, heartbeating, translating_errors
 from activities.kube.client import APPLY_PATCH, ClusterClient
 from activities.kube.paths import path
 from mesh.errors import ClusterError, ConflictError, NotFoundError, RejectedError
-from mesh.identity import HOME, ClusterRef
+from mesh.identity import ClusterRef
 from mesh.k8s.objects import ConfigMap, Metadata, Workload
-from mesh.k8s.rollout import MODULE_MARK
 from mesh.text import rfc3339
+from mesh.wellknown import HOLD_CONFIG_MAP, HOLD_PROBE_DEPLOYMENT, HOME_NAMESPACE, MODULE_RESTARTED_AT, UPGRADE_LEASE
 
-_HOLD = path("ConfigMap", HOME, "hold")
-_LEASE = path("Lease", HOME, "upgrade")
+_HOLD = path("ConfigMap", HOME_NAMESPACE, HOLD_CONFIG_MAP)
+_LEASE = path("Lease", HOME_NAMESPACE, UPGRADE_LEASE)
 #: A Deployment of no replicas: the policy refuses our own dry-run change of it exactly as it refuses the module's.
-_PROBE = path("Deployment", HOME, "hold-probe")
+_PROBE = path("Deployment", HOME_NAMESPACE, HOLD_PROBE_DEPLOYMENT)
 _IN_FORCE_SECONDS = 30
 _MICRO_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
@@ -72,7 +72,7 @@ class HoldActivities:
             body = {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
-                "metadata": {"name": "hold", "namespace": HOME},
+                "metadata": {"name": HOLD_CONFIG_MAP, "namespace": HOME_NAMESPACE},
                 "data": {"upgrade": ask.holder, "until": until},
             }
             await cluster.patch(_HOLD, body, ConfigMap, APPLY_PATCH)
@@ -117,16 +117,16 @@ async def _take_lease(cluster: ClusterClient, ask: HoldInput) -> None:
         body = {
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
-            "metadata": {"name": "upgrade", "namespace": HOME},
+            "metadata": {"name": UPGRADE_LEASE, "namespace": HOME_NAMESPACE},
             "spec": spec,
         }
-        await cluster.create(path("Lease", HOME), body, Lease)
+        await cluster.create(path("Lease", HOME_NAMESPACE), body, Lease)
         return
     holder, renewed = lease.spec.holder_identity, lease.spec.renew_time
     alive = renewed is not None and now < renewed + timedelta(seconds=lease.spec.lease_duration_seconds)
     if holder != ask.holder and holder is not None and alive:
         raise ConflictError(
-            f"The cluster belongs to another upgrade: Lease {HOME}/upgrade is held by {holder}.",
+            f"The cluster belongs to another upgrade: Lease {HOME_NAMESPACE}/{UPGRADE_LEASE} is held by {holder}.",
             "Wait for it to end, or delete the Lease if that upgrade is gone for good.",
         )
     # With the resource version read: of two that take a dead lease, one wins.
@@ -135,7 +135,7 @@ async def _take_lease(cluster: ClusterClient, ask: HoldInput) -> None:
 
 
 async def _refused(cluster: ClusterClient) -> bool:
-    mark = {MODULE_MARK: rfc3339(datetime.now(UTC))}
+    mark = {MODULE_RESTARTED_AT: rfc3339(datetime.now(UTC))}
     body = {"spec": {"template": {"metadata": {"annotations": mark}}}}
     try:
         await cluster.patch(_PROBE, body, Workload, dry_run=True)

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from mesh.k8s.workload_ref import WorkloadRef
 
 TASK_QUEUE = "kyma-upgrade"
-#: The service's own namespace, and the one for dry-run Pods.
-HOME = "kyma-upgrade"
-PROBE = "kyma-upgrade-probe"
 
 
 @dataclass(frozen=True, slots=True)

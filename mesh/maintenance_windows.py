@@ -35,8 +35,8 @@ from zoneinfo import ZoneInfo
 from mesh.k8s.objects import Namespace
 from mesh.k8s.owners import Owner
 from mesh.text import one_line
+from mesh.wellknown import MAINTENANCE_WINDOW
 
-MAINTENANCE_WINDOW = "restarter.istio-operator.kyma-project.io/maintenance-window"
 EXAMPLE = "Sat-Sun 00:00-04:00 Europe/Berlin"
 
 #: A longer text (in characters) is no window that anybody wrote, and is not kept.

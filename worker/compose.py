@@ -19,7 +19,8 @@ from activities.remediation.watch import ClusterWatchActivities
 from activities.restart.activities import RestartActivities
 from activities.survey.activities import SurveyActivities
 from activities.survey.cache import SurveyCache
-from mesh.identity import HOME, TASK_QUEUE, ClusterRef
+from mesh.identity import TASK_QUEUE, ClusterRef
+from mesh.wellknown import HOME_NAMESPACE
 from worker.cluster_connection import connect, first_uid, name_of
 from worker.settings import ClusterSettings, WorkerSettings
 from workflows.registry import ALL_WORKFLOWS
@@ -91,7 +92,9 @@ def compose_workers(client: Client, served: ServedCluster, settings: WorkerSetti
     activities = Worker(
         client,
         task_queue=served.ref.activity_queue,
-        activities=compose_activities(served, client, (HOME, *namespace_of(client.service_client.config.target_host))),
+        activities=compose_activities(
+            served, client, (HOME_NAMESPACE, *namespace_of(client.service_client.config.target_host))
+        ),
         max_concurrent_activities=settings.concurrency,
         # A killed worker is noticed by missing heartbeats, so they must not be throttled to the default half minute.
         max_heartbeat_throttle_interval=_HEARTBEATS,

@@ -21,14 +21,15 @@ from activities.kube.paths import ACCESS_REVIEWS, NAMESPACES, path
 from activities.kube.reads import read_catalogue, read_istiods, serves_kind
 from activities.kube.snapshot import read_injector
 from mesh.errors import UpgradeError
-from mesh.identity import HOME, PROBE, TASK_QUEUE, ClusterRef
+from mesh.identity import TASK_QUEUE, ClusterRef
 from mesh.istio.expected_proxy import injection_query
 from mesh.istio.images import parse_image
 from mesh.istio.injection import decide
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Container, Namespace, PodSpec, PodTemplate
-from mesh.k8s.owners import ARGO_ROLLOUT
 from mesh.k8s.rollout import rollout
-from worker.permissions import HOLD_POLICY, Permission, needed
+from mesh.wellknown import HOLD_POLICY, HOLD_PROBE_DEPLOYMENT, HOME_NAMESPACE, PROBE_NAMESPACE
+from worker.permissions import Permission, needed
 from worker.search_attribute_registration import check_attributes, create_command, registered
 
 #: A worker's poll lasts a minute; one that has not polled for longer is gone.
@@ -193,7 +194,7 @@ async def _probed(cluster: ClusterClient) -> Check:
     """The API server's own path to the injector."""
     image = await probe_injection(cluster)
     if image is None:
-        told = f"a new Pod in namespace {PROBE} gets no sidecar"
+        told = f"a new Pod in namespace {PROBE_NAMESPACE} gets no sidecar"
         return Check("injector-admission", ok=False, message=told, remedy="Run: kubectl apply -f deploy/rbac.yaml")
     return Check("injector-admission", ok=True, message=f"a new Pod gets {image}")
 
@@ -202,13 +203,13 @@ async def _asked(cluster: ClusterClient) -> Check:
     """Our own path to the injector; without it plain templates are computed and others are unknown."""
     name = "injector-direct"
     injector = await read_injector(cluster)
-    namespace = await cluster.get(f"{NAMESPACES}/{PROBE}", Namespace)
+    namespace = await cluster.get(f"{NAMESPACES}/{PROBE_NAMESPACE}", Namespace)
     template = PodTemplate(spec=PodSpec(containers=(Container(name="probe", image="pause"),)))
-    decision = decide(injector, PROBE, namespace.metadata.labels or {}, template)
+    decision = decide(injector, PROBE_NAMESPACE, namespace.metadata.labels or {}, template)
     if not decision.injected:
-        told = f"no injector answers for namespace {PROBE}: {decision.reason}"
+        told = f"no injector answers for namespace {PROBE_NAMESPACE}: {decision.reason}"
         return Check(name, ok=False, message=told, remedy="Run: kubectl apply -f deploy/rbac.yaml")
-    question = injection_query(injector, PROBE, decision, template)
+    question = injection_query(injector, PROBE_NAMESPACE, decision, template)
     answer = (await ask_injector(cluster, injector, [question]))[question.key]
     if answer.source == "injector" and answer.image:
         return Check(name, ok=True, message=f"revision {decision.revision} answers {answer.image}")
@@ -224,7 +225,9 @@ async def _hold(cluster: ClusterClient) -> Check:
     places = {
         "the policy": f"{_ADMISSION}/validatingadmissionpolicies/{HOLD_POLICY}",
         "its binding": f"{_ADMISSION}/validatingadmissionpolicybindings/{HOLD_POLICY}",
-        f"Deployment {HOME}/hold-probe": path("Deployment", HOME, "hold-probe"),
+        f"Deployment {HOME_NAMESPACE}/{HOLD_PROBE_DEPLOYMENT}": path(
+            "Deployment", HOME_NAMESPACE, HOLD_PROBE_DEPLOYMENT
+        ),
     }
     missing = [what for what, place in places.items() if await cluster.find(place, msgspec.Raw) is None]
     if missing:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mesh.identity import HOME, PROBE
-
-_KYMA = "kyma-system"
-_ISTIO = "istio-system"
-HOLD_POLICY = "kyma-upgrade-hold"
+from mesh.wellknown import (
+    HOLD_CONFIG_MAP,
+    HOLD_POLICY,
+    HOME_NAMESPACE,
+    ISTIO_NAMESPACE,
+    KYMA_NAMESPACE,
+    PROBE_NAMESPACE,
+    UPGRADE_LEASE,
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,8 +57,8 @@ PERMISSIONS: tuple[Permission, ...] = (
     *_each("list", "events"),
     *_each("list", "proxyconfigs", "networking.istio.io"),
     *_each("list", "mutatingwebhookconfigurations", _ADMISSION),
-    *_each("list", "configmaps", namespace=_ISTIO),
-    *_each("get", "services", namespace=_ISTIO),
+    *_each("list", "configmaps", namespace=ISTIO_NAMESPACE),
+    *_each("get", "services", namespace=ISTIO_NAMESPACE),
     # Restarts, told as Events.
     *_each("patch", "deployments statefulsets daemonsets", "apps"),
     *_each("patch", "rollouts", _ROLLOUTS),
@@ -63,17 +67,17 @@ PERMISSIONS: tuple[Permission, ...] = (
     # The warning on a remediation item's Pods.
     *_each("patch", "pods"),
     # The control plane.
-    *_each("get patch", "kymas", _OPERATOR, _KYMA, "default"),
-    *_each("get", "istios", _OPERATOR, _KYMA, "default"),
-    *_each("get", "modulereleasemetas", _OPERATOR, _KYMA, "istio"),
-    *_each("get", "moduletemplates", _OPERATOR, _KYMA),
+    *_each("get patch", "kymas", _OPERATOR, KYMA_NAMESPACE, "default"),
+    *_each("get", "istios", _OPERATOR, KYMA_NAMESPACE, "default"),
+    *_each("get", "modulereleasemetas", _OPERATOR, KYMA_NAMESPACE, "istio"),
+    *_each("get", "moduletemplates", _OPERATOR, KYMA_NAMESPACE),
     # The hold and the lease.
-    *_each("get patch delete", "configmaps", namespace=HOME, name="hold"),
-    *_each("create", "configmaps", namespace=HOME),
-    *_each("get patch delete", "leases", _LEASES, HOME, "upgrade"),
-    *_each("create", "leases", _LEASES, HOME),
+    *_each("get patch delete", "configmaps", namespace=HOME_NAMESPACE, name=HOLD_CONFIG_MAP),
+    *_each("create", "configmaps", namespace=HOME_NAMESPACE),
+    *_each("get patch delete", "leases", _LEASES, HOME_NAMESPACE, UPGRADE_LEASE),
+    *_each("create", "leases", _LEASES, HOME_NAMESPACE),
     # The probe: dry-run Pods.
-    *_each("create", "pods", namespace=PROBE),
+    *_each("create", "pods", namespace=PROBE_NAMESPACE),
     # The doctor itself.
     *_each("get", "validatingadmissionpolicies validatingadmissionpolicybindings", _ADMISSION, None, HOLD_POLICY),
 )

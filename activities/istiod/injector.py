@@ -25,6 +25,7 @@ from mesh.errors import UpgradeError
 from mesh.istio.expected_proxy import ExpectedProxy, InjectionQuery, answered, computed
 from mesh.istio.injection import Injector
 from mesh.k8s.objects import ClientConfig, Container, Pod, PodSpec
+from mesh.wellknown import FIELD_MANAGER
 
 _AT_ONCE = 16
 _PATIENCE = aiohttp.ClientTimeout(total=10, sock_connect=2)
@@ -172,7 +173,7 @@ def _review(question: InjectionQuery) -> dict[str, Any]:
         "requestResource": resource,
         "namespace": question.namespace,
         "operation": "CREATE",
-        "userInfo": {"username": "kyma-upgrade"},
+        "userInfo": {"username": FIELD_MANAGER},
         "object": pod,
         "oldObject": None,
         "dryRun": True,

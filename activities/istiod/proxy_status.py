@@ -22,10 +22,10 @@ from activities.kube.client import ClusterClient
 from activities.kube.paths import path
 from activities.kube.reads import read_service_host, url_host
 from mesh.errors import PermissionDeniedError, UpgradeError
-from mesh.istio.injection import ISTIO_NAMESPACE
 from mesh.istio.proxy_status import ConnectedProxies, Listing, put_together, read_listing, read_version
 from mesh.k8s.objects import Metadata
 from mesh.text import one_line
+from mesh.wellknown import ISTIO_NAMESPACE, REVISION
 
 MONITORING_PORT = 15014
 
@@ -48,7 +48,7 @@ class _Istiod(msgspec.Struct, frozen=True):
 
     @property
     def revision(self) -> str:
-        return self.metadata.label("istio.io/rev") or "default"
+        return self.metadata.label(REVISION) or "default"
 
 
 async def read_connected_proxies(cluster: ClusterClient) -> ConnectedProxies:

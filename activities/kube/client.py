@@ -22,13 +22,13 @@ from activities.kube.framing import splitter
 from activities.kube.meta_v1 import ListPage, PartialObjectMetadata, decode, undecodable_object_error
 from activities.kube.retries import with_retries
 from mesh.errors import ExpiredError, NotFoundError, PermissionDeniedError, UnreachableError
+from mesh.wellknown import FIELD_MANAGER
 
 T = TypeVar("T")
 K = TypeVar("K")
 Params = Mapping[str, str | int | bool]
 _Headers = Mapping[str, str]
 
-FIELD_MANAGER = "kyma-upgrade"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"

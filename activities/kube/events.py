@@ -8,7 +8,9 @@ import msgspec
 
 from activities.kube.client import ClusterClient
 from activities.kube.paths import path
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.text import rfc3339
+from mesh.wellknown import FIELD_MANAGER
 
 _API = {
     "Deployment": "apps/v1",
@@ -17,7 +19,7 @@ _API = {
     "ReplicaSet": "apps/v1",
     "Job": "batch/v1",
     "CronJob": "batch/v1",
-    "Rollout.argoproj.io": "argoproj.io/v1alpha1",
+    ARGO_ROLLOUT: "argoproj.io/v1alpha1",
 }
 #: Longest message that the API takes.
 _MESSAGE_LIMIT = 1000
@@ -41,8 +43,8 @@ async def record_event(
         "reason": reason,
         "message": message[:_MESSAGE_LIMIT],
         "type": "Warning" if warning else "Normal",
-        "source": {"component": "kyma-upgrade"},
-        "reportingComponent": "kyma-upgrade",
+        "source": {"component": FIELD_MANAGER},
+        "reportingComponent": FIELD_MANAGER,
         "firstTimestamp": now,
         "lastTimestamp": now,
         "count": 1,

@@ -19,9 +19,9 @@ from activities.kube.paths import path
 from activities.kube.reads import serves_kind, with_kind
 from activities.kube.watch import RelistStarted, Synced, watch_objects
 from mesh.errors import UnreachableError
+from mesh.k8s.kinds import ARGO_ROLLOUT, EVICTABLE_KINDS, RESTARTABLE_KINDS, kind_of
 from mesh.k8s.objects import DisruptionBudget, Namespace, Pod, Workload
-from mesh.k8s.owners import ARGO_ROLLOUT, kind_of, taking_from
-from mesh.k8s.rollout import EVICTABLE_KINDS, RESTARTABLE_KINDS
+from mesh.k8s.owners import taking_from
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.interning import Interner
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mesh.k8s.kinds import ARGO_ROLLOUT
+
 _GROUPS = {
     "Deployment": "apis/apps/v1",
     "StatefulSet": "apis/apps/v1",
@@ -15,7 +17,7 @@ _GROUPS = {
     "Service": "api/v1",
     "ConfigMap": "api/v1",
     "Event": "api/v1",
-    "Rollout.argoproj.io": "apis/argoproj.io/v1alpha1",
+    ARGO_ROLLOUT: "apis/argoproj.io/v1alpha1",
     "PodDisruptionBudget": "apis/policy/v1",
     "Lease": "apis/coordination.k8s.io/v1",
     "Kyma": "apis/operator.kyma-project.io/v1beta2",

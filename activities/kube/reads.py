@@ -8,18 +8,17 @@ from datetime import datetime
 
 import msgspec
 
-from activities.kube.client import FIELD_MANAGER, ClusterClient
+from activities.kube.client import ClusterClient
 from activities.kube.paths import NAMESPACES, group, path
 from mesh.errors import NotFoundError, PermissionDeniedError
-from mesh.istio.injection import ISTIO_NAMESPACE
+from mesh.k8s.kinds import TEMPLATE_KINDS
 from mesh.k8s.objects import Namespace, Pod, Workload
-from mesh.k8s.owners import LENDING_KINDS, taking_from
+from mesh.k8s.owners import taking_from
 from mesh.k8s.raw_spec import RawObject, workload_with_raw_spec
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.kyma.targets import (
     MANAGER,
     MODULE,
-    NAMESPACE,
     Catalogue,
     ControlPlane,
     IstioResource,
@@ -27,6 +26,7 @@ from mesh.kyma.targets import (
     ModuleReleaseMeta,
     ModuleTemplate,
 )
+from mesh.wellknown import FIELD_MANAGER, ISTIO_NAMESPACE, KYMA_NAMESPACE, REVISION, SYSTEM_NAMESPACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def url_host(host: str) -> str:
 
 async def read_uid(cluster: ClusterClient) -> str:
     """The UID of namespace kube-system: what makes this cluster this cluster."""
-    return (await cluster.get(f"{NAMESPACES}/kube-system", Namespace)).metadata.uid
+    return (await cluster.get(f"{NAMESPACES}/{SYSTEM_NAMESPACE}", Namespace)).metadata.uid
 
 
 async def serves_kind(cluster: ClusterClient, kind: str) -> bool:
@@ -91,7 +91,7 @@ async def read_workload(cluster: ClusterClient, ref: WorkloadRef) -> Workload:
     where = path(ref.kind, ref.namespace, ref.name)
     found = workload_with_raw_spec(await cluster.get(where, RawObject), ref.kind)
     reference = found.spec.workload_ref
-    if reference is None or reference.kind not in LENDING_KINDS:
+    if reference is None or reference.kind not in TEMPLATE_KINDS:
         return found
     lender = await cluster.find(path(reference.kind, ref.namespace, reference.name), RawObject)
     return found if lender is None else taking_from(found, workload_with_raw_spec(lender, reference.kind))
@@ -156,20 +156,20 @@ async def read_istiods(cluster: ClusterClient) -> list[Istiod]:
         template = one.spec.template
         containers = template.spec.containers if template else ()
         image = next((c.image for c in containers if c.name == "discovery"), "")
-        revision = one.metadata.label("istio.io/rev") or "default"
+        revision = one.metadata.label(REVISION) or "default"
         istiods.append(Istiod(revision, with_kind(one, "Deployment"), image))
     return sorted(istiods, key=lambda one: one.revision)
 
 
 async def read_catalogue(cluster: ClusterClient) -> Catalogue:
     """What Kyma's module management offers; NotFoundError when this is no Kyma cluster."""
-    kyma = await cluster.get(path("Kyma", NAMESPACE, "default"), Kyma)
-    istio = await cluster.find(path("Istio", NAMESPACE, "default"), IstioResource)
-    release = await cluster.find(path("ModuleReleaseMeta", NAMESPACE, MODULE), ModuleReleaseMeta)
+    kyma = await cluster.get(path("Kyma", KYMA_NAMESPACE, "default"), Kyma)
+    istio = await cluster.find(path("Istio", KYMA_NAMESPACE, "default"), IstioResource)
+    release = await cluster.find(path("ModuleReleaseMeta", KYMA_NAMESPACE, MODULE), ModuleReleaseMeta)
     channels = {one.channel: one.version for one in release.spec.channels} if release else {}
     templates = {}
     for version in set(channels.values()):
-        template = await cluster.find(path("ModuleTemplate", NAMESPACE, f"{MODULE}-{version}"), ModuleTemplate)
+        template = await cluster.find(path("ModuleTemplate", KYMA_NAMESPACE, f"{MODULE}-{version}"), ModuleTemplate)
         if template is not None:
             templates[version] = template
     return Catalogue(kyma, istio or IstioResource(), channels, templates)
@@ -178,17 +178,17 @@ async def read_catalogue(cluster: ClusterClient) -> Catalogue:
 async def read_control_plane(cluster: ClusterClient) -> ControlPlane:
     """Everything that the check of an upgrade looks at."""
     kyma, istio = await asyncio.gather(
-        cluster.get(path("Kyma", NAMESPACE, "default"), Kyma),
-        cluster.find(path("Istio", NAMESPACE, "default"), IstioResource),
+        cluster.get(path("Kyma", KYMA_NAMESPACE, "default"), Kyma),
+        cluster.find(path("Istio", KYMA_NAMESPACE, "default"), IstioResource),
     )
     try:
-        manager: Workload | None = await read_workload(cluster, WorkloadRef(NAMESPACE, "Deployment", MANAGER))
+        manager: Workload | None = await read_workload(cluster, WorkloadRef(KYMA_NAMESPACE, "Deployment", MANAGER))
     except NotFoundError:
         manager = None
     pods: list[Pod] = []
     if manager is not None:
         selector = manager.label_selector.query()
-        pods, _ = await cluster.list_all(path("Pod", NAMESPACE), Pod, {"labelSelector": selector})
+        pods, _ = await cluster.list_all(path("Pod", KYMA_NAMESPACE), Pod, {"labelSelector": selector})
     deployments, daemon_sets = await asyncio.gather(
         _workloads(cluster, "Deployment", ISTIO_NAMESPACE), _workloads(cluster, "DaemonSet", ISTIO_NAMESPACE)
     )

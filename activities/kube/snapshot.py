@@ -20,21 +20,16 @@ from activities.kube.reads import serves_kind, with_kind
 from activities.kube.watch import list_streamed
 from activities.kube.watch_events import HasMetadata
 from mesh.errors import NotFoundError, PermissionDeniedError
-from mesh.istio.injection import (
-    ISTIO_NAMESPACE,
-    Injector,
-    InjectorConfig,
-    ProxyConfig,
-    injection_webhooks,
-    injector_config,
-)
+from mesh.istio.injection import Injector, InjectorConfig, ProxyConfig, injection_webhooks, injector_config
+from mesh.k8s.kinds import READ_KINDS
 from mesh.k8s.objects import ConfigMap, DisruptionBudget, Metadata, Namespace, Pod, WebhookConfiguration, Workload
-from mesh.k8s.owners import READ_KINDS, by_uid, missing_kinds
+from mesh.k8s.owners import by_uid, missing_kinds
 from mesh.k8s.raw_spec import RawObject, pod_with_raw_spec, workload_with_raw_spec
 from mesh.survey.interning import Interner
 from mesh.survey.reasons import unexplained
 from mesh.survey.snapshot import ClusterSnapshot
 from mesh.text import one_line
+from mesh.wellknown import ISTIO_NAMESPACE
 
 T = TypeVar("T", bound=HasMetadata)
 K = TypeVar("K")

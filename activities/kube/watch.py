@@ -20,8 +20,8 @@ from activities.kube.reads import serves_kind
 from activities.kube.retries import with_retries
 from activities.kube.watch_events import HasMetadata, ObjectChange, accepted_encoding, record_decoder
 from mesh.errors import ExpiredError, PermissionDeniedError, RejectedError, UnreachableError
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Metadata
-from mesh.k8s.owners import ARGO_ROLLOUT
 
 T = TypeVar("T", bound=HasMetadata)
 K = TypeVar("K")

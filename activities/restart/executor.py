@@ -29,9 +29,10 @@ from activities.restart.expected_proxy_cache import ExpectedProxyCache
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RejectedError, UnreachableError, UpgradeError
 from mesh.identity import ClusterRef
 from mesh.istio.expected_proxy import ExpectedProxy
+from mesh.k8s.kinds import EVICTABLE_KINDS
 from mesh.k8s.objects import Pod, PodTemplate, Workload
 from mesh.k8s.owners import Owner
-from mesh.k8s.rollout import EVICTABLE_KINDS, Rollout, mark_of, restart_patch, rollout
+from mesh.k8s.rollout import Rollout, mark_of, restart_patch, rollout
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.pod_class import live_proxy, pod_is_current, runs_expected
 from mesh.survey.reasons import Cause, Reason, cause_of_last_rollout, cause_of_owner, cause_of_pods

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from mesh.istio.expected_proxy import Shape, shape_of
 from mesh.k8s.objects import Pod, Resources
-from mesh.k8s.owners import SIDECAR_STATUS
+from mesh.wellknown import SIDECAR_STATUS
 
 
 class Drift(StrEnum):

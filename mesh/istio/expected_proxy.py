@@ -12,15 +12,23 @@ from dataclasses import dataclass
 
 import msgspec
 
-from mesh.istio.injection import PROXY_IMAGE, Decision, Injector
+from mesh.istio.injection import Decision, Injector
 from mesh.k8s.objects import Pod, PodTemplate, Resources
-from mesh.k8s.owners import SIDECAR_STATUS
+from mesh.wellknown import (
+    INIT_CONTAINER,
+    INJECTION_TEMPLATES,
+    PROXY_CONFIG,
+    PROXY_IMAGE,
+    PROXY_IMAGE_TYPE,
+    SIDECAR_STATUS,
+    VALIDATION_CONTAINER,
+)
 
 #: Annotations that change which image the injector writes; the computed fallback does not cover them.
-_SHAPING = ("sidecar.istio.io/proxyImageType", "proxy.istio.io/config", "inject.istio.io/templates")
+_SHAPING = (PROXY_IMAGE_TYPE, PROXY_CONFIG, INJECTION_TEMPLATES)
 _DOMAIN = "istio.io/"
 #: The init container tells how traffic is redirected: by CNI, which only validates, or by the Pod itself.
-SETUPS = ("istio-validation", "istio-init")
+SETUPS = (VALIDATION_CONTAINER, INIT_CONTAINER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,18 +20,13 @@ from mesh.istio.injection_template import image_is_common
 from mesh.k8s.objects import ClientConfig, ConfigMap, Metadata, PodTemplate, WebhookConfiguration
 from mesh.k8s.selectors import LabelSelector
 from mesh.text import one_line
-
-INJECT = "sidecar.istio.io/inject"
-REVISION = "istio.io/rev"
-TAG = "istio.io/tag"
-PROXY_IMAGE = "sidecar.istio.io/proxyImage"
-#: Labels by which people ask for injection or against it. What counts are the selectors of the live webhooks.
-WISHES = ("istio-injection", REVISION, INJECT)
-
-#: istio/istio, pkg/kube/inject/initializer.go, IgnoredNamespaces.
-IGNORED_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})
-
-ISTIO_NAMESPACE = "istio-system"
+from mesh.wellknown import (
+    IGNORED_NAMESPACES,
+    INJECT,
+    ISTIO_NAMESPACE,
+    REVISION,
+    REVISION_TAG,
+)
 
 #: libyaml where it is there: the templates are 100 kB of text, and the pure parser takes a tenth of a second for them.
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -153,7 +148,7 @@ def injection_webhooks(configurations: Iterable[WebhookConfiguration]) -> tuple[
             namespace_selector=webhook.namespace_selector,
             object_selector=webhook.object_selector,
             client=webhook.client_config,
-            tag=configuration.metadata.label(TAG),
+            tag=configuration.metadata.label(REVISION_TAG),
         )
         for configuration in sorted(configurations, key=lambda one: one.metadata.name)
         if configuration.metadata.label("app") == "sidecar-injector"

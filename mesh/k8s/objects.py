@@ -14,6 +14,7 @@ import msgspec
 
 from mesh.k8s.selectors import LabelSelector
 from mesh.k8s.workload_ref import WorkloadRef
+from mesh.wellknown import PROXY_CONTAINER
 
 
 class _Object(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
@@ -99,7 +100,7 @@ class PodSpec(_Object, frozen=True):
 
     def proxies(self) -> tuple[Container, ...]:
         """Every container named `istio-proxy`, native sidecars included."""
-        return tuple([one for one in (*self.containers, *(self.init_containers or ())) if one.name == "istio-proxy"])
+        return tuple([one for one in (*self.containers, *(self.init_containers or ())) if one.name == PROXY_CONTAINER])
 
 
 class ContainerState(_Object, frozen=True):

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import msgspec
 
+from mesh.k8s.kinds import READ_KINDS, TEMPLATE_KINDS, kind_of
 from mesh.k8s.objects import Container, Metadata, OwnerReference, Pod, PodSpec, PodTemplate, Workload
 from mesh.k8s.workload_ref import WorkloadRef
+from mesh.wellknown import INIT_CONTAINER, PROXY_CONTAINER, SIDECAR_STATUS, VALIDATION_CONTAINER
 
 #: What the injector adds and would add again; taken off a standalone Pod to learn what it would get now.
-_INJECTED_CONTAINERS = frozenset({"istio-proxy", "istio-init", "istio-validation"})
-SIDECAR_STATUS = "sidecar.istio.io/status"
+_INJECTED_CONTAINERS = frozenset({PROXY_CONTAINER, INIT_CONTAINER, VALIDATION_CONTAINER})
 #: Of names: k8s.io/apimachinery/pkg/util/validation, DNS1123SubdomainMaxLength.
 _LONGEST = 253
 _UNPRINTED = re.compile(r"[^!-~]")
@@ -43,35 +44,12 @@ class Owner:
         return WorkloadRef(self.namespace, self.kind, self.name)
 
 
-ARGO_ROLLOUT = "Rollout.argoproj.io"
-READ_KINDS = (
-    "Deployment",
-    "StatefulSet",
-    "DaemonSet",
-    "ReplicaSet",
-    "ReplicationController",
-    "Job",
-    "CronJob",
-    ARGO_ROLLOUT,
-)
-#: Whose template an Argo Rollout may take, of the kinds that are read.
-LENDING_KINDS = ("Deployment", "ReplicaSet")
-
-
-def kind_of(reference: OwnerReference) -> str:
-    """`Deployment`; with its group for kinds that are not Kubernetes' own: `Rollout.argoproj.io`."""
-    group, slash, _ = reference.api_version.partition("/")
-    if not slash or "." not in group or group.endswith(".k8s.io"):
-        return reference.kind
-    return f"{reference.kind}.{group}"
-
-
 def by_uid(workloads: Iterable[Workload]) -> dict[str, Workload]:
     """What `top_owner` looks up; Argo Rollouts that take their template from another of the workloads have it."""
     found = {one.metadata.uid: one for one in workloads}
     takers = [(one, reference) for one in found.values() if (reference := one.spec.workload_ref) is not None]
     if takers:
-        lenders = (one for one in found.values() if one.kind in LENDING_KINDS)
+        lenders = (one for one in found.values() if one.kind in TEMPLATE_KINDS)
         named = {one.ref: one for one in lenders}
         for one, reference in takers:
             lender = named.get(WorkloadRef(one.metadata.namespace, reference.kind, reference.name))

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-#: Source: kyma-project/kyma#13869.
-WARNING = "istio.reconciler.kyma-project.io/proxy-reset-warning"
-#: A copy of what this service wrote: as long as both are equal, nobody has edited it.
-WRITTEN = "upgrade.kyma-project.io/proxy-reset-warning"
-#: What somebody else had written there.
-EARLIER = "upgrade.kyma-project.io/earlier-proxy-reset-warning"
-_OURS = (WARNING, WRITTEN, EARLIER)
+from mesh.wellknown import EARLIER_WARNING, PROXY_RESET_WARNING, WRITTEN_WARNING
+
+_OURS = (PROXY_RESET_WARNING, WRITTEN_WARNING, EARLIER_WARNING)
 #: How the texts of Kyma's reconciler begin. Source: kyma-incubator/reconciler#984.
 _OF_EARLIER_TOOLS = ("pod sidecar could not be updated", "pod could not be rolled out")
 
@@ -33,23 +29,23 @@ def warnings_in(annotations: Annotations | None) -> Annotations:
 
 def warned(found: Annotations, text: str) -> Patch:
     """What to change so that a Pod carries the warning; empty where it does."""
-    there, ours = found.get(WARNING), found.get(WRITTEN)
+    there, ours = found.get(PROXY_RESET_WARNING), found.get(WRITTEN_WARNING)
     if there == ours == text:
         return {}
-    patch: Patch = {WARNING: text, WRITTEN: text}
+    patch: Patch = {PROXY_RESET_WARNING: text, WRITTEN_WARNING: text}
     if there not in (None, ours, text):
-        patch[EARLIER] = there
+        patch[EARLIER_WARNING] = there
     return patch
 
 
 def unwarned(found: Annotations) -> Patch:
     """What to change so that a Pod carries none of ours, nor of what this service has taken the place of."""
-    there, ours = found.get(WARNING), found.get(WRITTEN)
-    patch: Patch = {key: None for key in (WRITTEN, EARLIER) if key in found}
+    there, ours = found.get(PROXY_RESET_WARNING), found.get(WRITTEN_WARNING)
+    patch: Patch = {key: None for key in (WRITTEN_WARNING, EARLIER_WARNING) if key in found}
     # An edit by hand since then is somebody else's.
     if there is not None and (there == ours or there.startswith(_OF_EARLIER_TOOLS)):
-        earlier = found.get(EARLIER)
-        patch[WARNING] = None if earlier is None or earlier.startswith(_OF_EARLIER_TOOLS) else earlier
+        earlier = found.get(EARLIER_WARNING)
+        patch[PROXY_RESET_WARNING] = None if earlier is None or earlier.startswith(_OF_EARLIER_TOOLS) else earlier
     return patch
 
 

@@ -7,21 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Pod, Workload, WorkloadStatus
-from mesh.k8s.owners import ARGO_ROLLOUT
 from mesh.text import rfc3339
-
-#: The template annotation that `kubectl rollout restart` writes, and so do we.
-MARK = "kubectl.kubernetes.io/restartedAt"
-#: What Kyma's module writes: internal to it, read to tell whose restart is under way.
-MODULE_MARK = "istio-operator.kyma-project.io/restartedAt"
-
-#: Restarted by a template annotation.
-RESTARTABLE_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
-#: Have no rollout of their own: their Pods are evicted one at a time.
-EVICTABLE_KINDS = ("ReplicaSet", "ReplicationController")
-#: Written by Argo Rollouts onto a Rollout whose template lives elsewhere: the generation of that.
-_TEMPLATE_GENERATION = "rollout.argoproj.io/workload-generation"
+from mesh.wellknown import RESTARTED_AT, TEMPLATE_GENERATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +92,7 @@ def _argo_rollout(workload: Workload) -> Rollout:
     status = workload.status
     wanted = 1 if workload.spec.replicas is None else workload.spec.replicas
     observed = _observed(workload)
-    template = workload.metadata.annotation(_TEMPLATE_GENERATION) if workload.spec.workload_ref else None
+    template = workload.metadata.annotation(TEMPLATE_GENERATION) if workload.spec.workload_ref else None
     template_seen = template is None or status.workload_observed_generation in ("", template)
     seen = observed >= workload.metadata.generation and template_seen
     promoted = bool(status.stable_rs) and status.stable_rs == status.current_pod_hash
@@ -138,7 +127,7 @@ def mark_of(workload: Workload) -> datetime | None:
     if workload.kind == ARGO_ROLLOUT:
         return _moment(workload.spec.restart_at)
     template = workload.template
-    return _moment(template.metadata.annotation(MARK) if template else None)
+    return _moment(template.metadata.annotation(RESTARTED_AT) if template else None)
 
 
 def restart_patch(workload: Workload, stale: Iterable[Pod], mark: datetime) -> dict[str, object]:
@@ -148,7 +137,7 @@ def restart_patch(workload: Workload, stale: Iterable[Pod], mark: datetime) -> d
     server's clock. Where the mark's clock is behind that, the mark would miss the newest of the `stale` Pods: then it
     is a second after them. `mark_of` of the result is never earlier than `mark`.
     """
-    spec: dict[str, object] = {"template": {"metadata": {"annotations": {MARK: rfc3339(mark)}}}}
+    spec: dict[str, object] = {"template": {"metadata": {"annotations": {RESTARTED_AT: rfc3339(mark)}}}}
     if workload.kind == ARGO_ROLLOUT:
         made = (pod.metadata.creation_timestamp for pod in stale)
         after = [moment + timedelta(seconds=1) for moment in made if moment is not None]

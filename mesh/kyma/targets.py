@@ -20,11 +20,10 @@ from mesh.istio.versions import Version, parse_version, refusal_of_istio_update,
 from mesh.k8s.objects import Condition, Metadata, Pod, Workload
 from mesh.k8s.rollout import rollout
 from mesh.text import one_line
+from mesh.wellknown import APP_VERSION, ISTIO_NAMESPACE, MODULE_LAST_APPLIED, PROXY_CONTAINER
 
 MODULE = "istio"
-NAMESPACE = "kyma-system"
 MANAGER = "istio-controller-manager"
-LAST_APPLIED = "operator.kyma-project.io/lastAppliedConfiguration"
 #: Asks for the data plane alone: the control plane is where it should be.
 CURRENT = "current"
 
@@ -45,7 +44,7 @@ _CARRIED = (
 _HARMLESS_WARNINGS = frozenset({"ProxySidecarManualRestartRequired", "IngressTargetingUserResourceFound"})
 _VERSIONED_IMAGES = frozenset({"proxyv2", "pilot", "istio-proxy-fips", "istio-pilot-fips"})
 _ISTIO_WORKLOADS = ("istiod", "istio-ingressgateway", "istio-egressgateway", "istio-cni-node")
-_ISTIO_CONTAINERS = frozenset({"discovery", "istio-proxy", "install-cni"})
+_ISTIO_CONTAINERS = frozenset({"discovery", PROXY_CONTAINER, "install-cni"})
 
 
 class _Object(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -197,7 +196,7 @@ class IstioResource(_Object, frozen=True):
     def installed_tag(self) -> str | None:
         """`IstioTag` of the last applied configuration: written right after each successful install."""
         try:
-            applied = json.loads(self.metadata.annotation(LAST_APPLIED) or "{}")
+            applied = json.loads(self.metadata.annotation(MODULE_LAST_APPLIED) or "{}")
         except ValueError:
             return None
         tag = applied.get("IstioTag") if isinstance(applied, dict) else None
@@ -407,7 +406,7 @@ def _manager_part(seen: ControlPlane, target: Target) -> Part:
     template = seen.manager.spec.template
     containers = template.spec.containers if template else ()
     image = next((one.image for one in containers if one.name == "manager"), "")
-    labels = [seen.manager.metadata.label("app.kubernetes.io/version")]
+    labels = [seen.manager.metadata.label(APP_VERSION)]
     current = parse_image(image).tag == target.module or target.module in labels
     roll = rollout(seen.manager)
     return Part("module manager", current and roll.complete, f"{image or 'no image'}, {roll.message}")
@@ -448,4 +447,4 @@ def _workloads_part(workloads: Sequence[Workload], wanted: Version | None) -> Pa
             behind.append(f"{one.metadata.name} has {roll.message}")
     if not any(one.metadata.name == "istiod" for one in mine):
         behind.append("Deployment istiod is not there")
-    return Part("istio-system", not behind, ", ".join(behind) or f"{len(mine)} workloads rolled out")
+    return Part(ISTIO_NAMESPACE, not behind, ", ".join(behind) or f"{len(mine)} workloads rolled out")

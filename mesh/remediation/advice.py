@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from string import Formatter
 
-from mesh.k8s.owners import ARGO_ROLLOUT
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.remediation.advice_table import CURRENT_AND_READY, OF_ARGO_ROLLOUTS, TABLE
 from mesh.survey.finding import Finding
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mesh.k8s.owners import ARGO_ROLLOUT
-from mesh.k8s.rollout import RESTARTABLE_KINDS
+from mesh.k8s.kinds import ARGO_ROLLOUT, RESTARTABLE_KINDS
 from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
 

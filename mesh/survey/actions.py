@@ -8,11 +8,12 @@ from enum import StrEnum
 
 from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.istio.images import parse_image
-from mesh.istio.injection import REVISION, Decision
+from mesh.istio.injection import Decision
 from mesh.istio.proxy_status import ConnectedProxies
+from mesh.k8s.kinds import ARGO_ROLLOUT, EVICTABLE_KINDS
 from mesh.k8s.objects import Pod
-from mesh.k8s.owners import ARGO_ROLLOUT, Owner
-from mesh.k8s.rollout import EVICTABLE_KINDS, mark_of, rollout
+from mesh.k8s.owners import Owner
+from mesh.k8s.rollout import mark_of, rollout
 from mesh.maintenance_windows import declared_windows
 from mesh.survey.pod_class import PodClass, excluded, finished, live_proxy, refused
 from mesh.survey.reasons import (
@@ -27,6 +28,7 @@ from mesh.survey.reasons import (
 )
 from mesh.survey.snapshot import ClusterSnapshot, UpgradeContext
 from mesh.text import one_line
+from mesh.wellknown import REVISION
 
 
 class Action(StrEnum):

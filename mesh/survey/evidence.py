@@ -9,7 +9,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from mesh.istio.expected_proxy import ExpectedProxy
-from mesh.istio.injection import WISHES
 from mesh.k8s.objects import Condition, ContainerState, ContainerStatus, DisruptionBudget, Metadata, Pod
 from mesh.k8s.owners import Owner
 from mesh.k8s.rollout import rollout
@@ -18,6 +17,7 @@ from mesh.survey.finding import Facts
 from mesh.survey.pod_class import live_proxy
 from mesh.survey.reasons import Reason, most_severe
 from mesh.text import one_line, rfc3339
+from mesh.wellknown import INJECTION_LABELS
 
 if TYPE_CHECKING:
     from mesh.survey.snapshot import ClusterSnapshot
@@ -135,7 +135,7 @@ def _of_injection(
 def _wishes(metadata: Metadata) -> str:
     """Its labels that ask for injection or against it."""
     labels = metadata.labels or {}
-    found = [f"{name}={labels[name]}" for name in WISHES if name in labels]
+    found = [f"{name}={labels[name]}" for name in INJECTION_LABELS if name in labels]
     return f"labelled {', '.join(found)}" if found else "no label about injection"
 
 

@@ -13,6 +13,7 @@ from typing import TypeVar, cast
 
 import msgspec
 
+from mesh.k8s.kinds import READ_KINDS, kind_of
 from mesh.k8s.objects import (
     Condition,
     Container,
@@ -24,13 +25,11 @@ from mesh.k8s.objects import (
     PodStatus,
     Workload,
 )
-from mesh.k8s.owners import READ_KINDS, kind_of
 from mesh.survey.reasons import cause_of_pod
+from mesh.wellknown import LAST_APPLIED_CONFIGURATION, PROXY_CONTAINER
 
 T = TypeVar("T")
 
-#: Applied by hand, and as long as the object itself.
-_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 #: Domains whose annotations some rule or Istio's own template reads; network plug-ins write others, unlike in each Pod.
 _DOMAINS = ("istio.io/", "kyma-project.io/")
 #: Reasons of a Deployment's conditions that nobody asks for.
@@ -96,7 +95,7 @@ class Interner:
                 uid=about.uid,
                 generation=about.generation,
                 labels=self.intern(about.labels),
-                annotations=self.intern({k: v for k, v in (about.annotations or {}).items() if k != _APPLIED}),
+                annotations=self.intern(_without_last_applied(about.annotations or {})),
                 owner_references=self.intern(() if reference is None else (reference,)),
             ),
             spec=msgspec.structs.replace(spec, template=template, selector=None),
@@ -132,7 +131,11 @@ def _annotations(found: Mapping[str, str], reference: OwnerReference | None) -> 
     if _has_template(reference):
         return {key: value for key, value in found.items() if _is_read(key)}
     # The Pod is its own template, and an injection template may read any annotation.
-    return {key: value for key, value in found.items() if key != _APPLIED}
+    return _without_last_applied(found)
+
+
+def _without_last_applied(annotations: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in annotations.items() if key != LAST_APPLIED_CONFIGURATION}
 
 
 @lru_cache(maxsize=4096)
@@ -155,7 +158,7 @@ def _spec(spec: PodSpec, whole: str | None, *, placed: bool = False) -> PodSpec:
 
 
 def _container(one: Container) -> Container:
-    return one if one.name == "istio-proxy" else Container(name=one.name, image=one.image)
+    return one if one.name == PROXY_CONTAINER else Container(name=one.name, image=one.image)
 
 
 def _well(status: PodStatus) -> PodStatus:
@@ -172,5 +175,5 @@ def _well(status: PodStatus) -> PodStatus:
 
 def _proxies(statuses: tuple[ContainerStatus, ...] | None) -> tuple[ContainerStatus, ...]:
     return tuple(
-        ContainerStatus(name=one.name, image_id=one.image_id) for one in statuses or () if one.name == "istio-proxy"
+        ContainerStatus(name=one.name, image_id=one.image_id) for one in statuses or () if one.name == PROXY_CONTAINER
     )

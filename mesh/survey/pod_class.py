@@ -6,13 +6,11 @@ from enum import StrEnum
 
 from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.istio.images import Image, parse_image
-from mesh.istio.injection import PROXY_IMAGE, Decision
+from mesh.istio.injection import Decision
 from mesh.istio.proxy_status import NOBODY, ConnectedProxies
 from mesh.k8s.objects import Namespace, Pod
-from mesh.k8s.owners import SIDECAR_STATUS, Owner
-
-EXCLUDE = "restarter.istio-operator.kyma-project.io/exclude"
-_REDIRECTION = "ambient.istio.io/redirection"
+from mesh.k8s.owners import Owner
+from mesh.wellknown import AMBIENT_REDIRECTION, EXCLUDE_FROM_RESTART, PROXY_CONTAINER, PROXY_IMAGE, SIDECAR_STATUS
 
 
 class PodClass(StrEnum):
@@ -58,7 +56,7 @@ def live_proxy(pod: Pod) -> str | None:
 def running_digest(pod: Pod) -> str:
     """The digest of the proxy that really runs, empty where the kubelet does not tell."""
     statuses = (*(pod.status.container_statuses or ()), *(pod.status.init_container_statuses or ()))
-    image_id = next((one.image_id for one in statuses if one.name == "istio-proxy"), "")
+    image_id = next((one.image_id for one in statuses if one.name == PROXY_CONTAINER), "")
     return parse_image(image_id).digest
 
 
@@ -97,7 +95,7 @@ def excluded(owner: Owner, namespace: Namespace | None) -> bool:
         holders.append(owner.workload.metadata)
     if namespace is not None:
         holders.append(namespace.metadata)
-    return any(holder.annotation(EXCLUDE) == "true" for holder in holders)
+    return any(holder.annotation(EXCLUDE_FROM_RESTART) == "true" for holder in holders)
 
 
 def classify(
@@ -136,7 +134,7 @@ def _class(
         found = PodClass.TERMINATING
     elif finished(pod, owner):
         found = PodClass.FINISHED
-    elif pod.metadata.annotation(_REDIRECTION) == "enabled":
+    elif pod.metadata.annotation(AMBIENT_REDIRECTION) == "enabled":
         found = PodClass.AMBIENT
     elif live is None:
         found = _without_proxy(decision, injected=injected)

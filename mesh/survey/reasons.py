@@ -10,9 +10,10 @@ from functools import lru_cache
 
 import msgspec
 
+from mesh.k8s.kinds import ARGO_ROLLOUT, EVICTABLE_KINDS, READ_KINDS, RESTARTABLE_KINDS
 from mesh.k8s.objects import Condition, ContainerStatus, DisruptionBudget, Pod, Workload
-from mesh.k8s.owners import ARGO_ROLLOUT, READ_KINDS, Owner
-from mesh.k8s.rollout import EVICTABLE_KINDS, RESTARTABLE_KINDS, mark_of, may_take, rollout
+from mesh.k8s.owners import Owner
+from mesh.k8s.rollout import mark_of, may_take, rollout
 from mesh.maintenance_windows import WindowInvalidError, never_together, parse_windows
 from mesh.text import one_line
 

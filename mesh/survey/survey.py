@@ -38,10 +38,7 @@ from mesh.survey.reasons import (
 )
 from mesh.survey.snapshot import NO_UPGRADE, ClusterSnapshot, UpgradeContext
 from mesh.text import one_line
-
-KYMA_NAMESPACE = "kyma-system"
-KYMA_MODULE = "kyma-project.io/module"
-WAVE_LABEL = "upgrade.kyma-project.io/wave"
+from mesh.wellknown import INJECTION_TEMPLATES, KYMA_MODULE, KYMA_NAMESPACE, WAVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +264,7 @@ def _record(
         gateway=_is_gateway(owner.template),
         kyma=owner.namespace == KYMA_NAMESPACE or bool(labels.get(KYMA_MODULE)),
         self_hosted=owner.namespace in attempt.own_namespaces,
-        wave=metadata.label(WAVE_LABEL) or (namespace.metadata.label(WAVE_LABEL) if namespace else None),
+        wave=metadata.label(WAVE) or (namespace.metadata.label(WAVE) if namespace else None),
         drift=drift,
         windows=declared_windows(owner, namespace),
         warnings=_warnings(group.pods),
@@ -300,7 +297,7 @@ def _drift(by_class: Mapping[PodClass, list[Pod]], expected: ExpectedProxy) -> d
 
 def _is_gateway(template: PodTemplate) -> bool:
     """An injected gateway names Istio's template of that name; others may only add to a sidecar."""
-    names = template.metadata.annotation("inject.istio.io/templates") or ""
+    names = template.metadata.annotation(INJECTION_TEMPLATES) or ""
     return "gateway" in [name.strip() for name in names.split(",")]
 
 

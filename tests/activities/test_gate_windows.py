@@ -19,11 +19,12 @@ from activities.survey.activities import ListWaveMembersInput, SurveyActivities,
 from mesh.identity import ClusterRef
 from mesh.k8s.objects import Pod, Workload
 from mesh.k8s.workload_ref import WorkloadRef
-from mesh.maintenance_windows import MAINTENANCE_WINDOW, parse_windows
+from mesh.maintenance_windows import parse_windows
 from mesh.plan.policy import Policy, Waves
 from mesh.plan.waves import WaveGroup, WaveRule, stable_hash
 from mesh.survey.snapshot import UpgradeContext
 from mesh.survey.survey import Survey
+from mesh.wellknown import MAINTENANCE_WINDOW
 from tests.mesh.build import NOW, pod, quick, space, survey, template, workload, world
 
 HERE = ClusterRef("one", "uid-one")

@@ -31,8 +31,9 @@ from deploy.local.mesh import Mesh
 from deploy.local.service import Service
 from mesh.identity import upgrade_id
 from mesh.k8s.objects import Workload
-from mesh.k8s.rollout import MARK, mark_of, rollout
+from mesh.k8s.rollout import mark_of, rollout
 from mesh.text import rfc3339
+from mesh.wellknown import RESTARTED_AT
 from tests.bench.crowd import fill
 from tests.e2e.conftest import TAGS, NewProxy
 
@@ -175,7 +176,7 @@ async def _peak(pid: int) -> float:
 async def _all_at_once(cluster: ClusterClient, watcher: Watcher) -> float:
     """Seconds from the first patch until every rollout is complete."""
     mark = datetime.now(UTC).replace(microsecond=0)
-    body = {"spec": {"template": {"metadata": {"annotations": {MARK: rfc3339(mark)}}}}}
+    body = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: rfc3339(mark)}}}}}
     limit = asyncio.Semaphore(_AT_ONCE)
 
     async def patch(one: Workload) -> None:

@@ -25,7 +25,7 @@ from activities.survey.run import look
 from deploy.local import lifecycle
 from deploy.local.kubectl import program
 from deploy.local.mesh import Mesh
-from mesh.k8s.owners import READ_KINDS
+from mesh.k8s.kinds import READ_KINDS
 from tests.bench.crowd import fill
 from tests.bench.peak import peak_megabytes
 

@@ -20,8 +20,8 @@ from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.rollouts import start_rollouts
 from deploy.local.service import Service
 from mesh.identity import ClusterRef
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Pod, Workload
-from mesh.k8s.owners import ARGO_ROLLOUT
 from mesh.k8s.rollout import Rollout, mark_of, restart_patch, rollout
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.actions import Action

@@ -13,7 +13,7 @@ import pytest
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.service import Service
-from mesh.k8s.pod_warnings import EARLIER, WARNING
+from mesh.wellknown import EARLIER_WARNING, PROXY_RESET_WARNING
 from tests.e2e.command import Done, run
 from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
 from tests.e2e.workloads import make, make_pod, proxies
@@ -90,8 +90,10 @@ class Queue:
         found = {}
         for pod in read(self.mesh, "pods", "-n", self.namespace)["items"]:
             about = pod["metadata"].get("annotations", {})
-            if WARNING in about:
-                found[pod["metadata"]["name"]] = {key: about[key] for key in (WARNING, EARLIER) if key in about}
+            if PROXY_RESET_WARNING in about:
+                found[pod["metadata"]["name"]] = {
+                    key: about[key] for key in (PROXY_RESET_WARNING, EARLIER_WARNING) if key in about
+                }
         return found
 
     def kubectl(self, *arguments: str) -> str:
@@ -117,7 +119,7 @@ def test_operator_works_through_the_queue(queue: Queue) -> None:
 
     assert {one["name"]: one["reason"] for one in items.values()} == {name: "StandalonePod", "letters": "RolloutPaused"}
     assert set(queue.warnings()) == {name, *items["letters"]["pods"]}
-    assert queue.warnings()[name][WARNING].startswith("StandalonePod:")
+    assert queue.warnings()[name][PROXY_RESET_WARNING].startswith("StandalonePod:")
 
     refused = queue.say("resolve", f"Pod/{name}", "--because", "looks fine")
     assert refused.code == 1
@@ -186,21 +188,23 @@ def test_forced_resolve_holds_for_the_upgrade(queue: Queue) -> None:
 
 
 def test_foreign_warnings_are_kept_or_adopted(queue: Queue) -> None:
-    queue.alone("noted", **{WARNING: "ask Ann before you touch this"})
-    queue.alone("adopted", **{WARNING: _OLD_TEXT})
+    queue.alone("noted", **{PROXY_RESET_WARNING: "ask Ann before you touch this"})
+    queue.alone("adopted", **{PROXY_RESET_WARNING: _OLD_TEXT})
     queue.paused("letters")
     assert queue.upgrade().code == 3
     warnings = queue.warnings()
 
-    assert warnings["noted"][EARLIER] == "ask Ann before you touch this"
-    assert warnings["adopted"][EARLIER] == _OLD_TEXT
-    assert all(one[WARNING].split(":")[0] in ("StandalonePod", "RolloutPaused") for one in warnings.values())
+    assert warnings["noted"][EARLIER_WARNING] == "ask Ann before you touch this"
+    assert warnings["adopted"][EARLIER_WARNING] == _OLD_TEXT
+    assert all(
+        one[PROXY_RESET_WARNING].split(":")[0] in ("StandalonePod", "RolloutPaused") for one in warnings.values()
+    )
 
     # Edited by hand meanwhile: that is somebody else's, and stays.
     edited = min(set(warnings) - {"noted", "adopted"})
-    queue.kubectl("annotate", "--overwrite", "pod", edited, f"{WARNING}=mine")
+    queue.kubectl("annotate", "--overwrite", "pod", edited, f"{PROXY_RESET_WARNING}=mine")
     queue.say("skip", "Pod/noted", "Pod/adopted", "Deployment/letters", "--until", "2999-01-31", "--because", "later")
-    expected = {"noted": {WARNING: "ask Ann before you touch this"}, edited: {WARNING: "mine"}}
+    expected = {"noted": {PROXY_RESET_WARNING: "ask Ann before you touch this"}, edited: {PROXY_RESET_WARNING: "mine"}}
     wait_for("ours to be gone", lambda: queue.warnings() == expected, 30)
 
 

@@ -25,9 +25,9 @@ from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import program, read
 from deploy.local.service import Service
 from mesh.k8s.objects import Pod
-from mesh.k8s.pod_warnings import WARNING
 from mesh.survey.reasons import STUCK_AFTER, Reason
 from mesh.text import DETAIL_LIMIT
+from mesh.wellknown import PROXY_RESET_WARNING
 from tests.e2e.command import Done, run
 from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
 from tests.e2e.reasons import STORIES, Place, Story, stuck, unstuck
@@ -189,7 +189,7 @@ def _warned(place: Place) -> dict[str, str]:
     """The reason that each Pod is warned of."""
     found = {}
     for pod in (read(place.mesh, "pods", "-n", place.namespace) or {"items": []})["items"]:
-        text = pod["metadata"].get("annotations", {}).get(WARNING)
+        text = pod["metadata"].get("annotations", {}).get(PROXY_RESET_WARNING)
         if text is not None:
             found[pod["metadata"]["name"]] = text.split(":")[0]
     return found

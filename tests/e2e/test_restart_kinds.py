@@ -17,7 +17,7 @@ from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.mesh import Mesh
 from deploy.local.rollouts import start_rollouts
 from deploy.local.service import Service
-from mesh.k8s.owners import ARGO_ROLLOUT
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.rollout import mark_of
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.reasons import Reason

@@ -12,7 +12,7 @@ import pytest
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.service import Service
-from mesh.maintenance_windows import MAINTENANCE_WINDOW
+from mesh.wellknown import MAINTENANCE_WINDOW
 from tests.e2e.command import Done, run
 from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
 from tests.e2e.workloads import make, proxies

@@ -10,7 +10,8 @@ import msgspec
 from hypothesis import settings
 
 from mesh.istio.expected_proxy import ExpectedProxy
-from mesh.istio.injection import PROXY_IMAGE, Injector, InjectorConfig, injection_webhooks, injector_config
+from mesh.istio.injection import Injector, InjectorConfig, injection_webhooks, injector_config
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import (
     Condition,
     ConfigMap,
@@ -38,11 +39,11 @@ from mesh.k8s.objects import (
     WorkloadSpec,
     WorkloadStatus,
 )
-from mesh.k8s.owners import ARGO_ROLLOUT, SIDECAR_STATUS, by_uid
-from mesh.k8s.rollout import MARK
+from mesh.k8s.owners import by_uid
 from mesh.k8s.selectors import LabelSelector
 from mesh.survey.snapshot import NO_UPGRADE, ClusterSnapshot, UpgradeContext
 from mesh.survey.survey import Assembly, Survey, SurveyedWorkload
+from mesh.wellknown import PROXY_IMAGE, RESTARTED_AT, SIDECAR_STATUS
 
 NOW = datetime(2026, 9, 5, 12, tzinfo=UTC)
 OLD, NEW = "hub/proxyv2:1.29.3", "hub/proxyv2:1.30.2"
@@ -159,7 +160,7 @@ def workload(
     argo = kind == ARGO_ROLLOUT
     restart = mark.strftime("%Y-%m-%dT%H:%M:%SZ") if argo and mark is not None else None
     if mark is not None and not argo:
-        marked = dict(pods.metadata.annotations or {}) | {MARK: mark.strftime("%Y-%m-%dT%H:%M:%SZ")}
+        marked = dict(pods.metadata.annotations or {}) | {RESTARTED_AT: mark.strftime("%Y-%m-%dT%H:%M:%SZ")}
         pods = msgspec.structs.replace(pods, metadata=msgspec.structs.replace(pods.metadata, annotations=marked))
     references = () if owner is None else (owner if isinstance(owner, OwnerReference) else reference(owner),)
     cron = kind == "CronJob"

@@ -20,9 +20,10 @@ from hypothesis import strategies as st
 
 from mesh import maintenance_windows
 from mesh.k8s.owners import top_owner
-from mesh.maintenance_windows import EXAMPLE, MAINTENANCE_WINDOW, WindowInvalidError, declared_windows, parse_windows
+from mesh.maintenance_windows import EXAMPLE, WindowInvalidError, declared_windows, parse_windows
 from mesh.survey.reasons import Reason, cause_of_windows
 from mesh.text import DETAIL_LIMIT
+from mesh.wellknown import MAINTENANCE_WINDOW
 from tests.mesh.build import pod, quick, space, template, workload
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -18,8 +18,8 @@ from activities.kube.paths import NAMESPACES, path
 from activities.kube.watch import RelistStarted, Synced
 from activities.kube.watch_events import ObjectChange
 from mesh.errors import PermissionDeniedError, UnreachableError
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import DisruptionBudget, Metadata, Namespace, Pod, Workload, WorkloadReference
-from mesh.k8s.owners import ARGO_ROLLOUT
 from mesh.k8s.workload_ref import WorkloadRef
 from tests.mesh.build import budget, pod, space, template, workload
 

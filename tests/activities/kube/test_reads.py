@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from activities.kube.reads import read_workload, serves_kind
-from mesh.k8s.owners import ARGO_ROLLOUT
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.workload_ref import WorkloadRef
 from tests.activities.api_server import Answer, api_server, status
 

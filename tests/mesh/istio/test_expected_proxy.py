@@ -10,7 +10,7 @@ import pytest
 from mesh.istio.expected_proxy import ExpectedProxy, InjectionQuery, answered, computed, injected_by, injection_query
 from mesh.istio.injection import Injector, InjectorConfig, ProxyConfig, decide, injector_config
 from mesh.k8s.objects import Container, Metadata, PodSpec, PodTemplate, Resources
-from mesh.k8s.owners import SIDECAR_STATUS
+from mesh.wellknown import SIDECAR_STATUS
 from tests.mesh.build import NEW, Labels, config_map, injector, pod, template
 
 ENABLED = {"istio-injection": "enabled"}

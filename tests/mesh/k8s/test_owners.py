@@ -5,9 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from mesh.k8s.kinds import ARGO_ROLLOUT, kind_of
 from mesh.k8s.objects import Container, OwnerReference, Pod, PodSpec, Workload, WorkloadReference
-from mesh.k8s.owners import ARGO_ROLLOUT, SIDECAR_STATUS, by_uid, kind_of, taking_from, top_owner, uninjected
+from mesh.k8s.owners import by_uid, taking_from, top_owner, uninjected
 from mesh.k8s.workload_ref import WorkloadRef
+from mesh.wellknown import SIDECAR_STATUS
 from tests.mesh.build import APP, custom, pod, reference, template, workload
 
 DEPLOYMENT = workload("Deployment")

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import (
     Condition,
     Metadata,
@@ -20,8 +21,8 @@ from mesh.k8s.objects import (
     WorkloadReference,
     WorkloadSpec,
 )
-from mesh.k8s.owners import ARGO_ROLLOUT
-from mesh.k8s.rollout import MARK, mark_of, may_take, restart_patch, rollout
+from mesh.k8s.rollout import mark_of, may_take, restart_patch, rollout
+from mesh.wellknown import RESTARTED_AT
 from tests.mesh.build import NOW, pod, quick, strategy, template, workload
 
 LATE = (Condition(type="Progressing", status="False", reason="ProgressDeadlineExceeded", message="too slow"),)
@@ -228,7 +229,7 @@ def test_strategy_of_the_kind_tells_what_is_taken(kind: str, how: Strategy | Non
 
 
 def marked(text: str) -> Workload:
-    return workload(made_from=template(None, {MARK: text}))
+    return workload(made_from=template(None, {RESTARTED_AT: text}))
 
 
 @pytest.mark.parametrize(
@@ -274,7 +275,7 @@ def test_restart_is_one_annotation_on_what_was_read() -> None:
 
     assert restart_patch(Workload(kind="Deployment", metadata=metadata), [pod()], NOW) == {
         "metadata": {"resourceVersion": "42", "uid": "u-1"},
-        "spec": {"template": {"metadata": {"annotations": {MARK: "2026-09-05T12:00:00Z"}}}},
+        "spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: "2026-09-05T12:00:00Z"}}}},
     }
 
 

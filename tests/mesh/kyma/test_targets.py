@@ -14,7 +14,6 @@ import pytest
 from mesh.errors import RefusedError
 from mesh.k8s.objects import Pod, Workload
 from mesh.kyma.targets import (
-    LAST_APPLIED,
     Catalogue,
     ControlPlane,
     IstioResource,
@@ -28,6 +27,7 @@ from mesh.kyma.targets import (
     refusal,
     resolve,
 )
+from mesh.wellknown import MODULE_LAST_APPLIED
 from tests.mesh.build import NOW
 
 MODULES = {"regular": "1.27.4", "fast": "1.30.0", "next": "1.31.0", "slow": "1.25.0"}
@@ -69,7 +69,7 @@ def istio(
         {"type": "Ready", "status": ready[0], "reason": ready[1], "lastTransitionTime": since},
         *({"type": f"Other{number}", "status": "False", "reason": one} for number, one in enumerate(reasons)),
     ]
-    applied = {} if tag is None else {LAST_APPLIED: json.dumps({"config": {}, "IstioTag": tag})}
+    applied = {} if tag is None else {MODULE_LAST_APPLIED: json.dumps({"config": {}, "IstioTag": tag})}
     return msgspec.convert(
         {
             "metadata": {"annotations": applied},
@@ -236,7 +236,7 @@ def test_descriptor_that_cannot_be_read_tells_nothing(descriptor: object) -> Non
     ],
 )
 def test_installed_tag_is_read_leniently(text: str, tag: str | None) -> None:
-    found = msgspec.convert({"metadata": {"annotations": {LAST_APPLIED: text}}}, IstioResource)
+    found = msgspec.convert({"metadata": {"annotations": {MODULE_LAST_APPLIED: text}}}, IstioResource)
 
     assert found.installed_tag == tag
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from mesh.k8s.owners import ARGO_ROLLOUT
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.remediation.advice import advise
 from mesh.survey.finding import Facts, Finding
 from mesh.survey.reasons import RETRIABLE, Reason

@@ -8,6 +8,7 @@ import pytest
 
 from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.istio.injection import injector_config
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import (
     Condition,
     ConfigMap,
@@ -23,14 +24,13 @@ from mesh.k8s.objects import (
     Workload,
     WorkloadReference,
 )
-from mesh.k8s.owners import ARGO_ROLLOUT
 from mesh.k8s.workload_ref import WorkloadRef
-from mesh.maintenance_windows import MAINTENANCE_WINDOW
 from mesh.survey.actions import Action
 from mesh.survey.pod_class import PodClass
 from mesh.survey.reasons import Reason, cause_of_pod, cause_of_pods
 from mesh.survey.snapshot import NO_UPGRADE, UpgradeContext, fingerprint
 from mesh.survey.survey import SurveyedWorkload
+from mesh.wellknown import MAINTENANCE_WINDOW
 from tests.mesh.build import (
     NEW,
     NOW,

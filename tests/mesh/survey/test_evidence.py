@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.istio.expected_proxy import ExpectedProxy
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Condition, Container, ContainerState, ContainerStates, ContainerStatus, Pod, PodSpec
-from mesh.k8s.owners import ARGO_ROLLOUT
 from mesh.k8s.workload_ref import WorkloadRef
-from mesh.maintenance_windows import MAINTENANCE_WINDOW
 from mesh.remediation.recheck import finding_for, finding_of
 from mesh.survey.actions import Action
 from mesh.survey.evidence import EVIDENCE_LIMIT, EVIDENCE_LINES, FACT_LIMIT, SECRETS_NAMED
 from mesh.survey.finding import Facts, Finding
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import UpgradeContext, fingerprint
+from mesh.wellknown import MAINTENANCE_WINDOW
 from tests.mesh.build import (
     NEW,
     NOW,

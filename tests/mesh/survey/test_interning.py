@@ -8,8 +8,8 @@ from datetime import timedelta
 import msgspec
 from hypothesis import given
 
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Pod
-from mesh.k8s.owners import ARGO_ROLLOUT
 from mesh.survey.interning import Interner
 from mesh.survey.snapshot import UpgradeContext
 from tests.mesh.build import NEW, NOW, pod, quick, survey, waiting, workload

@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from mesh.istio.expected_proxy import ExpectedProxy, Shape
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Container, DisruptionBudget, Namespace, Pod, PodSpec, Resources, Workload
-from mesh.k8s.owners import ARGO_ROLLOUT
 from tests.mesh.build import APP, NEW, OLD, custom, pod, record, space, strategy, template, waiting, workload
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "survey.md"

@@ -13,14 +13,15 @@ from hypothesis import strategies as st
 
 from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.istio.injection import Injector
+from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Condition, Pod, Workload, WorkloadReference
-from mesh.k8s.owners import ARGO_ROLLOUT, top_owner
+from mesh.k8s.owners import top_owner
 from mesh.k8s.workload_ref import WorkloadRef
-from mesh.maintenance_windows import MAINTENANCE_WINDOW
 from mesh.survey.actions import Action
 from mesh.survey.pod_class import WORKLOAD_ORDER, PodClass, pod_is_current
 from mesh.survey.snapshot import ClusterSnapshot, UpgradeContext
 from mesh.survey.survey import Assembly
+from mesh.wellknown import MAINTENANCE_WINDOW
 from tests.mesh.build import (
     NEW,
     NOW,
