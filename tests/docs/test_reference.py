@@ -24,7 +24,7 @@ from workflows.registry import ALL_WORKFLOWS
 
 COMMANDS = Page.read(REFERENCE / "commands.md")
 TEMPORAL = Page.read(REFERENCE / "temporal.md")
-_GROUP = re.compile(r"\[(\w+ options)\]\(#")
+_GROUP = re.compile(r"\[(\w+)\s+options\]\(#")
 
 
 def _commands() -> Iterator[tuple[str, click.Command]]:
@@ -49,7 +49,7 @@ def _options(command: click.Command) -> set[str]:
 
 def _documented_options(section: Page) -> set[str]:
     """The options of a section's table, and of the groups of options that its text links to."""
-    groups = [title.capitalize() for title in _GROUP.findall(section.text)]
+    groups = [f"{title.capitalize()} options" for title in _GROUP.findall(section.text)]
     tables = [section, *(COMMANDS.section(title) for title in groups)]
     return {span.split()[0] for table in tables for span in table.column()}
 

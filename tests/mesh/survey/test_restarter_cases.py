@@ -84,21 +84,21 @@ ROWS = (
     Row(
         "none of its Pods is Ready (E9)",
         (CART, pod(owner=CART, ready="False")),
-        "ignored without a trace",
+        "ignored silently",
         "stale",
         "item NotReady",
     ),
     Row(
         "its Pods crash",
         (CART, pod(owner=CART, ready="False", statuses=(waiting("CrashLoopBackOff"),))),
-        "ignored without a trace",
+        "ignored silently",
         "stale",
         "item CrashLooping",
     ),
     Row(
         "its Pods are Pending (G6)",
         (CART, pod(owner=CART, phase="Pending", ready=None)),
-        "ignored without a trace",
+        "ignored silently",
         "stale",
         "item PodPending",
     ),
@@ -120,9 +120,9 @@ ROWS = (
     Row(
         "resources of the proxy differ (G17)",
         (CART, loud(pod(owner=CART))),
-        "restarted at every reconcile, for ever",
+        "restarted at every reconciliation, forever",
         "current",
-        NOTHING + ", told as drift",
+        NOTHING + ", reported as drift",
         ExpectedProxy(NEW, "injector", shape=SHAPE),
     ),
     Row(
@@ -142,9 +142,9 @@ ROWS = (
     Row(
         "own proxyImage",
         (PINNED, pod(owner=PINNED, proxy="mine/proxyv2:1.28.1")),
-        "ignored without a trace",
+        "ignored silently",
         "pinned",
-        NOTHING + ", told",
+        NOTHING + ", reported",
     ),
     Row(
         "injected gateway",
@@ -239,7 +239,7 @@ def test_case_of_kymas_restarter_becomes(row: Row) -> None:
 
 
 def test_document_shows_the_same_table() -> None:
-    section = DOCUMENT.read_text().partition("## Beside Kyma's own restarter\n")[2].partition("\n## ")[0]
+    section = DOCUMENT.read_text().partition("## Compared with Kyma's restarter\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("| ")]
 
     assert lines[2:] == [row.line for row in ROWS]
