@@ -37,9 +37,9 @@ def item_search_attributes(item: Item) -> TypedSearchAttributes:
     return TypedSearchAttributes(
         [
             SearchAttributePair(CLUSTER, item.cluster),
-            SearchAttributePair(NAMESPACE, item.seen.namespace),
-            SearchAttributePair(WORKLOAD, f"{item.seen.kind}/{item.seen.name}"),
-            SearchAttributePair(REASON, str(item.seen.reason)),
+            SearchAttributePair(NAMESPACE, item.finding.namespace),
+            SearchAttributePair(WORKLOAD, f"{item.finding.kind}/{item.finding.name}"),
+            SearchAttributePair(REASON, str(item.finding.reason)),
             SearchAttributePair(ITEM_STATE, str(item.state)),
         ]
     )

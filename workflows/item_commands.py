@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mesh.durations import parse_duration
-from mesh.remediation.item import end_of
+from mesh.remediation.item import parse_until
 from mesh.text import one_line
 
 from workflows.failures import refused
@@ -51,7 +51,7 @@ def check_command(word: ItemCommand, now: datetime) -> None:
     elif isinstance(word, SkipCommand):
         if not word.because:
             raise refused("To skip it, say why: because.")
-        until = end_of(word.until)
+        until = parse_until(word.until)
         if until is None:
             raise refused(f"{one_line(word.until)!r} is no date: write it as 2027-01-31, or as a time with its zone.")
         if until <= now:

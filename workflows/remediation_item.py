@@ -25,7 +25,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from activities.restart.activities import RestartActivities, RestartInput, RestartOutcome, RestartResult
     from activities.search_attributes import item_search_attributes
-    from mesh.remediation.item import HistoryEntry, ItemState, ItemView, Observation, end_of, view_of, warning_text
+    from mesh.history import HistoryEntry
+    from mesh.remediation.item import ItemState, ItemView, Observation, parse_until, view_of, warning_text
     from mesh.survey.finding import Finding
     from mesh.survey.reasons import RETRIABLE
     from mesh.text import one_line, rfc3339
@@ -69,11 +70,11 @@ class RemediationItemWorkflow:
         self._busy: str | None = None
         self._retry: asyncio.Task[None] | None = None
         #: The sighting that the Pods are warned of.
-        self._warned: Finding | None = ask.item.seen if ask.item.is_open else None
+        self._warned: Finding | None = ask.item.finding if ask.item.is_open else None
         self._recheck_after = _RECHECK_FIRST
         #: What the list shows of it, by attributes and by memo.
         self._shown = item_search_attributes(ask.item)
-        self._listed = ask.item.listed()
+        self._listed = ask.item.for_list()
 
     @workflow.run
     async def run(self, ask: RemediationItemInput) -> str:
@@ -99,10 +100,10 @@ class RemediationItemWorkflow:
     # What surveys and the watch say.
 
     @workflow.signal(description="What a look at the workload found. Sent by surveys and by the cluster's watch.")
-    def seen(self, look: Observation) -> None:
+    def observed(self, observation: Observation) -> None:
         """The newest counts."""
-        if self._look is None or look.at >= self._look.at:
-            self._look = look
+        if self._look is None or observation.at >= self._look.at:
+            self._look = observation
 
     @workflow.signal(description="Look again. No input.")
     def changed(self) -> None:
@@ -213,12 +214,12 @@ class RemediationItemWorkflow:
 
     async def _begin_retry(self, word: ItemCommand) -> str:
         found = await self._recheck(0.0)
-        self._item = self._item.looked(found)
+        self._item = self._item.observed(found)
         if found.closed is not None:
             self._enter(ItemState.RESOLVED)
             return f"nothing to restart: {found.closed}"
         # Reasons of the owner: no restart of ours can help before somebody has done what the advice says.
-        if found.seen is not None and found.seen.reason not in RETRIABLE:
+        if found.finding is not None and found.finding.reason not in RETRIABLE:
             view = view_of(self._item)
             raise refused(f"A restart does not help: {view.reason}. {view.next_step}")
         if found.opens_at is not None:
@@ -229,7 +230,7 @@ class RemediationItemWorkflow:
         return f"attempt {self._item.attempts} began"
 
     async def _restart(self, word: ItemCommand) -> None:
-        seen = self._item.seen
+        seen = self._item.finding
         # Marks are whole seconds: later than whatever was written in this one.
         mark = workflow.now().replace(microsecond=0) + timedelta(seconds=1)
         workload = seen.ref
@@ -245,7 +246,7 @@ class RemediationItemWorkflow:
                 self._item = replace(
                     self._item,
                     # What was evident of another cause tells nothing of this one.
-                    seen=replace(seen, reason=result.reason, detail=result.detail, evidence=()),
+                    finding=replace(seen, reason=result.reason, detail=result.detail, evidence=()),
                     restartable=False,
                 )
         except ActivityError as error:
@@ -264,7 +265,7 @@ class RemediationItemWorkflow:
             self._enter(ItemState.RESOLVED)
             return "closed as it is"
         found = await self._recheck(0.0)
-        self._item = self._item.looked(found)
+        self._item = self._item.observed(found)
         if found.closed is None:
             view = view_of(self._item)
             cause = f"{view.reason}: {view.detail}" if view.detail else view.reason
@@ -276,7 +277,7 @@ class RemediationItemWorkflow:
         return found.closed
 
     async def _skip(self, word: SkipCommand) -> str:
-        self._enter(ItemState.SKIPPED, end_of(word.until))
+        self._enter(ItemState.SKIPPED, parse_until(word.until))
         return f"skipped until {self._until}"
 
     async def _snooze(self, word: SnoozeCommand) -> str:
@@ -304,7 +305,7 @@ class RemediationItemWorkflow:
         deed = HistoryEntry(
             workflow.now(), what, one_line(word.who or "somebody"), one_line(word.because), one_line(result)
         )
-        self._item = self._item.did(deed)
+        self._item = self._item.with_entry(deed)
         self._stirred = True
 
     def _take_in(self) -> None:
@@ -318,10 +319,10 @@ class RemediationItemWorkflow:
             self._look_now = True
 
     def _take_look(self, look: Observation) -> None:
-        before, self._item = self._item, self._item.looked(look)
-        if look.warned and look.seen is not None:
-            self._warned = look.seen
-        if before.seen != self._item.seen:
+        before, self._item = self._item, self._item.observed(look)
+        if look.warned and look.finding is not None:
+            self._warned = look.finding
+        if before.finding != self._item.finding:
             self._recheck_after = _RECHECK_FIRST
         if self._item.closed is not None and self._retry is None:
             self._enter(ItemState.RESOLVED)
@@ -351,10 +352,10 @@ class RemediationItemWorkflow:
         self._look_now = False
         # Not being able to look is no reason to close; the next event or timer looks again.
         with contextlib.suppress(ApplicationError):
-            self.seen(await self._recheck(age))
+            self.observed(await self._recheck(age))
 
     async def _recheck(self, max_age: float) -> Observation:
-        ask = RecheckItemInput(self._ask.cluster, self._item.seen, max_age)
+        ask = RecheckItemInput(self._ask.cluster, self._item.finding, max_age)
         try:
             return await workflow.execute_activity_method(
                 RemediationActivities.recheck_item,
@@ -368,11 +369,11 @@ class RemediationItemWorkflow:
     async def _keep_warnings(self) -> None:
         """The Pods carry the warning while the item is open, and not after."""
         item = self._item
-        wanted = item.seen if item.is_open else None
+        wanted = item.finding if item.is_open else None
         if wanted == self._warned:
             return
         self._warned = wanted
-        ask = SetPodWarningsInput(self._ask.cluster, wanted or item.seen, warning_text(wanted) if wanted else None)
+        ask = SetPodWarningsInput(self._ask.cluster, wanted or item.finding, warning_text(wanted) if wanted else None)
         try:
             await workflow.execute_activity_method(
                 RemediationActivities.set_pod_warnings,
@@ -391,7 +392,7 @@ class RemediationItemWorkflow:
         if shown != self._shown:
             self._shown = shown
             workflow.upsert_search_attributes([one.key.value_set(one.value) for one in shown.search_attributes])
-        listed = item.listed()
+        listed = item.for_list()
         if listed != self._listed:
             self._listed = listed
             workflow.upsert_memo({"item": listed})

@@ -31,7 +31,7 @@ from mesh.k8s.pod_warnings import Patch, warning_patches
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.plan.policy import Policy
 from mesh.remediation.item import Item, Observation, warning_text
-from mesh.remediation.recheck import finding_for, observe, settled, wanted
+from mesh.remediation.recheck import final_finding, finding_for, is_settled, observe
 from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import UpgradeContext, fingerprint
@@ -85,7 +85,7 @@ class SetPodWarningsInput:
     """One item's workload, and the cause in heartbeating; None takes the warning off."""
 
     cluster: ClusterRef
-    seen: Finding
+    finding: Finding
     text: str | None
 
 
@@ -94,7 +94,7 @@ class RecheckItemInput:
     """What to look at again; a survey that began at most so many seconds ago serves as well."""
 
     cluster: ClusterRef
-    seen: Finding
+    finding: Finding
     max_age: float = 0.0
 
 
@@ -121,7 +121,7 @@ class RemediationActivities:
         """One item per workload that cannot be restarted; a second sighting updates the same item."""
         ref, attempt = ask.survey.cluster, ask.survey.context
         survey = await run_survey(self._served.connection_for(ref), attempt=attempt)
-        found = [(record, seen) for record in survey.records if (seen := wanted(record, attempt)) is not None]
+        found = [(record, seen) for record in survey.records if (seen := final_finding(record, attempt)) is not None]
         workloads = {seen.ref for _, seen in found}
         ids = {item_id(ref.name, workload) for workload in workloads}
         listed = {one.id for one in await list_items(self._client, ref.name)}
@@ -129,11 +129,11 @@ class RemediationActivities:
         start_delay = timedelta(seconds=len(ids - listed) // _OPENED_PER_SECOND)
         stand = await gather_limited(_AT_ONCE, found, lambda one: self._stand(*one, survey, ask.survey, start_delay))
         others = await self._others(listed - ids)
-        await self._clear_leftovers(ref, survey, workloads | {item.seen.ref for item in others})
+        await self._clear_leftovers(ref, survey, workloads | {item.finding.ref for item in others})
         if found:
             await self._watch.notify(ref)
         items = [*(item for item in stand if item is not None), *others]
-        reasons = Counter(str(item.seen.reason) for item in items if item.is_open)
+        reasons = Counter(str(item.finding.reason) for item in items if item.is_open)
         return OpenItemsResult(reasons.total(), dict(reasons))
 
     @activity.defn
@@ -146,7 +146,7 @@ class RemediationActivities:
         survey = await run_survey(self._served.connection_for(ref), [result.workload.namespace], attempt=attempt)
         record = next((one for one in survey.records if one.ref == result.workload), None)
         reason = result.reason or Reason.ROLLOUT_TIMED_OUT
-        if record is None or settled(record, reason):
+        if record is None or is_settled(record, reason):
             return False
         look = Observation(survey.taken_at, finding_for(record, reason, result.detail))
         await self._open(ref, record, look, ask.no_progress)
@@ -162,15 +162,15 @@ class RemediationActivities:
         """
         ref, attempt, patience = ask.cluster, ask.context, ask.policy.no_progress.rollout
         running, item = await self._described(item_id(ref.name, seen.ref))
-        if item is not None and not running and item.forced and attempt.mark and item.looked_at >= attempt.mark:
+        if item is not None and not running and item.forced and attempt.mark and item.observed_at >= attempt.mark:
             return None
         look = Observation(survey.taken_at, seen)
         if running and item is not None:
             # The item of a failed restart was opened then, by what knew best what had happened.
-            if item.seen == seen or attempt.has_failed(seen.ref):
+            if item.finding == seen or attempt.has_failed(seen.ref):
                 return item
             await self._open(ref, record, look, patience)
-            return item.looked(look)
+            return item.observed(look)
         return await self._open(ref, record, look, patience, start_delay)
 
     async def _others(self, listed: set[str]) -> list[Item]:
@@ -197,7 +197,7 @@ class RemediationActivities:
         start_delay: timedelta = timedelta(),
     ) -> Item:
         """Opens the item, or tells it, once its Pods are warned and the workload has its Event; it as a new one."""
-        seen = look.seen
+        seen = look.finding
         if seen is None:
             raise ValueError("an item begins with what was seen")
         cluster = self._served.connection_for(ref)
@@ -222,7 +222,7 @@ class RemediationActivities:
             # With all that is shown of it, so that its first task has nothing to write.
             await start(start_delay=start_delay or None, static_details=_shown_from(start_delay))
         except WorkflowAlreadyStartedError:
-            await start(start_signal="seen", start_signal_args=[Observation(look.at, seen, warned=True)])
+            await start(start_signal="observed", start_signal_args=[Observation(look.at, seen, warned=True)])
         return item
 
     async def _clear_leftovers(self, ref: ClusterRef, survey: Survey, standing: set[WorkloadRef]) -> None:
@@ -239,7 +239,7 @@ class RemediationActivities:
     @heartbeating
     async def set_pod_warnings(self, ask: SetPodWarningsInput) -> int:
         """Has all Pods of an item carry the warning, or none; the number of Pods that were changed."""
-        cluster, seen = self._served.connection_for(ask.cluster), ask.seen
+        cluster, seen = self._served.connection_for(ask.cluster), ask.finding
         record = (await self._surveys.of(seen.namespace)).of(seen.ref)
         if record is None:
             return 0
@@ -254,8 +254,8 @@ class RemediationActivities:
     async def recheck_item(self, ask: RecheckItemInput) -> Observation:
         """Looks at one workload again."""
         self._served.connection_for(ask.cluster)
-        records = await self._surveys.of(ask.seen.namespace, ask.max_age)
-        return observe(records.of(ask.seen.ref), ask.seen.reason, records.at)
+        records = await self._surveys.of(ask.finding.namespace, ask.max_age)
+        return observe(records.of(ask.finding.ref), ask.finding.reason, records.at)
 
 
 def _shown_from(start_delay: timedelta) -> str | None:

@@ -152,7 +152,7 @@ class _Watch:
         # What an item was told since may not be listed yet.
         self._changed |= items.keys() - self._items.keys()
         self._items = {
-            key: max((item, self._items.get(key, item)), key=lambda one: one.looked_at) for key, item in items.items()
+            key: max((item, self._items.get(key, item)), key=lambda one: one.observed_at) for key, item in items.items()
         }
         self._index = ItemIndex(self._items)
         self._wake.set()
@@ -205,16 +205,16 @@ class _Watch:
                 item = self._items.get(identity)
                 if item is None:
                     continue
-                look = observe(records.of(item.seen.ref), item.seen.reason, records.at)
+                look = observe(records.of(item.finding.ref), item.finding.reason, records.at)
                 if item.knows(look):
                     continue
-                self._items[identity] = item.looked(look)
+                self._items[identity] = item.observed(look)
                 news.append((identity, look))
         await gather_limited(_TOLD_AT_ONCE, news, lambda one: self._tell(*one))
 
     async def _tell(self, item: str, look: Observation) -> None:
         try:
-            await self._client.get_workflow_handle(item).signal("seen", look)
+            await self._client.get_workflow_handle(item).signal("observed", look)
         except RPCError as error:
             # An item that closed meanwhile needs no telling.
             if error.status is not RPCStatusCode.NOT_FOUND:

@@ -53,7 +53,7 @@ class ItemFilter:
             return False
         if self.state is None and not item.is_open and not self.skipped:
             return False
-        return self.state in (None, state) and self.reason in (None, str(item.seen.reason))
+        return self.state in (None, state) and self.reason in (None, str(item.finding.reason))
 
 
 def filter_options(command: C) -> C:

@@ -1,4 +1,4 @@
-"""Remediation items: what was seen, what was done, and what the queue shows."""
+"""Remediation items: what was found at a workload, what was done about it, and what the queue shows."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
+from mesh.history import HistoryEntry, with_newest
 from mesh.identity import item_id, item_workload
-from mesh.remediation.advice import advise, only_a_restart
+from mesh.remediation.advice import advise, advise_restart
 from mesh.survey.finding import Finding
 from mesh.survey.reasons import FOUND_BY_TRYING, Reason
 
-#: Names of Pods keep at least this much of their owner's, however long it is.
+#: The name of a Pod begins with at least this many characters of its owner's name, however long that is.
 _KEPT_IN_NAMES = 40
-#: Deeds that an item remembers, and those of them that Temporal's list carries along.
-HISTORY_KEPT = 20
+#: History entries that Temporal's list carries along, the newest ones.
 _HISTORY_LISTED = 3
 
 
 class ItemState(StrEnum):
-    """`open`, `retrying` and `snoozed` count as open."""
+    """States of an item; `open`, `retrying` and `snoozed` count as open."""
 
     OPEN = "open"
     RETRYING = "retrying"
@@ -30,51 +30,40 @@ class ItemState(StrEnum):
     SKIPPED = "skipped"
 
 
-#: A restart was tried, and what it found does not show in a survey.
-_TRIED = FOUND_BY_TRYING | {Reason.IMAGE_REWRITTEN}
-#: Nobody is asked for anything: for good, or until a date.
+#: Reasons that only a restart reveals: a later survey without a finding does not disprove them.
+_NOT_SEEN_BY_SURVEYS = FOUND_BY_TRYING | {Reason.IMAGE_REWRITTEN}
+#: States in which no operator needs to act: for good, or until a date.
 CLOSED_STATES = frozenset({ItemState.RESOLVED, ItemState.SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One look at a workload with an item: what is to be settled, or why nothing is.
+    """The state of an item's workload at one time: what must be settled, or why nothing must.
 
-    Neither: its cause is gone, and only a restart is missing, which its maintenance window allows from `opens_at` on.
-    `warned` tells that its Pods carry the warning already.
+    Without `finding` and `closed` the cause is gone and only a restart is missing, which the maintenance window of
+    the workload allows from `opens_at` on. With `warned` its Pods carry the warning already.
     """
 
     at: datetime
-    seen: Finding | None = None
+    finding: Finding | None = None
     closed: str | None = None
     warned: bool = False
     opens_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class HistoryEntry:
-    """What somebody, or the item itself, did: `result` is what came of it."""
-
-    at: datetime
-    what: str
-    who: str
-    because: str
-    result: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Item:
-    """All that an item knows: its memo in Temporal's list, and what goes on to its next run.
+    """The whole state of an item: its memo in Temporal's list, and the input of its next run.
 
-    `since` is when it was opened, `looked_at` the time of the newest look. `until` ends a snooze or a skip.
-    `restartable`: its cause is gone, and only a restart is missing. `closed` tells why it is settled; `forced` that an
-    operator closed it as it is.
+    `since` is when it was opened, `observed_at` the time of the newest observation. `until` ends a snooze or a skip.
+    With `restartable` the cause is gone and only a restart is missing. `closed` tells why the item is settled,
+    `forced` that an operator closed it without that.
     """
 
     cluster: str
-    seen: Finding
+    finding: Finding
     since: datetime
-    looked_at: datetime
+    observed_at: datetime
     state: ItemState = ItemState.OPEN
     until: datetime | None = None
     attempts: int = 0
@@ -85,41 +74,42 @@ class Item:
 
     @property
     def id(self) -> str:
-        """Its workflow id."""
-        return item_id(self.cluster, self.seen.ref)
+        """The workflow id of the item."""
+        return item_id(self.cluster, self.finding.ref)
 
     @property
     def is_open(self) -> bool:
-        """Whether somebody is still to settle it."""
+        """Whether an operator must still settle the item."""
         return self.state not in CLOSED_STATES
 
-    def looked(self, look: Observation) -> Item:
-        """After a look; an older one than the newest changes nothing."""
-        if look.at < self.looked_at:
+    def observed(self, observation: Observation) -> Item:
+        """Returns the item after an observation; one older than the newest changes nothing."""
+        if observation.at < self.observed_at:
             return self
+        cause_is_gone = observation.finding is None and observation.closed is None
         return replace(
             self,
-            seen=look.seen or self.seen,
-            looked_at=look.at,
-            restartable=look.seen is None and look.closed is None and self.seen.reason not in _TRIED,
-            closed=look.closed,
+            finding=observation.finding or self.finding,
+            observed_at=observation.at,
+            restartable=cause_is_gone and self.finding.reason not in _NOT_SEEN_BY_SURVEYS,
+            closed=observation.closed,
         )
 
-    def knows(self, look: Observation) -> bool:
-        """Whether a look tells nothing new.
+    def knows(self, observation: Observation) -> bool:
+        """Whether an observation tells nothing new.
 
-        Other evidence of the same cause is nothing new: it holds counts, which move all the time.
+        Other evidence of the same cause is nothing new: it holds counts, which change all the time.
         """
-        looked = self.looked(look)
-        seen = replace(looked.seen, evidence=self.seen.evidence)
-        return replace(looked, looked_at=self.looked_at, seen=seen) == self
+        after = self.observed(observation)
+        finding = replace(after.finding, evidence=self.finding.evidence)
+        return replace(after, observed_at=self.observed_at, finding=finding) == self
 
-    def did(self, deed: HistoryEntry) -> Item:
-        """With one more deed, of which the newest are kept."""
-        return replace(self, history=(*self.history, deed)[-HISTORY_KEPT:])
+    def with_entry(self, entry: HistoryEntry) -> Item:
+        """Returns the item with one more history entry."""
+        return replace(self, history=with_newest(self.history, entry))
 
-    def listed(self) -> Item:
-        """As Temporal's list carries it along."""
+    def for_list(self) -> Item:
+        """Returns the item as Temporal's list carries it along: with the newest of its history only."""
         return replace(self, history=self.history[-_HISTORY_LISTED:])
 
 
@@ -148,13 +138,13 @@ class ItemView:
     closes: str = ""
 
 
-def warning_text(seen: Finding) -> str:
-    """The cause in brief, as the Pods carry it."""
-    return f"{seen.reason}: {seen.detail or 'see the remediation queue'}"
+def warning_text(finding: Finding) -> str:
+    """Returns the warning that the Pods of an open item carry."""
+    return f"{finding.reason}: {finding.detail or 'see the remediation queue'}"
 
 
-def end_of(text: str) -> datetime | None:
-    """When `2027-01-31` is over in UTC, or the moment that an RFC 3339 time names; None for anything else."""
+def parse_until(text: str) -> datetime | None:
+    """Returns the end (UTC) of a day as `2027-01-31`, or the moment of an RFC 3339 time; None for anything else."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -165,27 +155,27 @@ def end_of(text: str) -> datetime | None:
 
 
 def view_of(item: Item) -> ItemView:
-    """What the queue shows of an item."""
-    seen = item.seen
-    advice, evidence = advise(seen), seen.evidence
+    """Returns the item as the queue shows it."""
+    finding = item.finding
+    advice, evidence = advise(finding), finding.evidence
     if item.restartable:
-        advice, evidence = only_a_restart(seen, item.cluster), ()
+        advice, evidence = advise_restart(finding, item.cluster), ()
     return ItemView(
         id=item.id,
         cluster=item.cluster,
-        namespace=seen.namespace,
-        kind=seen.kind,
-        name=seen.name,
-        reason=seen.reason,
-        detail=seen.detail,
+        namespace=finding.namespace,
+        kind=finding.kind,
+        name=finding.name,
+        reason=finding.reason,
+        detail=finding.detail,
         state=item.state,
         since=item.since,
-        pods=seen.pods,
+        pods=finding.pods,
         next_step=advice.next_step,
         commands=advice.commands,
         attempts=item.attempts,
         until=item.until,
-        pod_count=seen.pod_count,
+        pod_count=finding.pod_count,
         closed=item.closed,
         history=item.history,
         evidence=evidence,
@@ -194,21 +184,21 @@ def view_of(item: Item) -> ItemView:
 
 
 class ItemIndex:
-    """Open items by what their Pods are called: what a change touches is found without looking at each of them."""
+    """Finds the open items that a change of an object may concern, without a walk over all items."""
 
     def __init__(self, ids: Iterable[str] = ()) -> None:
-        self._begun: dict[tuple[str, str], list[str]] = defaultdict(list)
-        self._of_namespace: dict[str, list[str]] = defaultdict(list)
+        self._by_name_start: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._by_namespace: dict[str, list[str]] = defaultdict(list)
         for identity in ids:
             workload = item_workload(identity)
-            self._begun[workload.namespace, workload.name[:_KEPT_IN_NAMES]].append(identity)
-            self._of_namespace[workload.namespace].append(identity)
+            self._by_name_start[workload.namespace, workload.name[:_KEPT_IN_NAMES]].append(identity)
+            self._by_namespace[workload.namespace].append(identity)
 
     def touched(self, namespace: str, name: str) -> list[str]:
-        """The items that a change of this object may be about: a Pod's name begins with its top owner's."""
+        """Returns the items that a change of this object may concern: a Pod's name begins with its top owner's."""
         lengths = range(1, min(len(name), _KEPT_IN_NAMES) + 1)
-        return [one for length in lengths for one in self._begun.get((namespace, name[:length]), ())]
+        return [item for length in lengths for item in self._by_name_start.get((namespace, name[:length]), ())]
 
     def within(self, namespace: str) -> list[str]:
-        """The items of a namespace."""
-        return self._of_namespace.get(namespace, [])
+        """Returns the items of a namespace."""
+        return self._by_namespace.get(namespace, [])

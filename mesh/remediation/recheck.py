@@ -1,6 +1,6 @@
-"""What a survey tells of the remediation queue: who needs an item, and what became of those that have one.
+"""What a survey tells the remediation queue: which workloads need an item, and what became of those that have one.
 
-Apart from `mesh.remediation.item`, since whoever only shows items needs none of the rules by which Pods are judged.
+Apart from `mesh.remediation.item`, so that a command that only shows items does not load the rules of surveys.
 """
 
 from __future__ import annotations
@@ -15,62 +15,62 @@ from mesh.survey.reasons import FOUND_BY_TRYING, Reason
 from mesh.survey.snapshot import UpgradeContext
 from mesh.survey.survey import SurveyedWorkload
 
-#: Names of Pods that an item carries; the count is always whole.
+#: Names of Pods in a finding; the count covers all Pods.
 PODS_SHOWN = 20
 
 
-def finding_of(record: SurveyedWorkload) -> Finding | None:
-    """The sighting of a workload that needs a person, None for all others."""
-    if record.action is not Action.REMEDIATE or record.reason is None:
+def finding_of(workload: SurveyedWorkload) -> Finding | None:
+    """Returns the finding of a workload that an operator must settle, None for all others."""
+    if workload.action is not Action.REMEDIATE or workload.reason is None:
         return None
-    return finding_for(record, record.reason, record.detail)
+    return finding_for(workload, workload.reason, workload.detail)
 
 
-def wanted(record: SurveyedWorkload, attempt: UpgradeContext) -> Finding | None:
-    """What a person must settle of a workload at the end of an upgrade, None where there is nothing.
+def final_finding(workload: SurveyedWorkload, context: UpgradeContext) -> Finding | None:
+    """Returns what an operator must settle of a workload at the end of an upgrade, None where nothing is.
 
-    After a failed restart that is also one whose Pods have the expected proxy by now and are not all Ready.
+    After a failed restart that includes a workload whose Pods run the expected proxy and are not all Ready.
     """
-    seen = finding_of(record)
-    if seen is None and attempt.has_failed(record.ref) and not settled(record, Reason.ROLLOUT_TIMED_OUT):
-        return finding_for(record, Reason.ROLLOUT_TIMED_OUT, record.detail)
-    return seen
+    finding = finding_of(workload)
+    if finding is None and context.has_failed(workload.ref) and not is_settled(workload, Reason.ROLLOUT_TIMED_OUT):
+        return finding_for(workload, Reason.ROLLOUT_TIMED_OUT, workload.detail)
+    return finding
 
 
-def settled(record: SurveyedWorkload, reason: Reason) -> bool:
-    """Nothing of it needs a restart; after a restart that failed its Pods must also be Ready again."""
-    return record.action is Action.NONE and not (reason in FOUND_BY_TRYING and record.unready)
+def is_settled(workload: SurveyedWorkload, reason: Reason) -> bool:
+    """Whether the workload needs no restart; after a failed restart its Pods must also be Ready again."""
+    return workload.action is Action.NONE and not (reason in FOUND_BY_TRYING and workload.unready)
 
 
-def observe(record: SurveyedWorkload | None, reason: Reason, at: datetime) -> Observation:
-    """What a survey tells of a workload with an item for this reason; None: it has no Pods any more."""
-    if record is None:
+def observe(workload: SurveyedWorkload | None, reason: Reason, at: datetime) -> Observation:
+    """Returns what a survey tells of a workload with an item for this reason; None stands for one without Pods."""
+    if workload is None:
         return Observation(at, closed="the workload has no Pods any more")
-    if settled(record, reason):
-        return Observation(at, closed=f"its Pods are {record.klass}")
-    seen = finding_of(record)
-    if seen is None and record.windows:
-        windows = parse_windows(*record.windows)
+    if is_settled(workload, reason):
+        return Observation(at, closed=f"its Pods are {workload.klass}")
+    finding = finding_of(workload)
+    if finding is None and workload.windows:
+        windows = parse_windows(*workload.windows)
         return Observation(at, opens_at=None if windows.is_open(at) else windows.next_open(at))
-    return Observation(at, seen)
+    return Observation(at, finding)
 
 
-def finding_for(record: SurveyedWorkload, reason: Reason, detail: str | None) -> Finding:
-    """The sighting of a workload for this reason."""
-    names = record.pod_names
-    if record.kind == "StatefulSet" and reason in (Reason.ON_DELETE, Reason.PARTITIONED):
-        # As its controller would: from the highest ordinal down.
+def finding_for(workload: SurveyedWorkload, reason: Reason, detail: str | None) -> Finding:
+    """Returns the finding of a workload for this reason."""
+    names = workload.pod_names
+    if workload.kind == "StatefulSet" and reason in (Reason.ON_DELETE, Reason.PARTITIONED):
+        # In the order of its controller: from the highest ordinal down.
         names = tuple(sorted(names, key=_ordinal, reverse=True))
     return Finding(
-        namespace=record.namespace,
-        kind=record.kind,
-        name=record.name,
+        namespace=workload.namespace,
+        kind=workload.kind,
+        name=workload.name,
         reason=reason,
         detail=detail,
         pods=names[:PODS_SHOWN],
         pod_count=len(names),
-        evidence=record.evidence,
-        facts=record.facts,
+        evidence=workload.evidence,
+        facts=workload.facts,
     )
 
 

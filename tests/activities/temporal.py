@@ -118,7 +118,7 @@ class _Handle:
     id: str
 
     async def signal(self, name: str, look: Observation) -> None:
-        assert name == "seen"
+        assert name == "observed"
         self._find()
         self.temporal.told.append(self.id)
         self.temporal.looks.append(look)

@@ -13,13 +13,14 @@ from cli.commands.queue import item_document, item_text
 from cli.commands.scan import proxy_text, scan_table
 from cli.commands.status import status_table
 from cli.render.documents import ScanFilter, control_plane_document, scan_document, status_document
+from mesh.history import HistoryEntry
 from mesh.istio.drift import Drift
 from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.istio.injection import Injector, InjectorConfig, injection_webhooks
 from mesh.istio.versions import Version
 from mesh.k8s.objects import Container, Metadata, PodSpec, PodTemplate, Workload, WorkloadSpec
 from mesh.remediation.advice import advise
-from mesh.remediation.item import HistoryEntry, Item, ItemState, view_of
+from mesh.remediation.item import Item, ItemState, view_of
 from mesh.survey.actions import Action
 from mesh.survey.finding import Finding
 from mesh.survey.pod_class import PodClass
@@ -242,7 +243,7 @@ def test_item_is_told_to_people_with_its_evidence_until_it_is_closed() -> None:
 
     assert lines[evidence + 1 : evidence + 3] == ["  scheduler: no node fits", "  Pod cart-1"]
     assert lines[-1] == view.closes
-    assert "Evidence" not in item_text(item_document(view_of(replace(item, seen=seen))))
+    assert "Evidence" not in item_text(item_document(view_of(replace(item, finding=seen))))
     closed = item_text(item_document(view_of(replace(item, closed="gone"))))
     assert "Evidence" not in closed
     assert view.closes not in closed

@@ -26,9 +26,10 @@ from cli.exit_codes import DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, 
 from cli.temporal import histories, upgrade_history, wave_history
 from cli.temporal.upgrade_status import find_upgrade
 from mesh.errors import PermissionDeniedError, RefusedError
+from mesh.history import HistoryEntry
 from mesh.identity import TASK_QUEUE, ClusterRef, upgrade_id, wave_id
 from mesh.plan.policy import InFlight, Policy
-from mesh.remediation.item import HistoryEntry, Item, ItemState
+from mesh.remediation.item import Item, ItemState
 from mesh.reporting.document import ReportDocument
 from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
@@ -321,7 +322,7 @@ async def _open(client: Client, ref: ClusterRef, name: str, state: ItemState = I
         RemediationItemInput(ref, item),
         id=item.id,
         task_queue=TASK_QUEUE,
-        memo={"item": item.did(HistoryEntry(START, "skip", "ann", "it goes", "skipped"))},
+        memo={"item": item.with_entry(HistoryEntry(START, "skip", "ann", "it goes", "skipped"))},
     )
 
 

@@ -297,7 +297,7 @@ async def test_list_goes_on_over_pages(client: Client, ref: ClusterRef, monkeypa
 async def test_closed_item_leaves_the_list_and_is_found_by_its_state(client: Client, ref: ClusterRef) -> None:
     await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
     handle = client.get_workflow_handle(item_id(ref.name, WorkloadRef("shop", "Deployment", "cart")))
-    await handle.signal("seen", Observation(START, closed="settled"))
+    await handle.signal("observed", Observation(START, closed="settled"))
     await handle.result()
 
     assert await _names(client, ref, ItemFilter(state="resolved"), of=1) == {"cart"}

@@ -9,9 +9,10 @@ import pytest
 
 from cli.commands.queue import item_document
 from cli.render.documents import scan_document, status_document
+from mesh.history import HistoryEntry
 from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.istio.versions import Version
-from mesh.remediation.item import HistoryEntry, Item, view_of
+from mesh.remediation.item import Item, view_of
 from mesh.reporting.document import ReportDocument
 from mesh.survey.actions import Action
 from mesh.survey.finding import Finding

@@ -76,7 +76,7 @@ async def test_gateway_that_its_owner_did_not_roll_is_an_item_until_it_did(
     assert (record.klass, record.action) == (PodClass.GATEWAY, Action.REMEDIATE)
     assert seen.reason is Reason.GATEWAY_NOT_UPGRADED
     assert (seen.detail or "").endswith("runs Istio 1.29.3, its revision has 1.30.2")
-    assert (stands.closed, stands.seen) == (None, seen)
+    assert (stands.closed, stands.finding) == (None, seen)
     assert settled.closed == "its Pods are gateway"
 
 

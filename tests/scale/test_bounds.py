@@ -39,12 +39,13 @@ from activities.remediation.watch import WatchClusterInput
 from activities.restart.activities import RestartInput, RestartOutcome, RestartResult
 from activities.survey.activities import FAILED_KEPT, ListWaveMembersInput, SurveyInput, SurveySummary, WaveMember
 from mesh.errors import LONGEST, RejectedError
+from mesh.history import HISTORY_KEPT, HistoryEntry
 from mesh.identity import ClusterRef
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.kyma.targets import Target
 from mesh.plan.policy import Budget, Exclude, Gates, Policy, PrometheusGate, Waves
 from mesh.plan.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule
-from mesh.remediation.item import HISTORY_KEPT, HistoryEntry, Item, ItemState, ItemView, Observation, view_of
+from mesh.remediation.item import Item, ItemState, ItemView, Observation, view_of
 from mesh.remediation.recheck import PODS_SHOWN
 from mesh.survey.evidence import EVIDENCE_LIMIT, EVIDENCE_LINES, FACT_LIMIT, SECRETS_NAMED
 from mesh.survey.finding import Facts, Finding
@@ -192,8 +193,8 @@ WORST: tuple[object, ...] = (
     SetPodWarningsInput(REF, SIGHTING, DETAIL),
     RecheckItemInput(REF, SIGHTING),
     Observation(NOW, SIGHTING, DETAIL, True, NOW),
-    *(view_of(replace(ITEM, seen=replace(SIGHTING, reason=reason))) for reason in Reason),
-    ITEM.listed(),
+    *(view_of(replace(ITEM, finding=replace(SIGHTING, reason=reason))) for reason in Reason),
+    ITEM.for_list(),
     RemediationItemInput(REF, ITEM),
     ItemCommand(TYPED, TYPED),
     ResolveCommand(TYPED, TYPED, force=True),

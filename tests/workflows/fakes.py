@@ -278,13 +278,13 @@ class FakeCluster:
     @activity.defn(name="set_pod_warnings")
     async def set_pod_warnings(self, ask: SetPodWarningsInput) -> int:
         await self._called("set_pod_warnings", ask)
-        return ask.seen.pod_count
+        return ask.finding.pod_count
 
     @activity.defn(name="recheck_item")
     async def recheck_item(self, ask: RecheckItemInput) -> Observation:
         await self._called("recheck_item", ask)
         now = activity.info().current_attempt_scheduled_time
-        return replace(self.rechecks.popleft(), at=now) if self.rechecks else Observation(now, ask.seen)
+        return replace(self.rechecks.popleft(), at=now) if self.rechecks else Observation(now, ask.finding)
 
     @activity.defn(name="watch_cluster")
     async def watch_cluster(self, ask: WatchClusterInput) -> None:

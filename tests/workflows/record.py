@@ -82,7 +82,7 @@ async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHa
     await handle.query(RemediationItemWorkflow.item)
     await clock.passes(minutes=40)
     await until("it looks again", lambda: "recheck_item" in cluster.finished)
-    await handle.signal(RemediationItemWorkflow.seen, Observation(await clock.now(), other))
+    await handle.signal(RemediationItemWorkflow.observed, Observation(await clock.now(), other))
     await until("the new Pod is warned", lambda: cluster.finished.count("set_pod_warnings") == 1)
     with contextlib.suppress(WorkflowUpdateFailedError):
         await handle.execute_update("resolve", ResolveCommand("me", "done"))

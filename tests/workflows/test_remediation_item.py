@@ -23,8 +23,9 @@ from temporalio.exceptions import ApplicationError
 from activities.remediation.activities import RemediationItemInput, SetPodWarningsInput
 from activities.search_attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD, item_search_attributes
 from mesh.errors import ClusterError, PermissionDeniedError, UnreachableError
+from mesh.history import HistoryEntry
 from mesh.identity import TASK_QUEUE, item_id
-from mesh.remediation.item import HistoryEntry, Item, ItemState, ItemView, Observation, view_of
+from mesh.remediation.item import Item, ItemState, ItemView, Observation, view_of
 from mesh.survey.finding import Facts, Finding
 from mesh.survey.reasons import Reason
 from mesh.text import markdown
@@ -49,13 +50,14 @@ class OpenItem:
     cluster: FakeCluster
     clock: Clock
 
-    async def seen(self, sighting: Finding | None = None, closed: str | None = None) -> None:
-        """A survey, or the watch, has looked at the workload."""
-        await self.handle.signal(RemediationItemWorkflow.seen, Observation(await self.clock.now(), sighting, closed))
+    async def observed(self, finding: Finding | None = None, closed: str | None = None) -> None:
+        """A survey, or the watch, has observed the workload."""
+        observation = Observation(await self.clock.now(), finding, closed)
+        await self.handle.signal(RemediationItemWorkflow.observed, observation)
 
-    async def look(self, sighting: Finding | None = None, closed: str | None = None) -> None:
+    async def look(self, finding: Finding | None = None, closed: str | None = None) -> None:
         """Has it look by itself, and find this."""
-        self.cluster.rechecks.append(Observation(await self.clock.now(), sighting, closed))
+        self.cluster.rechecks.append(Observation(await self.clock.now(), finding, closed))
         await self.handle.signal(RemediationItemWorkflow.changed)
 
     async def says(self, name: str, word: ItemCommand) -> ItemView:
@@ -117,9 +119,9 @@ ItemStarter = Callable[..., Awaitable[OpenItem]]
 def start_item(client: Client, clock: Clock, leftovers: list[WorkflowHandle[Any, Any]]) -> ItemStarter:
     """Opens an item by its first sighting, as `open_items` does: its Pods are warned."""
 
-    async def start(cluster: FakeCluster, sighting: Finding = PENDING) -> OpenItem:
+    async def start(cluster: FakeCluster, finding: Finding = PENDING) -> OpenItem:
         now = await clock.now()
-        known = Item(cluster.ref.name, sighting, now, now)
+        known = Item(cluster.ref.name, finding, now, now)
         handle = await client.start_workflow(
             RemediationItemWorkflow.run,
             RemediationItemInput(cluster.ref, known),
@@ -148,7 +150,7 @@ async def test_item_whose_pods_are_warned_costs_no_activity(cluster: FakeCluster
 
 async def test_item_warns_of_what_the_watch_has_seen(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
-    await item.seen(LOOPING)
+    await item.observed(LOOPING)
     await item.calls("set_pod_warnings")
 
     assert item.warnings == ["CrashLooping: container cart: CrashLoopBackOff"]
@@ -171,7 +173,7 @@ async def test_list_tells_the_item_without_a_worker(cluster: FakeCluster, start_
 
 async def test_look_that_finds_it_settled_closes_it(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
-    await item.seen(closed=CURRENT)
+    await item.observed(closed=CURRENT)
 
     assert await item.handle.result() == CURRENT
     assert item.warnings == [None]
@@ -183,7 +185,7 @@ async def test_look_that_finds_it_settled_closes_it(cluster: FakeCluster, start_
 async def test_another_sighting_updates_the_same_item(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
     since = (await item.view()).since
-    await item.seen(LOOPING)
+    await item.observed(LOOPING)
     view = await item.shows(ItemState.OPEN, Reason.CRASH_LOOPING)
 
     assert (view.detail, view.since) == (LOOPING.detail, since)
@@ -195,7 +197,7 @@ async def test_another_sighting_updates_the_same_item(cluster: FakeCluster, star
 async def test_old_look_changes_nothing(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
     item = await start_item(cluster)
     await item.handle.signal(
-        RemediationItemWorkflow.seen, Observation(await clock.now() - timedelta(minutes=1), closed=CURRENT)
+        RemediationItemWorkflow.observed, Observation(await clock.now() - timedelta(minutes=1), closed=CURRENT)
     )
 
     assert (await item.view()).state is ItemState.OPEN
@@ -204,10 +206,10 @@ async def test_old_look_changes_nothing(cluster: FakeCluster, start_item: ItemSt
 
 async def test_cause_that_is_gone_leaves_a_restart(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
-    await item.seen()
+    await item.observed()
 
     async def told() -> bool:
-        return "only a restart is missing" in (await item.memo()).next_step
+        return "Restart the workload." in (await item.memo()).next_step
 
     await until("it tells", told)
     assert (await item.view()).commands == (
@@ -234,10 +236,10 @@ async def test_item_looks_again_later_and_later(cluster: FakeCluster, start_item
 async def test_sighting_while_it_closes_opens_it_again(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
     cluster.block("set_pod_warnings")
-    await item.seen(closed=CURRENT)
+    await item.observed(closed=CURRENT)
     await item.calls("set_pod_warnings")
     # The very same sighting: its warning is being taken off.
-    await item.seen(PENDING)
+    await item.observed(PENDING)
     cluster.let_go_on("set_pod_warnings")
     await item.calls("set_pod_warnings", times=2)
     await item.shows(ItemState.OPEN)
@@ -245,7 +247,7 @@ async def test_sighting_while_it_closes_opens_it_again(cluster: FakeCluster, sta
     assert await item.is_open()
     assert await attribute(item.handle, ITEM_STATE) == "open"
     assert item.warnings == [None, "PodPending: 0/3 nodes are available"]
-    await item.seen(closed=CURRENT)
+    await item.observed(closed=CURRENT)
     assert await item.handle.result() == CURRENT
 
 
@@ -260,15 +262,15 @@ async def test_look_that_fails_does_not_close_it(
     await clock.passes(minutes=5)
     assert await item.is_open()
 
-    await item.seen(closed=CURRENT)
+    await item.observed(closed=CURRENT)
     assert await item.handle.result() == CURRENT
 
 
 async def test_item_closes_without_its_courtesies(cluster: FakeCluster, start_item: ItemStarter) -> None:
     cluster.fail("set_pod_warnings", ClusterError("something unusable"), ClusterError("something unusable"))
     item = await start_item(cluster)
-    await item.seen(LOOPING)
-    await item.seen(closed=CURRENT)
+    await item.observed(LOOPING)
+    await item.observed(closed=CURRENT)
 
     assert await item.handle.result() == CURRENT
 
@@ -326,7 +328,7 @@ async def test_retry_in_vain_tells_what_it_found(cluster: FakeCluster, start_ite
     assert (view.detail, view.attempts) == ("0 of 1 Pods came up", 1)
     assert view.history[-1].result == "failed: RolloutTimedOut 0 of 1 Pods came up"
     # A survey does not see what trying found: the advice stays.
-    assert "only a restart" not in view.next_step
+    assert "Restart the workload." not in view.next_step
 
 
 async def test_retry_that_breaks_down_is_told(cluster: FakeCluster, start_item: ItemStarter) -> None:
@@ -345,7 +347,7 @@ async def test_retry_where_no_restart_helps_is_refused(cluster: FakeCluster, sta
     item = await start_item(cluster, ALONE)
     told = await item.refuses("retry", ItemCommand("me"))
 
-    assert told.startswith("A restart does not help: StandalonePod. Nothing would make this Pod anew")
+    assert told.startswith("A restart does not help: StandalonePod. No controller recreates this Pod")
     assert "restart_workload" not in cluster.names
     assert (await item.history())[0][2].startswith("refused: A restart does not help")
 
@@ -414,7 +416,7 @@ async def test_skipped_item_lives_on_and_opens_after_its_last_day(
     assert view.until is not None
     assert view.until.date() == last + timedelta(days=1)
     # Seen again, it stays skipped, and knows the newest.
-    await item.seen(LOOPING)
+    await item.observed(LOOPING)
     await item.shows(ItemState.SKIPPED, Reason.CRASH_LOOPING)
 
     await clock.passes(days=4)
@@ -427,7 +429,7 @@ async def test_skipped_item_lives_on_and_opens_after_its_last_day(
 async def test_skipped_item_that_is_settled_closes(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
     await item.says("skip", SkipCommand("me", "vendor", until="2999-01-31"))
-    await item.seen(closed=CURRENT)
+    await item.observed(closed=CURRENT)
 
     assert await item.handle.result() == CURRENT
 
@@ -528,7 +530,7 @@ async def test_item_goes_on_in_a_new_run(client: Client, cluster: FakeCluster, c
     item = OpenItem(handle, cluster, clock)
 
     assert await item.view() == view_of(state)
-    await item.seen(closed=CURRENT)
+    await item.observed(closed=CURRENT)
     assert await handle.result() == CURRENT
     assert item.warnings == [None]
 

@@ -59,7 +59,7 @@ class Queue:
     @property
     def sightings(self) -> list[Finding]:
         """What items were opened for."""
-        return [one.item.seen for one in self.temporal.started if one.item is not None]
+        return [one.item.finding for one in self.temporal.started if one.item is not None]
 
     @property
     def pokes(self) -> int:

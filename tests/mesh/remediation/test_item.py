@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mesh.identity import item_id
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.remediation.item import Item, ItemIndex, Observation, view_of
-from mesh.remediation.recheck import PODS_SHOWN, finding_of, settled, wanted
+from mesh.remediation.recheck import PODS_SHOWN, final_finding, finding_of, is_settled
 from mesh.survey.finding import Facts
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import NO_UPGRADE, UpgradeContext, fingerprint
@@ -80,7 +80,7 @@ def test_other_evidence_of_the_same_cause_is_no_news() -> None:
     item = Item("prod", seen, NOW, NOW)
     assert item.knows(Observation(NOW, replace(seen, evidence=("2 restarts",))))
     assert not item.knows(Observation(NOW, replace(seen, facts=Facts(node="n2"))))
-    assert item.looked(Observation(NOW, replace(seen, evidence=("2 restarts",)))).seen.evidence == ("2 restarts",)
+    assert item.observed(Observation(NOW, replace(seen, evidence=("2 restarts",)))).finding.evidence == ("2 restarts",)
 
 
 CART = workload()
@@ -101,10 +101,10 @@ def test_failed_restart_is_wanted_until_its_pods_are_new_and_ready(
     proxy: str, ready: str, attempt: UpgradeContext, reason: Reason | None
 ) -> None:
     found = record(CART, pod(owner=CART, proxy=proxy, ready=ready), attempt=attempt)
-    seen = wanted(found, attempt)
+    seen = final_finding(found, attempt)
 
     assert (seen.reason if seen else None) == reason
-    assert settled(found, Reason.ROLLOUT_TIMED_OUT) is (proxy == NEW and ready == "True")
+    assert is_settled(found, Reason.ROLLOUT_TIMED_OUT) is (proxy == NEW and ready == "True")
 
 
 LONG = "l" * 60
