@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo demo-down test test-fast lint format bench lock
+.PHONY: help venv demo demo-down test test-fast lint format bench lock proto
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -55,3 +55,6 @@ format: $(STAMP) ## format, and fix what ruff can fix
 lock: $(STAMP) ## update requirements.lock from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
+
+proto: $(STAMP) ## generates the code for activities/kube/pod.proto
+	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. activities/kube/pod.proto

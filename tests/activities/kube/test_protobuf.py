@@ -1,10 +1,12 @@
-"""Streams of Pods in the API server's own encoding: whole, or an error.
+"""Streams of Pods in protobuf are complete, or an error; the generated code is that of the schema.
 
 That real Pods are decoded as their JSON is, tests/e2e/test_reasons.py shows.
 """
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -137,3 +139,14 @@ async def test_right_that_is_missing_is_told(tmp_path: Path) -> None:
     async with api_server(lambda query: answers["watch" in query], tmp_path) as cluster:
         with pytest.raises(PermissionDeniedError, match="A permission is missing"):
             await names(cluster)
+
+
+def test_generated_code_is_that_of_the_schema(tmp_path: Path) -> None:
+    schema = "activities/kube/pod.proto"
+    root = Path(__file__).parents[3]
+    outputs = [f"--python_out={tmp_path}", f"--pyi_out={tmp_path}"]
+    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", "-I.", *outputs, schema], cwd=root, check=True)
+
+    for name in ("pod_pb2.py", "pod_pb2.pyi"):
+        generated, committed = (folder / "activities" / "kube" / name for folder in (tmp_path, root))
+        assert committed.read_text() == generated.read_text(), "run: make proto"
