@@ -1,1 +1,4 @@
-"""The only place where the Kubernetes client is imported. Bytes come in here and leave as `mesh.k8s.objects`."""
+"""The Kubernetes API: the one place that imports a Kubernetes client. Answers leave as `mesh.k8s.objects`.
+
+Decides nothing about upgrades, knows neither Temporal nor istiod, and imports no other package of activities.
+"""
