@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import click
@@ -14,10 +16,10 @@ from temporalio import workflow
 from activities import search_attributes
 from cli import exit_codes
 from cli.main import cli
-from mesh import identity
+from mesh import identity, wellknown
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.remediation.item import CLOSED_STATES, ItemState
-from tests.docs.page import REFERENCE, Page
+from tests.docs.page import REFERENCE, ROOT, Page
 from worker.settings import ClusterSettings, TemporalSettings, WorkerSettings
 from workflows.messages import Phase
 from workflows.registry import ALL_WORKFLOWS
@@ -196,3 +198,43 @@ def test_input_of_an_update_has_the_fields_that_its_handler_takes(row: list[str]
     assert set(fields) <= set(get_type_hints(taken))
     # What `start` sends beside its target is no operator's business.
     assert name == "`attach`" or set(fields) == set(get_type_hints(taken))
+
+
+CLUSTER = Page.read(REFERENCE / "cluster.md")
+
+
+def _names() -> set[str]:
+    """Every name of mesh.wellknown, where one is a group each of its members."""
+    values = [value for name, value in vars(wellknown).items() if name.isupper()]
+    return {name for value in values for name in ([value] if isinstance(value, str) else value)}
+
+
+def test_every_well_known_name_is_on_the_page_of_the_cluster() -> None:
+    spans = set(re.findall(r"`([^`]+)`", CLUSTER.prose))
+    # Objects are documented with their namespace: `kyma-upgrade/hold`.
+    spans |= {span.rpartition("/")[2] for span in spans}
+
+    assert _names() <= spans
+
+
+@pytest.mark.parametrize("title", ["Annotations and labels that it writes", "Annotations and labels that it reads"])
+def test_annotations_and_labels_of_the_page_are_well_known(title: str) -> None:
+    assert set(CLUSTER.section(title).column()) <= _names()
+
+
+def test_field_manager_is_that_of_the_code() -> None:
+    assert f"The field manager of every write is `{wellknown.FIELD_MANAGER}`." in CLUSTER.text
+
+
+def test_events_are_those_that_activities_write() -> None:
+    written = {text for path in (ROOT / "activities").rglob("*.py") for text in _event_reasons(path)}
+
+    assert set(CLUSTER.section("Events").column()) == written
+
+
+def _event_reasons(path: Path) -> set[str]:
+    """The literal values of the argument `reason` in calls: only Events have them, everything else has a Reason."""
+    calls = [one for one in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(one, ast.Call)]
+    values = [keyword.value for call in calls for keyword in call.keywords if keyword.arg == "reason"]
+    constants = [one for value in values for one in ast.walk(value) if isinstance(one, ast.Constant)]
+    return {one.value for one in constants if isinstance(one.value, str)}
