@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # .venv is up to date when this file is newer than the lock file and pyproject.toml.
 STAMP := .venv/.installed
+# Two processes with a mesh each: most tests of a mesh wait most of the time.
+TESTING := -n 2 --durations=20
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo demo-down test test-fast lint format bench lock proto
@@ -34,10 +36,10 @@ demo-down: $(STAMP) ## remove the demo: cluster, processes, profile
 
 test: $(STAMP) ## run every test
 	@$(BIN)/python -m deploy.local build
-	@$(BIN)/pytest
+	@$(BIN)/pytest $(TESTING)
 
 test-fast: $(STAMP) ## run the tests that need no cluster
-	@$(BIN)/pytest -m "not mesh and not scale"
+	@$(BIN)/pytest $(TESTING) -m "not mesh and not scale"
 
 bench: $(STAMP) ## measure surveys, restarts and a long queue
 	@$(BIN)/python -m tests.bench

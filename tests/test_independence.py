@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,13 +19,14 @@ def _sources() -> list[Path]:
     return [file for package in _PRODUCT for file in sorted((_ROOT / package).rglob("*.py"))]
 
 
-def _names_on_stage() -> set[str]:
+@cache
+def _names_on_stage() -> frozenset[str]:
     names = set()
     for file in sorted((_ROOT / "deploy/local/demo/shop").glob("*.yaml")):
         for document in yaml.safe_load_all(file.read_text()):
             metadata = document["metadata"]
             names |= {metadata["name"], metadata.get("namespace", "")}
-    return names - _REAL - {""}
+    return frozenset(names - _REAL - {""})
 
 
 @pytest.mark.parametrize("file", _sources(), ids=lambda file: str(file.relative_to(_ROOT)))

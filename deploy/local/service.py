@@ -22,6 +22,7 @@ from activities.search_attributes import ALL
 from deploy.local.errors import LocalMeshError
 from deploy.local.kubectl import kubectl
 from deploy.local.mesh import Mesh
+from deploy.local.places import hold
 from worker.search_attribute_registration import type_name
 
 _MANIFESTS = Path(__file__).parents[1]
@@ -121,8 +122,10 @@ def account_kubeconfig(mesh: Mesh, namespace: str, account: str, file: Path) -> 
 
 def start_temporal(mesh: Mesh) -> Temporal:
     """Starts a Temporal dev server that ends with the mesh; on the usual ports if they are free."""
-    temporal = Temporal(_port(_USUAL_PORT), _port(_USUAL_UI_PORT))
-    _run_temporal(mesh, temporal)
+    # A port that was found free is free until somebody listens there.
+    with hold("temporal", "another Temporal starts"):
+        temporal = Temporal(_port(_USUAL_PORT), _port(_USUAL_UI_PORT))
+        _run_temporal(mesh, temporal)
     return temporal
 
 

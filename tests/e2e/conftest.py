@@ -1,4 +1,4 @@
-"""Stages for the stories: real meshes. Stories that leave the control plane alone share one."""
+"""Meshes for the stories. Stories that leave the control plane's version alone share one mesh in each test process."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.mesh import Mesh
 from deploy.local.service import Service
 from mesh.identity import ClusterRef
+from tests.e2e.command import run
 from tests.e2e.restarts import Restarts
 
 #: Other images of one Istio version: what a new Pod gets changes, and the control plane stays where it is.
 TAGS = (FROM_ISTIO.replace("distroless", "debug"), FROM_ISTIO)
+#: Label of the namespaces that stories open.
+_STORY = "local-mesh/story"
 _INJECTOR = ("configmap", "istio-sidecar-injector", "-n", "istio-system")
 
 
@@ -53,13 +56,39 @@ def stage_at_work(name: str) -> Iterator[Service]:
 
 
 @pytest.fixture(scope="session")
-def platform() -> Iterator[Service]:
+def platform(worker_id: str) -> Iterator[Service]:
     """A mesh with Kyma, the service installed and Temporal, without worker and workloads; shared by stories."""
-    lifecycle.down("test-platform")
+    name = f"test-platform-{worker_id}"
+    lifecycle.down(name)
     try:
-        yield raise_stage("test-platform")
+        yield raise_stage(name)
     finally:
-        lifecycle.down("test-platform")
+        lifecycle.down(name)
+
+
+@pytest.fixture(scope="module")
+def stage(platform: Service) -> Iterator[Service]:
+    """The platform with a worker, for upgrades of everything that is in it; its proxies are as before afterwards."""
+    wait_for("earlier stories' namespaces to be gone", lambda: not _story_namespaces(platform.mesh))
+    proxy = NewProxy(platform.mesh)
+    before = proxy.values()
+    platform.start_worker()
+    yield platform
+    items = ("queue", "list", "-o", "json")
+    wait_for("the queue to be empty", lambda: run(platform.environment, *items).document["items"] == [])
+    platform.mesh.kill("worker")
+    proxy.write(before, f":{before['global']['tag']}")
+
+
+def open_namespace(mesh: Mesh, name: str) -> None:
+    """A namespace of a story, labelled for injection."""
+    labels = {"istio-injection": "enabled", _STORY: "yes"}
+    apply(mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+
+
+def _story_namespaces(mesh: Mesh) -> list[Any]:
+    found: list[Any] = read(mesh, "namespaces", "-l", _STORY)["items"]
+    return found
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -73,8 +102,7 @@ async def cluster(platform: Service) -> AsyncIterator[ClusterClient]:
 def namespace(platform: Service) -> Iterator[str]:
     """A new namespace under a random name, labelled for injection."""
     name = f"story-{secrets.token_hex(4)}"
-    labels = {"istio-injection": "enabled"}
-    apply(platform.mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    open_namespace(platform.mesh, name)
     yield name
     kubectl(platform.mesh, "delete", "namespace", name, "--wait=false")
 

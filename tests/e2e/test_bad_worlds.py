@@ -17,12 +17,11 @@ from deploy.local.kubectl import KubectlError, apply, kubectl, read
 from deploy.local.mesh import Mesh
 from deploy.local.service import Service, Temporal, account_kubeconfig
 from tests.e2e.command import Done, run
-from tests.e2e.conftest import NewProxy
+from tests.e2e.conftest import NewProxy, open_namespace
 from tests.e2e.workloads import make
 
 pytestmark = pytest.mark.mesh
 
-_BARE = "test-bare"
 _RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 _INJECTOR = "istio-sidecar-injector"
 _ONE, _OTHER = (f"proxyv2@sha256:{digit * 64}" for digit in "12")
@@ -37,22 +36,22 @@ _OF_THE_CLUSTER = ("namespaces", "mutatingwebhookconfigurations", "proxyconfigs"
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Service]:
     """A cluster that has never seen Istio, with one Deployment."""
-    lifecycle.down(_BARE)
+    lifecycle.down("test-bare")
     try:
-        mesh = lifecycle.up(_BARE, None, node_count=1)
+        mesh = lifecycle.up("test-bare", None, node_count=1)
         make(mesh, "default", "cart")
         yield Service(mesh, Temporal(0, 0), mesh.kubeconfig)
     finally:
-        lifecycle.down(_BARE)
+        lifecycle.down("test-bare")
 
 
 @pytest.fixture(scope="module")
-def shop(platform: Service) -> str:
+def shop(platform: Service) -> Iterator[str]:
     """A namespace with one Deployment, cart, that is left as it is."""
-    metadata = {"name": "bad-worlds", "labels": {"istio-injection": "enabled"}}
-    apply(platform.mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+    open_namespace(platform.mesh, "bad-worlds")
     make(platform.mesh, "bad-worlds", "cart", replicas=1)
-    return "bad-worlds"
+    yield "bad-worlds"
+    kubectl(platform.mesh, "delete", "namespace", "bad-worlds", "--wait=false")
 
 
 @pytest.fixture

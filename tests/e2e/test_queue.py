@@ -11,24 +11,17 @@ from typing import Any
 import pytest
 
 from deploy.local.demo.stage import wait_for
-from deploy.local.kubectl import apply, kubectl, read
+from deploy.local.kubectl import kubectl, read
 from deploy.local.service import Service
 from mesh.wellknown import EARLIER_WARNING, PROXY_RESET_WARNING
 from tests.e2e.command import Done, run
-from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
+from tests.e2e.conftest import TAGS, NewProxy, open_namespace
 from tests.e2e.workloads import make, make_pod, proxies
 
 pytestmark = pytest.mark.mesh
 
 _OLD_TEXT = "pod sidecar could not be updated because OwnerReferences is Job or was not found . Istio might not work."
 _CRASH = "behaviour.local-mesh/pod"
-
-
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Service]:
-    """A stage of its own with a worker."""
-    with stage_at_work("test-queue") as service:
-        yield service
 
 
 class Queue:
@@ -39,9 +32,7 @@ class Queue:
         self.mesh = stage.mesh
         self.namespace = f"queue-{secrets.token_hex(3)}"
         self._folder = folder
-        labels = {"istio-injection": "enabled"}
-        metadata = {"name": self.namespace, "labels": labels}
-        apply(self.mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        open_namespace(self.mesh, self.namespace)
 
     def alone(self, name: str, **annotations: str) -> None:
         """A standalone Pod that runs."""

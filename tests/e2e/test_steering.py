@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from deploy.local.demo.stage import wait_for
-from deploy.local.kubectl import apply, kubectl, read
+from deploy.local.kubectl import kubectl, read
 from deploy.local.service import Service
 from mesh.wellknown import MAINTENANCE_WINDOW
 from tests.e2e.command import Done, run
-from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
+from tests.e2e.conftest import TAGS, NewProxy, open_namespace
 from tests.e2e.workloads import make, proxies
 
 pytestmark = pytest.mark.mesh
@@ -22,16 +22,14 @@ pytestmark = pytest.mark.mesh
 _NAMESPACE = "steered"
 
 
-@pytest.fixture(scope="module")
-def stage() -> Iterator[Service]:
-    """A stage of its own with a worker, and four workloads."""
-    with stage_at_work("test-steering") as service:
-        labels = {"istio-injection": "enabled"}
-        metadata = {"name": _NAMESPACE, "labels": labels}
-        apply(service.mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
-        for name in ("anna", "berta", "clara"):
-            make(service.mesh, _NAMESPACE, name)
-        yield service
+@pytest.fixture(scope="module", autouse=True)
+def _workloads(stage: Service) -> Iterator[None]:
+    """Three workloads."""
+    open_namespace(stage.mesh, _NAMESPACE)
+    for name in ("anna", "berta", "clara"):
+        make(stage.mesh, _NAMESPACE, name)
+    yield
+    kubectl(stage.mesh, "delete", "namespace", _NAMESPACE, "--wait=false")
 
 
 @pytest.fixture

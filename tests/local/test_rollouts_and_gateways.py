@@ -17,7 +17,8 @@ from deploy.local.binaries import GATEWAY_API_VERSION, ISTIO_HUB, ROLLOUTS_VERSI
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.mesh import Mesh
 
-pytestmark = [pytest.mark.mesh, pytest.mark.timeout(300)]
+#: The last test takes the mesh down.
+pytestmark = [pytest.mark.mesh, pytest.mark.in_order, pytest.mark.timeout(300)]
 
 NAME = "test-rollouts"
 SHOP = ("-n", "shop")

@@ -22,7 +22,8 @@ from deploy.local.kubectl import KubectlError
 from deploy.local.mesh import Mesh
 from deploy.local.places import cache_root
 
-pytestmark = pytest.mark.mesh
+#: From both meshes coming up to nothing left of them; each test also runs alone.
+pytestmark = [pytest.mark.mesh, pytest.mark.in_order]
 
 HUB = "europe-docker.pkg.dev/kyma-project/prod/external/istio"
 

@@ -11,6 +11,7 @@ from worker.search_attribute_registration import check_attributes, create_comman
 
 
 async def test_missing_attributes_are_registered_and_a_second_time_changes_nothing(bare_temporal: Client) -> None:
+    await _remove_all(bare_temporal)
     assert check_attributes(await registered(bare_temporal)).missing == ALL
 
     await ensure_search_attributes(bare_temporal)
@@ -67,6 +68,15 @@ async def test_server_that_does_not_show_its_attributes_is_believed(
     monkeypatch.setattr(search_attribute_registration, "registered", denied)
 
     await ensure_search_attributes(bare_temporal)
+
+
+async def _remove_all(client: Client) -> None:
+    """Removes what an earlier test has registered."""
+    ours = [key.name for key in ALL if key.name in await registered(client)]
+    if ours:
+        await client.operator_service.remove_search_attributes(
+            RemoveSearchAttributesRequest(namespace=client.namespace, search_attributes=ours)
+        )
 
 
 def test_command_registers_several_at_once() -> None:

@@ -26,6 +26,7 @@ TO_ISTIO = "1.30.2"
 SHOP = Path(__file__).with_name("shop")
 POLICY = Path(__file__).with_name("policy.yaml")
 _SETTLE_SECONDS = 90.0
+_POLL_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,9 @@ def _owned_by(one: dict, uid: str) -> bool:  # type: ignore[type-arg]  # any Kub
 
 
 def wait_for(what: str, done: Callable[[], bool], seconds: float = _SETTLE_SECONDS) -> None:
-    """Looks once a second; LocalMeshError when it does not come about."""
+    """Waits until it is so; LocalMeshError when it does not come about in time."""
     end = time.monotonic() + seconds
     while not done():
         if time.monotonic() > end:
             raise LocalMeshError(f"Waited {seconds:.0f} s in vain for {what}.", "The mesh's logs may tell why.")
-        time.sleep(1)
+        time.sleep(_POLL_SECONDS)
