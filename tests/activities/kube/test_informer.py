@@ -251,7 +251,7 @@ async def test_watches_begin_once_for_many_users_and_end_after_a_while(
     await asyncio.gather(use(), use(), use())
     # The next user comes soon.
     await use()
-    assert len(server.begun) == len(set(server.begun)) == len(informer_module._FORMS)
+    assert len(server.begun) == len(set(server.begun)) == len(informer_module._TYPES)
     running = informer._task
     assert running is not None
     await asyncio.wait([running], timeout=5)
@@ -260,7 +260,7 @@ async def test_watches_begin_once_for_many_users_and_end_after_a_while(
         informer.workload(CART_REF)
     assert informer.pods_of(CART) == []
     await use()
-    assert len(server.begun) == 2 * len(informer_module._FORMS)
+    assert len(server.begun) == 2 * len(informer_module._TYPES)
     informer.stop()
 
 
