@@ -63,7 +63,7 @@ async def read_connected_proxies(cluster: ClusterClient) -> ConnectedProxies:
     try:
         istiods, _ = await cluster.list_all(path("Pod", ISTIO_NAMESPACE), _Istiod, asked)
     except PermissionDeniedError as error:
-        return ConnectedProxies(problems=(f"Pods of istiod may not be read: {error.message}",))
+        return ConnectedProxies(problems=(f"Pods of istiod cannot be read: {error.message}",))
     if not istiods:
         return ConnectedProxies(problems=(f"no istiod runs in {ISTIO_NAMESPACE}",))
     revisions = sorted({one.revision for one in istiods})

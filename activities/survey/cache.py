@@ -45,7 +45,7 @@ class SurveyCache:
         """What a survey saw of a namespace that began at most so many seconds before now.
 
         Raises:
-            PermissionDeniedError: a part may not be read.
+            PermissionDeniedError: a part cannot be read.
         """
         since = time.monotonic() - max_age
         self._asked.add(namespace)

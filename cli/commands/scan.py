@@ -104,7 +104,7 @@ async def _istiods(cluster: ClusterClient) -> tuple[list[Istiod], str | None]:
     try:
         found = await read_istiods(cluster)
     except PermissionDeniedError as error:
-        return [], f"The control plane may not be read: {error.message}"
+        return [], f"The control plane cannot be read: {error.message}"
     return found, None if found else "There is no istiod in istio-system."
 
 

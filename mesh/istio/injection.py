@@ -87,7 +87,7 @@ class Injector:
 
     webhooks: tuple[InjectionWebhook, ...] = ()
     configs: Mapping[str, InjectorConfig] = field(default_factory=dict)
-    #: None where they may not be read: then any Pod may be meant by one.
+    #: None where they cannot be read: then any Pod may be meant by one.
     proxy_configs: tuple[ProxyConfig, ...] | None = ()
     #: Why the webhooks are not known: then nothing is, about any Pod.
     problem: str | None = None

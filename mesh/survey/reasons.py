@@ -117,7 +117,7 @@ def _unsupported(owner: Owner) -> str:
     if owner.gone:
         return f"{owner.kind} {owner.name} does not exist any more"
     if owner.kind in READ_KINDS:
-        return f"{owner.kind} {owner.name} may not be read"
+        return f"{owner.kind} {owner.name} cannot be read"
     return f"owner is a {owner.kind}"
 
 

@@ -15,8 +15,8 @@ import msgspec
 
 from activities.istiod.injector import ask_injector
 from activities.kube.client import ClusterClient
+from activities.kube.injection_config import read_injector
 from activities.kube.paths import NAMESPACES, path
-from activities.kube.snapshot import read_injector
 from deploy.local.binaries import ISTIO_HUB
 from deploy.local.kubectl import apply
 from deploy.local.mesh import Mesh

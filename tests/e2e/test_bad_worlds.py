@@ -160,13 +160,13 @@ def test_injector_that_does_not_parse_is_told_and_asked_all_the_same(
 @pytest.mark.parametrize(
     ("without", "sentence", "klass"),
     [
-        ("statefulsets", "StatefulSets may not be read in {namespace}: ", "current"),
-        ("deployments", "Deployments may not be read in {namespace}: ", "current"),
-        ("namespaces", "Namespaces may not be read: ", "unknown"),
-        ("mutatingwebhookconfigurations", "Injection webhooks may not be read: ", "unknown"),
-        ("configmaps", "Injector ConfigMaps may not be read: ", "current"),
-        ("poddisruptionbudgets", "PodDisruptionBudgets may not be read in {namespace}: ", "current"),
-        ("proxyconfigs", "ProxyConfigs may not be read: ", "current"),
+        ("statefulsets", "StatefulSets cannot be read in {namespace}: ", "current"),
+        ("deployments", "Deployments cannot be read in {namespace}: ", "current"),
+        ("namespaces", "Namespaces cannot be read: ", "unknown"),
+        ("mutatingwebhookconfigurations", "Injection webhooks cannot be read: ", "unknown"),
+        ("configmaps", "Injector ConfigMaps cannot be read: ", "current"),
+        ("poddisruptionbudgets", "PodDisruptionBudgets cannot be read in {namespace}: ", "current"),
+        ("proxyconfigs", "ProxyConfigs cannot be read: ", "current"),
     ],
 )
 def test_kind_that_may_not_be_read_is_told_and_the_others_are_shown(
@@ -195,8 +195,8 @@ def test_namespace_that_may_not_be_read_is_told_and_the_others_are_shown(
         found = _workloads(done)
         assert found["cart"]["class"] == "current"
         assert {one["namespace"] for one in found.values()} <= {shop, "istio-system"}
-    assert _told(everywhere, "Pods may not be read in default, ")
-    assert _told(named, "Pods may not be read in kyma-system: ")
+    assert _told(everywhere, "Pods cannot be read in default, ")
+    assert _told(named, "Pods cannot be read in kyma-system: ")
 
 
 def test_who_may_read_one_namespace_alone_is_shown_its_pods(platform: Service, shop: str, rights: Rights) -> None:
@@ -206,8 +206,8 @@ def test_who_may_read_one_namespace_alone_is_shown_its_pods(platform: Service, s
 
     found = _workloads(done)["cart"]
     assert (found["class"], found["reason"], found["pods"]) == ("unknown", "UnknownProxy", 1)
-    assert _told(done, "Injection webhooks may not be read: ")
-    assert _told(done, "The control plane may not be read: ")
+    assert _told(done, "Injection webhooks cannot be read: ")
+    assert _told(done, "The control plane cannot be read: ")
 
 
 def test_without_any_right_to_read_pods_it_ends_with_2(platform: Service, rights: Rights) -> None:
@@ -217,7 +217,7 @@ def test_without_any_right_to_read_pods_it_ends_with_2(platform: Service, rights
 
     assert done.code == 2
     assert done.stdout == ""
-    assert "Pods may not be read: A permission is missing: pods is forbidden" in done.stderr
+    assert "Pods cannot be read: A permission is missing: pods is forbidden" in done.stderr
     assert "Grant it, or name namespaces that may be read with -n." in done.stderr
 
 

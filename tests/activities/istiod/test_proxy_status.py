@@ -164,4 +164,4 @@ async def test_cluster_without_istiod_is_told(ask: Ask) -> None:
 async def test_istiods_that_may_not_be_looked_for_are_told(ask: Ask) -> None:
     found = await ask(Answer(status(403, "nobody cannot list pods"), 403), {})
 
-    assert found.problems == ("Pods of istiod may not be read: A permission is missing: nobody cannot list pods.",)
+    assert found.problems == ("Pods of istiod cannot be read: A permission is missing: nobody cannot list pods.",)

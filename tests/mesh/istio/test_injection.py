@@ -214,6 +214,6 @@ def test_selectors_that_cannot_be_evaluated_are_ignored() -> None:
 
 
 def test_nothing_is_certain_without_the_webhooks() -> None:
-    found = decide(Injector(problem="may not be read"), "app", ENABLED, template())
+    found = decide(Injector(problem="cannot be read"), "app", ENABLED, template())
 
-    assert (found.injected, found.problem) == (False, "may not be read")
+    assert (found.injected, found.problem) == (False, "cannot be read")
