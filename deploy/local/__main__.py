@@ -109,14 +109,14 @@ def _gateway_api(arguments: argparse.Namespace) -> int:
 
 
 def _status(arguments: argparse.Namespace) -> int:
-    told = lifecycle.status(arguments.name)
-    _print(told)
-    return 0 if told["state"] == "up" else 1
+    status = lifecycle.status(arguments.name)
+    _print(status)
+    return 0 if status["state"] == "up" else 1
 
 
 def _down(arguments: argparse.Namespace) -> int:
     gone = lifecycle.down(arguments.name)
-    say(f"mesh {arguments.name} is gone" if gone else f"there is no mesh {arguments.name}; nothing to do")
+    say(f"removed mesh {arguments.name}" if gone else f"there is no mesh {arguments.name}; nothing to do")
     return 0
 
 

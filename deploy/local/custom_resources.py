@@ -12,6 +12,6 @@ from deploy.local.mesh import Mesh
 def install(mesh: Mesh, files: Sequence[Path]) -> None:
     """Applies the files and returns when their kinds are served."""
     # At the server: some are larger than the annotation that kubectl keeps of what it applies itself.
-    told = kubectl(mesh, "apply", "--server-side", "-o", "name", *(f"--filename={file}" for file in files))
-    definitions = [name for name in told.split() if name.startswith("customresourcedefinition.")]
+    applied = kubectl(mesh, "apply", "--server-side", "-o", "name", *(f"--filename={file}" for file in files))
+    definitions = [name for name in applied.split() if name.startswith("customresourcedefinition.")]
     kubectl(mesh, "wait", "--for=condition=Established", "--timeout=60s", *definitions)

@@ -12,4 +12,4 @@ def install_gateway_api(mesh: Mesh) -> None:
     """Installs the custom resources; istiod sees them by itself."""
     install(mesh, ensure([GATEWAY_API]).files)
     mesh.change_state(versions=mesh.state.versions | {"gatewayApi": GATEWAY_API_VERSION})
-    say(f"Gateway API {GATEWAY_API_VERSION} is there")
+    say(f"Gateway API {GATEWAY_API_VERSION} is installed")

@@ -109,8 +109,8 @@ def injected_proxy(mesh: Mesh, revision: str | None = None) -> str | None:
         "metadata": {"generateName": "injected-", "namespace": "default", "labels": label},
         "spec": {"containers": [{"name": "app", "image": "app:1"}]},
     }
-    told = kubectl(mesh, "create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(pod))
-    spec = json.loads(told)["spec"]
+    created = kubectl(mesh, "create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(pod))
+    spec = json.loads(created)["spec"]
     containers = [*spec["containers"], *spec.get("initContainers", [])]
     return next((container["image"] for container in containers if container["name"] == "istio-proxy"), None)
 

@@ -35,8 +35,8 @@ def kubectl(mesh: Mesh, *arguments: str, stdin: str | None = None) -> str:
 
 def read(mesh: Mesh, *arguments: str) -> Any:  # noqa: ANN401  # any Kubernetes object
     """`kubectl get … -o json`; None when what was asked for is not there."""
-    told = kubectl(mesh, "get", *arguments, "-o", "json", "--ignore-not-found")
-    return json.loads(told) if told.strip() else None
+    output = kubectl(mesh, "get", *arguments, "-o", "json", "--ignore-not-found")
+    return json.loads(output) if output.strip() else None
 
 
 def apply(mesh: Mesh, *objects: dict[str, Any]) -> None:

@@ -48,7 +48,7 @@ def up(
                 f"Take it down first (python -m deploy.local down --name {name}), or choose another name.",
             )
         if _remains(mesh):
-            say(f"clearing away what is left of an earlier mesh {name}")
+            say(f"removing what is left of an earlier mesh {name}")
             _remove(mesh)
         check_machine()
         binaries = ensure()

@@ -94,7 +94,7 @@ class Mesh:
 
     @property
     def state(self) -> State:
-        """What is written down, read anew each time: several commands may work on one mesh.
+        """The state of the mesh, read from its file each time: several commands may work on one mesh.
 
         Raises:
             LocalMeshError: it is missing, or another version of this program wrote it.

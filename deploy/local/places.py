@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from deploy.local.progress import say
 
 _PRODUCT = "kyma-upgrade"
-_PATIENCE_SECONDS = 1.0
+_QUIET_SECONDS = 1.0
 
 
 def cache_root() -> Path:
@@ -35,7 +35,7 @@ def hold(name: str, waiting: str = "another command works on this mesh") -> Iter
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / f"{name}.lock")
     try:
-        lock.acquire(timeout=_PATIENCE_SECONDS)
+        lock.acquire(timeout=_QUIET_SECONDS)
     except Timeout:
         say(f"{waiting}: waiting for it")
         lock.acquire()

@@ -26,7 +26,7 @@ def pod_status(
         ready: status of the conditions Ready and ContainersReady.
         reason: reason of these conditions.
         application: state of the containers that are no sidecar, one of the constants of this module.
-        sidecar: state of the sidecars, RUNNING unless told otherwise: of a container called `istio-proxy`, and of
+        sidecar: state of the sidecars, RUNNING by default: of a container called `istio-proxy`, and of
             init containers that are always restarted.
         because: reason and message of the Pod itself, unless its annotations say others.
     """

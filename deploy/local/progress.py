@@ -19,14 +19,14 @@ def say(message: str) -> None:
 
 @contextlib.contextmanager
 def heartbeat(describe: Callable[[], str]) -> Iterator[None]:
-    """Says how a long step stands every quarter of a minute, so that nobody takes a compiler for a hang."""
+    """Reports on a long step every quarter of a minute, so that a compiler does not look like a hang."""
     done = threading.Event()
 
-    def beat() -> None:
+    def report() -> None:
         while not done.wait(_HEARTBEAT_SECONDS):
             say(describe())
 
-    thread = threading.Thread(target=beat, daemon=True)
+    thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
         yield

@@ -34,7 +34,7 @@ _PROBE = {
 
 
 def start_rollouts(mesh: Mesh) -> None:
-    """Starts the controller anew, and returns when it observes a Rollout.
+    """Restarts the controller, and returns when it observes a Rollout.
 
     Raises:
         LocalMeshError: it does not start, or observes nothing.
@@ -59,4 +59,4 @@ def start_rollouts(mesh: Mesh) -> None:
             raise LocalMeshError("Argo Rollouts observes nothing.", f"See {mesh.log(CONTROLLER)}.")
         time.sleep(_POLL_SECONDS)
     kubectl(mesh, "delete", probe, "-n", "default")
-    say("Argo Rollouts works")
+    say("Argo Rollouts is running")

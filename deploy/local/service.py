@@ -131,12 +131,12 @@ def start_temporal(mesh: Mesh) -> Temporal:
 
 def _run_temporal(mesh: Mesh, temporal: Temporal) -> None:
     flags = ["--ip", _HOST, "--port", str(temporal.port), "--ui-port", str(temporal.ui_port), "--log-level", "error"]
-    # What it is told outlives it, and is written with a seventh less work than in memory, where each transaction has a
-    # journal. Nothing has to outlive the machine.
+    # A file keeps the data after the server ends, and costs a seventh less than memory, where each transaction has a
+    # journal. Nothing has to survive a crash of the machine.
     flags += ["--db-filename", str(mesh.directory / "temporal.db")]
     flags += ["--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=off"]
-    # By default a dev server reads its settings anew for every line of a list that has search attributes, which costs
-    # more than the list itself. Without that it may take a minute to know new ones: they are there from the start.
+    # By default a dev server reloads the search attributes for every line of a list, which costs more than the list
+    # itself. Without that it may take a minute to notice new ones, so they are registered at the start.
     flags += ["--dynamic-config-value", "system.forceSearchAttributesCacheRefreshOnRead=false"]
     flags += [f"--search-attribute={key.name}={type_name(key)}" for key in ALL]
     mesh.spawn("temporal", [str(_program("temporal")), "server", "start-dev", *flags], env=mesh.environment)

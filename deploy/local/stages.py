@@ -1,20 +1,20 @@
-"""How the simulated kubelets behave: kwok Stage objects, steered by annotations on a Pod.
+"""How the simulated kubelets behave: kwok Stage objects, controlled by annotations on a Pod.
 
 Without an annotation a Pod runs and is Ready at once, and a Job's Pod completes after a second. With
 
     behaviour.local-mesh/pod: running | not-ready | crash-looping | image-pull-error | failed | unknown
 
-it does what its value says and stays so (`running` is for a Job's Pod that never completes). More, all optional:
+it behaves as the value says until that changes (`running` is for a Job's Pod that never completes). Optional:
 
-    behaviour.local-mesh/start-after: 20s        until it starts (or fails to), Pending; any Go duration
+    behaviour.local-mesh/start-after: 20s        stays Pending for this time before it starts or fails; a Go duration
     behaviour.local-mesh/complete-after: 30s     how long a Job's Pod runs, instead of a second
     behaviour.local-mesh/terminate-after: 1h     how long a deleted Pod stays Terminating
     behaviour.local-mesh/reason, …/message       of `failed`, `unknown` and `crash-looping`
     behaviour.local-mesh/restarts: "12"          of `crash-looping`
 
-A Pod is mended by one without the annotation (a template without it), or by removing it from the living Pod, unless
-it is Failed, which is final in Kubernetes. `failed` belongs on single Pods: in the template of a Deployment it makes
-its controller replace failed Pods without end. An unschedulable Pod needs none of this: a nodeSelector that matches
+To fix a Pod, replace it by one without the annotation (a template without it), or remove the annotation from the Pod
+unless it is Failed, which is final in Kubernetes. Use `failed` on single Pods only: in the template of a Deployment it
+makes the controller replace failed Pods endlessly. An unschedulable Pod needs no annotation: a nodeSelector that matches
 no node leaves it to the real scheduler.
 """
 

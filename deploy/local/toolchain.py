@@ -84,8 +84,8 @@ def clean() -> None:
 
 def _ask(go: Path, *arguments: str) -> str:
     # From a folder without go.mod: the answer is about the command itself.
-    told = subprocess.run([go, *arguments], capture_output=True, text=True, check=True, cwd="/", env=_quiet())
-    return told.stdout.strip()
+    done = subprocess.run([go, *arguments], capture_output=True, text=True, check=True, cwd="/", env=_quiet())
+    return done.stdout.strip()
 
 
 def _quiet() -> dict[str, str]:

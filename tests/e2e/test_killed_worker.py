@@ -35,11 +35,11 @@ def test_killed_worker_goes_on_and_restarts_nothing_twice(shop: Service) -> None
         shop.start_worker()
         stdout, stderr = upgrade.communicate(timeout=240)
 
-    wrong = [finding for finding in check_upgrade(shop, before) if not finding.good]
+    broken = [promise for promise in check_upgrade(shop, before) if not promise.kept]
 
     assert upgrade.returncode == 3, stderr
     assert json.loads(stdout)["result"] == "done-with-items"
-    assert wrong == []
+    assert broken == []
     # The kill was in the middle: some workloads had their mark, others had not.
     assert 0 < restarted_by_then < sum(1 for name in before if name.startswith("shop/"))
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from deploy.local import lifecycle
-from deploy.local.demo.check import Finding, check_upgrade
+from deploy.local.demo.check import Promise, check_upgrade
 from deploy.local.demo.stage import POLICY, TO_CHANNEL, observe, open_shop, raise_stage, wait_for
 from deploy.local.errors import LocalMeshError
 from deploy.local.kubectl import kubectl
@@ -22,7 +22,7 @@ _DONE_WITH_ITEMS = 3
 
 
 def main() -> int:
-    """0 when everything expected was seen."""
+    """Returns 0 when every promise was kept."""
     parser = argparse.ArgumentParser(prog="python -m deploy.local.demo", description=__doc__)
     parser.add_argument("what", choices=("up", "down"))
     try:
@@ -35,7 +35,7 @@ def main() -> int:
 def _up() -> int:
     began = time.monotonic()
     if lifecycle.down(NAME):
-        say("an earlier demo was in the way and is gone")
+        say("removed an earlier demo")
     service = raise_stage(NAME)
     say("opening the shop")
     open_shop(service.mesh)
@@ -44,17 +44,17 @@ def _up() -> int:
     before = observe(service.mesh)
     say(f"upgrading to channel {TO_CHANNEL}: kyma-upgrade start --to {TO_CHANNEL} --wait")
     code = _run(service, "start", "--to", TO_CHANNEL, "--policy", str(POLICY), "--wait", "-o", "table")
-    findings = [Finding("the upgrade ended with exit code 3: done, items are open", code == _DONE_WITH_ITEMS)]
-    findings += check_upgrade(service, before)
-    findings.append(_mend_one(service))
-    _tell(service, findings, time.monotonic() - began)
-    return 0 if all(finding.good for finding in findings) else 1
+    promises = [Promise("the upgrade ended with exit code 3: done, items are open", code == _DONE_WITH_ITEMS)]
+    promises += check_upgrade(service, before)
+    promises.append(_fix_one(service))
+    _print_summary(service, promises, time.monotonic() - began)
+    return 0 if all(promise.kept for promise in promises) else 1
 
 
 def _down() -> int:
     there = lifecycle.down(NAME)
     PROFILE.unlink(missing_ok=True)
-    say("the demo is gone" if there else "there was no demo")
+    say("removed the demo" if there else "there is no demo")
     return 0
 
 
@@ -76,11 +76,11 @@ def _run(service: Service, *arguments: str) -> int:
     return subprocess.run(command, env=service.environment, check=False).returncode
 
 
-def _mend_one(service: Service) -> Finding:
-    """On stage: an unschedulable workload gets a node that it can run on, and its item closes by itself."""
+def _fix_one(service: Service) -> Promise:
+    """Lets an unschedulable workload run on any node, and waits until its item closes by itself."""
     mesh = service.mesh
     warning = r"{.items[*].metadata.annotations.istio\.reconciler\.kyma-project\.io/proxy-reset-warning}"
-    say("mending one item: deployment odd/vision asks for a GPU node that does not exist")
+    say("fixing one item: Deployment odd/vision needs a GPU node that does not exist")
     patch = '[{"op": "remove", "path": "/spec/template/spec/nodeSelector"}]'
     kubectl(mesh, "-n", "odd", "patch", "deployment", "vision", "--type=json", "-p", patch)
 
@@ -93,15 +93,15 @@ def _mend_one(service: Service) -> Finding:
     try:
         wait_for("the item of odd/vision to close by itself", settled, seconds=60)
     except LocalMeshError:
-        return Finding("the mended item closed by itself", good=False)
-    return Finding("the mended item closed by itself", good=True)
+        return Promise("the item of the fixed workload closed by itself", kept=False)
+    return Promise("the item of the fixed workload closed by itself", kept=True)
 
 
-def _tell(service: Service, findings: list[Finding], seconds: float) -> None:
-    print("\nWhat was expected, and seen:")
-    for finding in findings:
-        print(f"  {'ok  ' if finding.good else 'FAIL'} {finding.what}")
-        for line in finding.evidence:
+def _print_summary(service: Service, promises: list[Promise], seconds: float) -> None:
+    print("\nChecks:")
+    for promise in promises:
+        print(f"  {'ok  ' if promise.kept else 'FAIL'} {promise.what}")
+        for line in promise.evidence:
             print(f"         {line}")
     print(f"""
 Where to look:
@@ -110,7 +110,7 @@ Where to look:
   every workload    .venv/bin/kyma-upgrade scan
   workflows         .venv/bin/temporal workflow list --address {service.temporal.address}
   the cluster       .venv/bin/kubectl --kubeconfig {service.mesh.kubeconfig} get pods -A
-It stays up until: make demo-down        ({seconds:.0f} s in all)""")
+To remove it: make demo-down             (took {seconds:.0f} s)""")
 
 
 if __name__ == "__main__":

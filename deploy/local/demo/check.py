@@ -1,4 +1,4 @@
-"""Did the upgrade do what it promises? Seen from outside: by kubectl and by the command, not by the product's code."""
+"""Checks the promises of an upgrade from outside: with kubectl and the command, not with the product's code."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One promise, whether it was kept, and what tells otherwise."""
+class Promise:
+    """One promise, whether it was kept, and evidence to the contrary."""
 
     what: str
-    good: bool
+    kept: bool
     evidence: tuple[str, ...] = ()
 
 
-def check_upgrade(service: Service, before: Mapping[str, WorkloadState]) -> list[Finding]:
-    """Compares the cluster now with what `observe` told before the upgrade."""
+def check_upgrade(service: Service, before: Mapping[str, WorkloadState]) -> list[Promise]:
+    """Compares the cluster now with what `observe` returned before the upgrade."""
     after = observe(service.mesh)
     shop = [name for name in before if name.startswith("shop/")]
     kyma = [name for name in before if name.startswith("kyma-system/") and "istio-controller-manager" not in name]
@@ -58,24 +58,24 @@ def check_upgrade(service: Service, before: Mapping[str, WorkloadState]) -> list
     scanned = scan(service)
     pods = len(read(service.mesh, "pods", "-A")["items"])
     return [
-        _finding(
+        _promise(
             "every workload of the shop was restarted exactly once, by this service",
             _restarted(service, shop, before, after, _OURS, without=_MODULES),
         ),
-        _finding(
-            "those of Kyma's own namespace exactly once, by the module",
+        _promise(
+            "every workload of Kyma's own namespace was restarted exactly once, by the module",
             _restarted(service, kyma, before, after, _MODULES, without=_OURS),
         ),
-        _finding("no other Pod was touched", [name for name in untouched if before[name] != after.get(name)]),
-        _finding(
+        _promise("no other Pod was changed", [name for name in untouched if before[name] != after.get(name)]),
+        _promise(
             "every restartable Pod runs the new proxy", [name for name in (*shop, *kyma) if not _current(service, name)]
         ),
-        _finding(f"the queue holds {len(EXPECTED_ITEMS)} items with their causes", wrong_queue),
-        _finding(
+        _promise(f"the queue has {len(EXPECTED_ITEMS)} items, each with its reason", wrong_queue),
+        _promise(
             "pinned and excluded workloads are reported, not restarted",
             [name for name in LEFT_ALONE if before[name] != after.get(name)],
         ),
-        _finding(
+        _promise(
             f"scan counts every Pod once: {pods}",
             []
             if sum(scanned["totals"]["classes"].values()) == scanned["totals"]["pods"] == pods
@@ -85,14 +85,14 @@ def check_upgrade(service: Service, before: Mapping[str, WorkloadState]) -> list
 
 
 def queue(service: Service) -> list[dict[str, Any]]:
-    """The open items, as the command tells them."""
-    items: list[dict[str, Any]] = _ask(service, "queue", "list")["items"]
+    """Returns the open items, as the command prints them."""
+    items: list[dict[str, Any]] = _run_json(service, "queue", "list")["items"]
     return items
 
 
 def scan(service: Service) -> dict[str, Any]:
-    """The survey, as the command tells it."""
-    document: dict[str, Any] = _ask(service, "scan")
+    """Returns the survey, as the command prints it."""
+    document: dict[str, Any] = _run_json(service, "scan")
     return document
 
 
@@ -101,11 +101,11 @@ def item_name(item: Mapping[str, str]) -> str:
     return f"{item['namespace']}/{item['kind']}/{item['name']}"
 
 
-def _finding(what: str, wrong: list[str]) -> Finding:
-    return Finding(what, not wrong, tuple(sorted(wrong)[:_SHOWN]))
+def _promise(what: str, wrong: list[str]) -> Promise:
+    return Promise(what, not wrong, tuple(sorted(wrong)[:_SHOWN]))
 
 
-def _ask(service: Service, *arguments: str) -> Any:  # noqa: ANN401  # JSON
+def _run_json(service: Service, *arguments: str) -> Any:  # noqa: ANN401  # JSON
     command = [str(Path(sys.executable).with_name("kyma-upgrade")), *arguments, "-o", "json"]
     done = subprocess.run(command, env=service.environment, check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
@@ -120,7 +120,7 @@ def _restarted(
     *,
     without: str,
 ) -> list[str]:
-    """Those that were not: one write of the template is one generation, and every Pod is another one."""
+    """Returns the workloads that were not restarted exactly once: one template write is one generation, and replaces every Pod."""
     wrong = []
     for name in names:
         written = after[name].generation - before[name].generation

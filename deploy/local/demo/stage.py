@@ -42,7 +42,7 @@ def raise_stage(name: str) -> Service:
     mesh = lifecycle.up(name, FROM_ISTIO)
     say("starting the stand-in for Kyma's module management")
     start_kyma(mesh)
-    say("installing the service: rights, hold, service account, Temporal")
+    say("installing the service: permissions, hold, service account, Temporal")
     return service(mesh, start_temporal(mesh))
 
 

@@ -154,4 +154,4 @@ def retry_transient(call: Callable[[], Object | None], pause: float = 0.1) -> No
 
 def _camel(name: str) -> str:
     first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
+    return first + "".join(part.capitalize() for part in rest)

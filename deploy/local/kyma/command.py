@@ -31,7 +31,7 @@ PACE = {
     "manager-start": (1.5, "from a Ready manager Pod to its first reconcile"),
     "step": (0.7, "pause between the steps of a reconcile"),
 }
-"""What the stand-in can be told to take its time for: seconds and meaning."""
+"""What can take time in the stand-in: seconds and meaning."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -138,17 +138,17 @@ def _apply_when_served(api: Api, manifest: Object) -> None:
 
 def _wait_until_ready(api: Api, mesh: Mesh, stand_in: Started) -> None:
     deadline = time.monotonic() + _READY_SECONDS
-    told = ""
+    state = ""
     while stand_in.alive and time.monotonic() < deadline:
         kyma = api.get(path_of("Kyma", NAMESPACE, "default")).get("status", {})
         resource = (api.find(path_of("Istio", NAMESPACE, "default")) or {}).get("status", {})
         now = f"Kyma {kyma.get('state')}, Istio CR {resource.get('state')} {resource.get('description') or ''}".strip()
-        if now != told:
+        if now != state:
             say(now)
-            told = now
+            state = now
         # Left-over Pods are a Warning from the start when the mesh already runs some of another version.
         ready = any(c["type"] == "Ready" and c["status"] == "True" for c in resource.get("conditions", []))
         if kyma.get("state") == "Ready" and (ready or resource.get("state") == "Warning"):
             return
         time.sleep(0.3)
-    raise LocalMeshError(f"The Istio module did not become ready: {told}.", f"See {mesh.log('kyma')}.")
+    raise LocalMeshError(f"The Istio module did not become ready: {state}.", f"See {mesh.log('kyma')}.")

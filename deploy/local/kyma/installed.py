@@ -60,7 +60,7 @@ def cni_wanted(api: Api) -> bool:
 
 
 def user_filter_on_gateway(api: Api) -> str:
-    """A user's EnvoyFilter on the ingress gateway, by name: it keeps the CR in Warning for ever, upgrade or not."""
+    """A user's EnvoyFilter on the ingress gateway, by name: it keeps the CR in Warning permanently, upgrade or not."""
     for found in api.items(f"/apis/networking.istio.io/v1alpha3/namespaces/{ISTIO_SYSTEM}/envoyfilters"):
         labels = found.get("spec", {}).get("workloadSelector", {}).get("labels", {})
         if MODULE_LABEL not in found["metadata"].get("labels", {}) and labels.get("istio") == "ingressgateway":

@@ -62,7 +62,7 @@ class OperatorPace:
 
 
 class Stopped(Exception):  # noqa: N818  # not always an error
-    """A reconcile ends before Ready; `again` is when to try anew in seconds, None for a back-off."""
+    """A reconcile ends before Ready; `again` is the delay of the next try in seconds, None for a back-off."""
 
     def __init__(
         self, state: Literal["Error", "Warning"], description: str, *, reason: str = "", again: float | None = None

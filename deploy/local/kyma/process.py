@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def keep_reconciling(api: Api, half: Half) -> None:
-    """Reconcile for ever: at once, when something watched changes, and when `reconcile` asks for it."""
+    """Reconcile forever: at once, when a watched object changes, and when `reconcile` asks for it."""
     wake = threading.Event()
     for path, query in half.watched():
         threading.Thread(target=_watch, args=(api, path, query, wake), daemon=True).start()
