@@ -14,8 +14,8 @@ it behaves as the value says until that changes (`running` is for a Job's Pod th
 
 To fix a Pod, replace it by one without the annotation (a template without it), or remove the annotation from the Pod
 unless it is Failed, which is final in Kubernetes. Use `failed` on single Pods only: in the template of a Deployment it
-makes the controller replace failed Pods endlessly. An unschedulable Pod needs no annotation: a nodeSelector that matches
-no node leaves it to the real scheduler.
+makes the controller replace failed Pods endlessly. An unschedulable Pod needs no annotation: a nodeSelector that
+matches no node leaves it to the real scheduler.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def _restarted(
     *,
     without: str,
 ) -> list[str]:
-    """Returns the workloads that were not restarted exactly once: one template write is one generation, and replaces every Pod."""
+    """Returns the workloads not restarted exactly once: one template write is one generation and replaces every Pod."""
     wrong = []
     for name in names:
         written = after[name].generation - before[name].generation

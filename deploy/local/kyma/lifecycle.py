@@ -129,7 +129,7 @@ class LifecycleManager:
         }
 
     def _waits_for_window(self, kyma: Object, template: Object) -> bool:
-        """KLM internal/maintenancewindows: only an update that needs downtime waits, unless the Kyma CR skips windows."""
+        """KLM internal/maintenancewindows: only updates that need downtime wait, unless the Kyma CR skips windows."""
         if not template["spec"].get("requiresDowntime") or kyma["spec"].get("skipMaintenanceWindows"):
             return False
         self._window_opens = self._window_opens or time.monotonic() + self._pace.window_opens_in
