@@ -11,8 +11,8 @@ from temporalio import activity
 
 from activities.boundary import ServedCluster, heartbeating, translating_errors
 from activities.kube.client import JSON_PATCH, ClusterClient
+from activities.kube.kyma import read_catalogue, read_control_plane
 from activities.kube.paths import path
-from activities.kube.reads import read_catalogue, read_control_plane
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RefusedError, UpgradeError
 from mesh.identity import ClusterRef
 from mesh.kyma.targets import MODULE, Finish, Kyma, Target, finished, reachable, refusal, resolve

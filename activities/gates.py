@@ -9,8 +9,8 @@ from temporalio import activity
 
 from activities.boundary import ServedCluster, heartbeating
 from activities.kube.client import ClusterClient
+from activities.kube.istiods import read_istiods
 from activities.kube.paths import path
-from activities.kube.reads import read_istiods
 from activities.prometheus import check_prometheus
 from mesh.errors import ClusterError, UpgradeError
 from mesh.identity import ClusterRef

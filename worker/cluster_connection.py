@@ -9,7 +9,7 @@ from pathlib import Path
 
 from activities.kube.client import ClusterClient
 from activities.kube.client import connect as connect_cluster
-from activities.kube.reads import read_uid
+from activities.kube.discovery import read_uid
 from mesh.errors import PermissionDeniedError, RefusedError, UnreachableError
 from mesh.identity import cluster_name
 from worker.settings import ClusterSettings

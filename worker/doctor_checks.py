@@ -17,9 +17,11 @@ from temporalio.service import RPCError
 from activities.gates import probe_injection
 from activities.istiod.injector import ask_injector
 from activities.kube.client import ClusterClient
+from activities.kube.discovery import serves_kind
 from activities.kube.injection_config import read_injector
+from activities.kube.istiods import read_istiods
+from activities.kube.kyma import read_catalogue
 from activities.kube.paths import ACCESS_REVIEWS, NAMESPACES, path
-from activities.kube.reads import read_catalogue, read_istiods, serves_kind
 from mesh.errors import UpgradeError
 from mesh.identity import TASK_QUEUE, ClusterRef
 from mesh.istio.expected_proxy import injection_query

@@ -19,8 +19,8 @@ import aiohttp
 import jsonpatch
 import msgspec
 
+from activities.istiod.addresses import read_service_ip, url_host
 from activities.kube.client import ClusterClient
-from activities.kube.reads import read_service_host, url_host
 from mesh.errors import UpgradeError
 from mesh.istio.expected_proxy import ExpectedProxy, InjectionQuery, answered, computed
 from mesh.istio.injection import Injector
@@ -87,7 +87,7 @@ async def _address(cluster: ClusterClient, client: ClientConfig) -> str:
     if client.service is None:
         raise _UnreachableInjectorError("the webhook names neither service nor url")
     try:
-        host = await read_service_host(cluster, client.service.namespace, client.service.name)
+        host = await read_service_ip(cluster, client.service.namespace, client.service.name)
     except UpgradeError as error:
         raise _UnreachableInjectorError(error.message) from error
     if not host:

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 import aiohttp
 import msgspec
 
+from activities.istiod.addresses import read_service_ip, url_host
 from activities.kube.client import ClusterClient
 from activities.kube.paths import path
-from activities.kube.reads import read_service_host, url_host
 from mesh.errors import PermissionDeniedError, UpgradeError
 from mesh.istio.proxy_status import ConnectedProxies, Listing, put_together, read_listing, read_version
 from mesh.k8s.objects import Metadata
@@ -103,7 +103,7 @@ class _Inquiry:
         name = "istiod" if revision == "default" else f"istiod-{revision}"
         istiod = f"Service {name}"
         try:
-            host = await read_service_host(self._cluster, ISTIO_NAMESPACE, name)
+            host = await read_service_ip(self._cluster, ISTIO_NAMESPACE, name)
         except UpgradeError as error:
             return Listing(istiod, problem=f"{istiod} is unknown: {error.message}")
         return await self._ask(revision, istiod, host)

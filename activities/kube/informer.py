@@ -14,9 +14,10 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from activities.kube.client import ClusterClient
+from activities.kube.discovery import serves_kind
 from activities.kube.paths import path
-from activities.kube.reads import serves_kind, with_kind
 from activities.kube.watch import RelistStarted, Synced, watch_objects
+from activities.kube.workloads import with_kind
 from mesh.errors import UnreachableError
 from mesh.k8s.kinds import ARGO_ROLLOUT, EVICTABLE_KINDS, RESTARTABLE_KINDS, kind_of
 from mesh.k8s.objects import DisruptionBudget, Namespace, Pod, Workload

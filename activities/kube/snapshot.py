@@ -15,11 +15,12 @@ import msgspec
 
 from activities.concurrency import gather_limited
 from activities.kube.client import ClusterClient
+from activities.kube.discovery import serves_kind
 from activities.kube.injection_config import read_permitted_injector
 from activities.kube.paths import NAMESPACES, path
-from activities.kube.reads import serves_kind, with_kind
 from activities.kube.watch import list_streamed
 from activities.kube.watch_events import HasMetadata
+from activities.kube.workloads import with_kind
 from mesh.errors import PermissionDeniedError
 from mesh.istio.injection import Injector
 from mesh.k8s.kinds import READ_KINDS

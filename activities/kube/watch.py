@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from activities.kube.client import ClusterClient, Params
+from activities.kube.discovery import serves_kind
 from activities.kube.meta_v1 import ListPage, PartialObjectMetadata
 from activities.kube.paths import path
-from activities.kube.reads import serves_kind
 from activities.kube.retries import with_retries
 from activities.kube.watch_events import HasMetadata, ObjectChange, accepted_encoding, record_decoder
 from mesh.errors import ExpiredError, PermissionDeniedError, RejectedError, UnreachableError

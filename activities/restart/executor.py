@@ -23,7 +23,7 @@ from activities.gates import probe_injection
 from activities.kube.client import ClusterClient
 from activities.kube.informer import Informer
 from activities.kube.paths import path
-from activities.kube.reads import read_pods, read_template_manager, read_workload
+from activities.kube.workloads import read_last_writer, read_pods, read_workload
 from activities.restart.disruption_budgets import DisruptionBudgets
 from activities.restart.expected_proxy_cache import ExpectedProxyCache
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RejectedError, UnreachableError, UpgradeError
@@ -391,7 +391,7 @@ class RestartExecutor:
         reference = self._ask.workload
         if not self._marked(state.workload) and reference.kind not in EVICTABLE_KINDS:
             where = path(reference.kind, reference.namespace, reference.name)
-            by = await read_template_manager(self._cluster, where, self._ask.mark)
+            by = await read_last_writer(self._cluster, where, self._ask.mark)
             return self._failed(Reason.RESTART_REVERTED, f"the restart's mark was taken off the template by {by}")
         wrong = (pod for pod in state.pods if not runs_expected(pod, state.expected))
         newest = max(wrong, key=lambda pod: pod.metadata.creation_timestamp or _LONG_AGO, default=None)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from activities.istiod.injector import ask_injector
 from activities.kube.client import ClusterClient
 from activities.kube.injection_config import read_injector
-from activities.kube.reads import read_workload
+from activities.kube.workloads import read_workload
 from mesh.istio.expected_proxy import ExpectedProxy, injection_query
 from mesh.istio.injection import Injector, decide
 from mesh.k8s.objects import Namespace, Workload

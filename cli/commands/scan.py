@@ -13,7 +13,7 @@ from cli.render.output import emit, fitted, say
 
 if TYPE_CHECKING:
     from activities.kube.client import ClusterClient
-    from activities.kube.reads import Istiod
+    from activities.kube.istiods import Istiod
     from worker.settings import Settings
 
 #: As mesh.survey.pod_class.PodClass, spelled out so that --help needs no import (a test compares them).
@@ -98,7 +98,7 @@ async def _scan(
 
 async def _istiods(cluster: ClusterClient) -> tuple[list[Istiod], str | None]:
     """The control planes, and the sentence why none is shown."""
-    from activities.kube.reads import read_istiods
+    from activities.kube.istiods import read_istiods
     from mesh.errors import PermissionDeniedError
 
     try:

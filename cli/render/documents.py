@@ -13,7 +13,7 @@ from mesh.survey.pod_class import PodClass, version_text
 from mesh.text import rfc3339
 
 if TYPE_CHECKING:
-    from activities.kube.reads import Istiod
+    from activities.kube.istiods import Istiod
     from mesh.istio.injection import Injector
     from mesh.istio.versions import Version
     from mesh.survey.survey import Survey, SurveyedWorkload

@@ -23,8 +23,8 @@ from temporalio.client import Client
 
 from activities.kube.client import ClusterClient, connect
 from activities.kube.paths import path
-from activities.kube.reads import with_kind
 from activities.kube.watch import RelistStarted, Synced, watch_objects
+from activities.kube.workloads import with_kind
 from deploy.local import lifecycle
 from deploy.local.demo.stage import raise_stage
 from deploy.local.mesh import Mesh

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from activities.kube.reads import Istiod
+from activities.kube.istiods import Istiod
 from cli.commands.queue import item_document, item_text
 from cli.commands.scan import proxy_text, scan_table
 from cli.commands.status import status_table

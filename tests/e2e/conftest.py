@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from activities.kube.client import ClusterClient, connect
-from activities.kube.reads import read_uid
+from activities.kube.discovery import read_uid
 from deploy.local import lifecycle
 from deploy.local.demo.stage import FROM_ISTIO, open_shop, raise_stage, wait_for
 from deploy.local.kubectl import apply, kubectl, read

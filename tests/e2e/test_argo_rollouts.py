@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from activities.kube.client import ClusterClient
+from activities.kube.discovery import read_uid
 from activities.kube.events import record_event
 from activities.kube.paths import path
-from activities.kube.reads import read_uid, read_workload, with_kind
 from activities.kube.watch import ObjectReference, watch_changes
+from activities.kube.workloads import read_workload, with_kind
 from activities.survey.run import run_survey
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read

@@ -9,7 +9,7 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.boundary import ServedCluster
 from activities.kube.client import ClusterClient
-from activities.kube.reads import read_uid
+from activities.kube.discovery import read_uid
 from activities.remediation.activities import RecheckItemInput, RemediationActivities
 from activities.remediation.watch import ClusterWatchActivities
 from activities.survey.cache import SurveyCache

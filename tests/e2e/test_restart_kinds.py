@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from activities.kube.client import ClusterClient
-from activities.kube.reads import read_workload
+from activities.kube.workloads import read_workload
 from activities.restart.activities import RestartOutcome
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read

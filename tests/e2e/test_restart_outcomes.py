@@ -346,7 +346,7 @@ async def test_injection_that_is_switched_off_meanwhile_is_told(
     ("traces", "by"),
     [
         ({"annotations": {"synced": "yes"}}, "by gitops"),
-        ({}, "by somebody who left no trace; it is managed by kubectl"),
+        ({}, "by an unknown writer; its field managers are kubectl"),
     ],
     ids=["and-writes-more", "and-nothing-else"],
 )

@@ -19,8 +19,8 @@ from temporalio.testing import ActivityEnvironment
 from activities.boundary import ServedCluster
 from activities.hold import HoldActivities, HoldInput
 from activities.kube.client import APPLY_PATCH, ClusterClient, connect
+from activities.kube.discovery import read_uid
 from activities.kube.paths import path
-from activities.kube.reads import read_uid
 from deploy.local import lifecycle
 from deploy.local.kubectl import apply, kubectl
 from deploy.local.mesh import Mesh
