@@ -28,7 +28,7 @@ from mesh.k8s.objects import DisruptionBudget, Metadata, Namespace, Pod, Workloa
 from mesh.k8s.owners import by_uid, missing_kinds
 from mesh.k8s.raw_spec import RawObject, pod_with_raw_spec, workload_with_raw_spec
 from mesh.survey.interning import Interner
-from mesh.survey.reasons import unexplained
+from mesh.survey.pod_rules import needs_events
 from mesh.survey.snapshot import ClusterSnapshot
 from mesh.text import one_line
 
@@ -108,9 +108,9 @@ class _SnapshotReader:
             owners=by_uid(owners.values()),
             injector=injector,
             budgets=tuple(budgets),
-            told=warnings,
+            pod_events=warnings,
             problems=tuple(self._problems),
-            unread=frozenset(self._unread),
+            unread_kinds=frozenset(self._unread),
         )
 
     async def _list(self, kind: str, form: type[T], transform: Callable[[T], K]) -> tuple[list[K], str]:
@@ -205,7 +205,7 @@ class _SnapshotReader:
 
     async def _last_warnings(self, pods: Iterable[Pod]) -> Mapping[str, str]:
         """Reads the last Warning of each Pod whose status says little, by UID; none without the permission."""
-        wanted = {pod.metadata.uid: pod.metadata.namespace for pod in pods if unexplained(pod, self._taken_at)}
+        wanted = {pod.metadata.uid: pod.metadata.namespace for pod in pods if needs_events(pod, self._taken_at)}
         scopes: list[str | None] = [*sorted(set(wanted.values()))]
         if len(scopes) > _EVENT_NAMESPACES:
             scopes = [None]

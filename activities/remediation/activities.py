@@ -121,7 +121,7 @@ class RemediationActivities:
         """One item per workload that cannot be restarted; a second sighting updates the same item."""
         ref, attempt = ask.survey.cluster, ask.survey.context
         survey = await run_survey(self._served.connection_for(ref), attempt=attempt)
-        found = [(record, seen) for record in survey.records if (seen := final_finding(record, attempt)) is not None]
+        found = [(record, seen) for record in survey.workloads if (seen := final_finding(record, attempt)) is not None]
         workloads = {seen.ref for _, seen in found}
         ids = {item_id(ref.name, workload) for workload in workloads}
         listed = {one.id for one in await list_items(self._client, ref.name)}
@@ -144,7 +144,7 @@ class RemediationActivities:
         # Known to have failed, it is surveyed with evidence.
         attempt = UpgradeContext(failed=frozenset({fingerprint(result.workload)}))
         survey = await run_survey(self._served.connection_for(ref), [result.workload.namespace], attempt=attempt)
-        record = next((one for one in survey.records if one.ref == result.workload), None)
+        record = next((one for one in survey.workloads if one.ref == result.workload), None)
         reason = result.reason or Reason.ROLLOUT_TIMED_OUT
         if record is None or is_settled(record, reason):
             return False
@@ -227,7 +227,7 @@ class RemediationActivities:
 
     async def _clear_leftovers(self, ref: ClusterRef, survey: Survey, standing: set[WorkloadRef]) -> None:
         """Warnings of earlier tools, or of items that were ended by force, on Pods that need none."""
-        for record in survey.records:
+        for record in survey.workloads:
             if record.warnings and record.ref not in standing:
                 # It may have been opened a moment ago, and not be listed yet.
                 running, item = await self._described(item_id(ref.name, record.ref))

@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from activities.kube.informer import Informer
+from mesh.k8s.disruption import pods_taken_at_once, would_exceed
 from mesh.k8s.objects import Pod
 from mesh.k8s.owners import Owner
-from mesh.k8s.rollout import may_take
-from mesh.survey.reasons import would_exceed
 
 
 class DisruptionBudgets:
@@ -30,7 +29,7 @@ class DisruptionBudgets:
     def taken(self, owner: Owner, pods: list[Pod]) -> Iterator[str | None]:
         """Takes from all budgets of the Pods, or gives the name of one that has nothing left at the moment."""
         workload = owner.workload
-        taken = may_take(workload) if workload is not None else 0
+        taken = pods_taken_at_once(workload) if workload is not None else 0
         mine: list[tuple[str, str]] = []
         uid = workload.metadata.uid if workload is not None else ""
         blocked = None

@@ -34,8 +34,12 @@ from mesh.k8s.objects import Pod, PodTemplate, Workload
 from mesh.k8s.owners import Owner
 from mesh.k8s.rollout import Rollout, mark_of, restart_patch, rollout
 from mesh.k8s.workload_ref import WorkloadRef
+from mesh.survey.assessment import WorkloadState
+from mesh.survey.owner_rules import owner_cause
 from mesh.survey.pod_class import live_proxy, pod_is_current, runs_expected
-from mesh.survey.reasons import Cause, Reason, cause_of_last_rollout, cause_of_owner, cause_of_pods
+from mesh.survey.pod_rules import most_severe
+from mesh.survey.reasons import Cause, Reason
+from mesh.survey.restart_rules import last_rollout_failed
 from mesh.text import one_line
 
 #: What changed within this time is looked at once: a rollout of two Pods changes some thirty objects.
@@ -272,14 +276,15 @@ class RestartExecutor:
         return Owner(reference.kind, reference.namespace, reference.name, state.workload, template)
 
     def _forbidden(self, owner: Owner, state: _State) -> Cause | None:
-        cause = cause_of_owner(owner, state.pods, datetime.now(UTC))
+        workload_state = WorkloadState(owner, state.pods, datetime.now(UTC))
+        cause = owner_cause(workload_state)
         if cause is None and state.workload.template is None:
             cause = Cause(Reason.UNSUPPORTED_OWNER, "it has no Pod template")
         if cause is None and state.known and state.expected.image is None:
             cause = Cause(Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {state.expected.words}")
         # Budgets are waited for: one of a fixed number counts the Pods that there are, and while a neighbour rolls one
         # of them is missing. What never allows a restart is told by surveys, and here when patience is over.
-        return cause or (None if self._ask.by_operator else cause_of_last_rollout(owner))
+        return cause or (None if self._ask.by_operator else last_rollout_failed(workload_state))
 
     def _marked(self, workload: Workload) -> bool:
         mark = mark_of(workload)
@@ -384,8 +389,10 @@ class RestartExecutor:
         """What the API server, or the Pods, say of a rollout that does not come to its end."""
         if state.rollout.over_quota:
             return self._failed(Reason.QUOTA_EXCEEDED, state.rollout.refused)
-        cause = cause_of_pods(state.pods, datetime.now(UTC))
-        return self._failed(reason, before + (state.rollout.refused or (cause.detail if cause else None) or otherwise))
+        worst = most_severe(state.pods, datetime.now(UTC))
+        return self._failed(
+            reason, before + (state.rollout.refused or (worst[1].detail if worst else None) or otherwise)
+        )
 
     async def _futile(self, state: _State) -> RestartResult:
         reference = self._ask.workload

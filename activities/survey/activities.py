@@ -102,11 +102,11 @@ def _windows(texts: tuple[str, ...]) -> Windows:
 def summarise(survey: Survey, ask: SurveyInput) -> SurveySummary:
     """The bounded form of a survey."""
     policy = ask.policy
-    restartable = [one for one in survey.records if is_candidate(one)]
+    restartable = [one for one in survey.workloads if is_candidate(one)]
     candidates = [one for one in restartable if _windows(one.windows).is_open(survey.taken_at)]
     shut = {one.windows for one in restartable if not _windows(one.windows).is_open(survey.taken_at)}
     openings = (_windows((*policy.windows, *texts)).next_open(survey.taken_at) for texts in shut)
-    remediation = [one for one in survey.records if one.action is Action.REMEDIATE]
+    remediation = [one for one in survey.workloads if one.action is Action.REMEDIATE]
     waves = plan_waves(
         candidates,
         canary_share=policy.waves.canary,
@@ -116,10 +116,10 @@ def summarise(survey: Survey, ask: SurveyInput) -> SurveySummary:
     )
     return SurveySummary(
         pods=survey.pods,
-        workloads=len(survey.records),
-        classes={str(klass): count for klass, count in survey.classes.items()},
+        workloads=len(survey.workloads),
+        classes={str(pod_class): count for pod_class, count in survey.classes.items()},
         candidates=len(candidates),
-        stale_workloads=sum(1 for one in survey.records if one.klass is PodClass.STALE),
+        stale_workloads=sum(1 for one in survey.workloads if one.pod_class is PodClass.STALE),
         remediation=len(remediation),
         by_reason=dict(Counter(str(one.reason) for one in remediation)),
         waves=waves,
@@ -157,6 +157,6 @@ class SurveyActivities:
         now = survey.taken_at
         return [
             WaveMember(one.ref, _windows(one.windows).closes(now) if one.windows else None)
-            for one in survey.records
+            for one in survey.workloads
             if is_candidate(one) and belongs(one, ask.rule, ask.canary_below) and _windows(one.windows).is_open(now)
         ][: ask.survey.policy.waves.max_workloads]

@@ -68,7 +68,7 @@ class SurveyCache:
         self._asked.clear()
         began, now = time.monotonic(), datetime.now(UTC)
         survey = await run_survey(self._cluster, names, UpgradeContext(mark=now))
-        found = SurveyIndex(began, now, {one.ref: one for one in survey.records})
+        found = SurveyIndex(began, now, {one.ref: one for one in survey.workloads})
         if not names:
             self._known.clear()
         self._known |= dict.fromkeys(names or [""], found)

@@ -10,8 +10,9 @@ from activities.kube.client import ClusterClient
 from activities.kube.snapshot import read_snapshot
 from mesh.errors import PermissionDeniedError
 from mesh.istio.proxy_status import NOBODY
+from mesh.survey.builder import SurveyBuilder
 from mesh.survey.snapshot import NO_UPGRADE, ClusterSnapshot, UpgradeContext
-from mesh.survey.survey import Assembly, Survey
+from mesh.survey.survey import Survey
 
 
 async def run_survey(
@@ -29,8 +30,8 @@ async def look(
 ) -> tuple[Survey, ClusterSnapshot]:
     """The survey of what may be read, with the reading it was made from, which tells what may not."""
     world = await read_snapshot(cluster, namespaces)
-    assembly = Assembly(world)
-    answers = await ask_injector(cluster, world.injector, assembly.questions)
+    assembly = SurveyBuilder(world)
+    answers = await ask_injector(cluster, world.injector, assembly.queries)
     # Most images carry a version, and then istiods need not be asked.
-    connected = await read_connected_proxies(cluster) if assembly.nameless(answers) else NOBODY
+    connected = await read_connected_proxies(cluster) if assembly.needs_proxy_versions(answers) else NOBODY
     return assembly.survey(answers, attempt, connected), world

@@ -33,7 +33,7 @@ class ScanFilter:
 
     def lists(self, record: SurveyedWorkload) -> bool:
         """Whether it is among them."""
-        if not self.classes or str(record.klass) in self.classes:
+        if not self.classes or str(record.pod_class) in self.classes:
             return True
         return DRIFTED in self.classes and bool(record.drift)
 
@@ -73,7 +73,7 @@ def scan_document(
     wanted: ScanFilter = ScanFilter(),
 ) -> dict[str, Any]:
     """`scan -o json`. With a target, `targetChanges` counts what that version would change, and workloads tell it."""
-    listed = [one for one in survey.records if wanted.lists(one)]
+    listed = [one for one in survey.workloads if wanted.lists(one)]
     document: dict[str, Any] = {
         "cluster": cluster,
         "target": str(target) if target else default_version(control_plane),
@@ -82,8 +82,8 @@ def scan_document(
         "resourceVersion": survey.resource_version,
         "totals": {
             "pods": survey.pods,
-            "workloads": len(survey.records),
-            "classes": {str(klass): survey.classes.get(klass, 0) for klass in PodClass},
+            "workloads": len(survey.workloads),
+            "classes": {str(pod_class): survey.classes.get(pod_class, 0) for pod_class in PodClass},
         },
         "workloads": [_workload(one) for one in listed],
     }
@@ -97,7 +97,7 @@ def scan_document(
 
 def changed_by(survey: Survey, target: Version) -> dict[WorkloadRef, int]:
     """Workloads that a control plane of that version would give another proxy, with the number of their Pods."""
-    return {one.ref: pods for one in survey.records if (pods := _changed_pods(one, target))}
+    return {one.ref: pods for one in survey.workloads if (pods := _changed_pods(one, target))}
 
 
 def _workload(record: SurveyedWorkload) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _workload(record: SurveyedWorkload) -> dict[str, Any]:
         "kind": record.kind,
         "name": record.name,
         "owner": record.owner,
-        "class": str(record.klass),
+        "class": str(record.pod_class),
         "pods": record.pods,
         "stalePods": record.stale_pods,
         "expectedProxy": record.expected.image,
@@ -121,7 +121,7 @@ def _workload(record: SurveyedWorkload) -> dict[str, Any]:
 
 def _changed_pods(record: SurveyedWorkload, target: Version) -> int:
     """Pods with a sidecar that the control plane gives and that is of another version than the target's."""
-    if record.klass not in _MOVED:
+    if record.pod_class not in _MOVED:
         return 0
     return sum(count for image, count in record.proxies.items() if parse_image(image).version != target)
 

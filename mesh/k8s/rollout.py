@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -160,37 +159,3 @@ def _observed(workload: Workload) -> int:
     if isinstance(value, int):
         return value
     return int(value) if value.isdecimal() else 0
-
-
-def may_take(workload: Workload) -> int:
-    """How many available Pods the workload's own strategy may take away at once.
-
-    Source: k8s.io/kubernetes/pkg/controller/deployment/util, ResolveFenceposts (unavailable rounds down, surge up;
-    both zero means one unavailable); StatefulSets and DaemonSets take one unless told otherwise.
-    """
-    spec = workload.spec
-    wanted = workload.status.desired_number_scheduled if workload.kind == "DaemonSet" else spec.replicas
-    wanted = 1 if wanted is None else wanted
-    strategy = spec.strategy or spec.update_strategy
-    rolling = strategy.rolling_update if strategy else None
-    if workload.kind == "Deployment":
-        # At most all of them: MaxUnavailable of the same package.
-        if strategy is not None and strategy.type == "Recreate":
-            return wanted
-        unavailable = _share(rolling.max_unavailable if rolling else "25%", wanted, up=False)
-        surge = _share(rolling.max_surge if rolling else "25%", wanted, up=True)
-        return min(wanted, max(unavailable, 1 if surge == 0 else 0))
-    if workload.kind == "DaemonSet" and rolling is not None and _share(rolling.max_surge, wanted, up=True) > 0:
-        return 0
-    # Percentages round up for DaemonSets (UnavailableCount) and down for StatefulSets (getStatefulSetMaxUnavailable).
-    unavailable = _share(rolling.max_unavailable if rolling else None, wanted, up=workload.kind == "DaemonSet")
-    return min(wanted, max(1, unavailable))
-
-
-def _share(value: int | str | None, whole: int, *, up: bool) -> int:
-    if value is None:
-        return 0
-    if isinstance(value, int):
-        return value
-    part = int(value.rstrip("%")) * whole / 100
-    return math.ceil(part) if up else math.floor(part)

@@ -47,7 +47,7 @@ def observe(workload: SurveyedWorkload | None, reason: Reason, at: datetime) -> 
     if workload is None:
         return Observation(at, closed="the workload has no Pods any more")
     if is_settled(workload, reason):
-        return Observation(at, closed=f"its Pods are {workload.klass}")
+        return Observation(at, closed=f"its Pods are {workload.pod_class}")
     finding = finding_of(workload)
     if finding is None and workload.windows:
         windows = parse_windows(*workload.windows)

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.k8s.objects import Condition, ContainerState, ContainerStatus, DisruptionBudget, Metadata, Pod
-from mesh.k8s.owners import Owner
-from mesh.k8s.rollout import rollout
 from mesh.maintenance_windows import declared_windows
-from mesh.survey.finding import Facts
+from mesh.survey.assessment import Assessment
+from mesh.survey.finding import NO_FACTS, Facts
 from mesh.survey.pod_class import live_proxy
-from mesh.survey.reasons import Reason, most_severe
+from mesh.survey.reasons import Reason
 from mesh.text import one_line, rfc3339
 from mesh.wellknown import INJECTION_LABELS
-
-if TYPE_CHECKING:
-    from mesh.survey.snapshot import ClusterSnapshot
 
 #: Lines of evidence, and characters of each.
 EVIDENCE_LINES, EVIDENCE_LIMIT = 6, 300
@@ -57,36 +52,34 @@ _BUDGETED = frozenset({Reason.DISRUPTION_BUDGET, Reason.ROLLOUT_TIMED_OUT})
 
 
 @dataclass(frozen=True, slots=True)
-class Clues:
-    """At most `EVIDENCE_LINES` lines, the telling ones first, and the facts."""
+class Evidence:
+    """At most `EVIDENCE_LINES` lines, the most telling ones first, and the facts."""
 
-    evidence: tuple[str, ...]
+    lines: tuple[str, ...]
     facts: Facts
 
 
-NO_CLUES = Clues((), Facts())
+NO_EVIDENCE = Evidence((), NO_FACTS)
 
 
-def clues(
-    owner: Owner, pods: Sequence[Pod], reason: Reason | None, expected: ExpectedProxy, world: ClusterSnapshot
-) -> Clues:
-    """Of a workload with this reason and these Pods, those that have ended left out.
+def evidence_of(assessment: Assessment, reason: Reason | None) -> Evidence:
+    """Returns what the cluster itself says about a workload with this reason.
 
-    Of Pods that are well, or on their way out, only what mesh.survey.interning keeps of them is read.
+    Of Pods that are Ready or being deleted, only what mesh.survey.interning keeps of them is read.
     """
-    worst = most_severe(pods, world.taken_at)
-    budget = _budget(owner, pods, reason, world.budgets)
+    worst = assessment.worst_pod
+    budget = _budget(assessment, reason)
     lines = [
-        *_of_injection(owner, reason, expected, world),
-        *_of_workload(owner, pods, reason),
-        *(_of_proxies(pods, expected) if reason in _UNLIKE else ()),
+        *_of_injection(assessment, reason),
+        *_of_workload(assessment, reason),
+        *(_of_proxies(assessment.unfinished_pods, assessment.expected) if reason in _UNLIKE else ()),
         *_of_budget(budget),
     ]
     if worst is not None:
-        event = world.told.get(worst[0].metadata.uid)
+        event = assessment.snapshot.pod_events.get(worst[0].metadata.uid)
         lines[:0] = [] if reason in _STANDING else _of_pod(worst[0], event)
     evidence = tuple(one_line(line, EVIDENCE_LIMIT) for line in lines[:EVIDENCE_LINES])
-    return Clues(evidence, _facts(owner, worst[0] if worst else None, budget))
+    return Evidence(evidence, _facts(assessment, worst[0] if worst else None, budget))
 
 
 def _of_pod(pod: Pod, event: str | None) -> Iterator[str]:
@@ -96,7 +89,7 @@ def _of_pod(pod: Pod, event: str | None) -> Iterator[str]:
         held = ", ".join(about.finalizers or ()) or "none"
         yield f"{where}: to be gone by {rfc3339(about.deletion_timestamp)}, finalizers: {held}"
         return
-    # What an event says stands in the status as well, see mesh.survey.reasons.explained.
+    # What an event says stands in the status as well, see mesh.survey.pod_rules.with_event_message.
     own = "" if status.message == event else status.message
     yield f"{where}: {_said(f'phase {status.phase}', status.reason, own)}"
     if (scheduled := _unscheduled(pod)) is not None:
@@ -119,10 +112,8 @@ def _of_container(pod: Pod, status: ContainerStatus) -> Iterator[str]:
         yield f"container {status.name}, last termination: {told}"
 
 
-def _of_injection(
-    owner: Owner, reason: Reason | None, expected: ExpectedProxy, world: ClusterSnapshot
-) -> Iterator[str]:
-    namespace = world.namespaces.get(owner.namespace)
+def _of_injection(assessment: Assessment, reason: Reason | None) -> Iterator[str]:
+    owner, namespace, expected = assessment.owner, assessment.namespace, assessment.expected
     if reason in _UNANSWERED and expected.problem is not None:
         yield f"injector: {expected.problem}"
     if reason in _INJECTED:
@@ -139,25 +130,26 @@ def _wishes(metadata: Metadata) -> str:
     return f"labelled {', '.join(found)}" if found else "no label about injection"
 
 
-def _of_workload(owner: Owner, pods: Sequence[Pod], reason: Reason | None) -> Iterator[str]:
+def _of_workload(assessment: Assessment, reason: Reason | None) -> Iterator[str]:
+    owner, pods = assessment.owner, assessment.unfinished_pods
     if reason is Reason.STANDALONE_POD:
         yield f"Pod {owner.name} has no controller"
     elif reason is Reason.UNSUPPORTED_OWNER and pods and (maker := pods[0].metadata.controller()) is not None:
         yield f"Pod {pods[0].metadata.name} is controlled by {maker.kind} {maker.name} of {maker.api_version}"
     elif reason is Reason.JOB_POD and owner.direct is not None:
         yield f"Job {owner.direct.metadata.name}: {owner.direct.status.active} Pods active"
-    if owner.workload is None or owner.kind in ("Job", "CronJob"):
+    rollout = assessment.rollout
+    if owner.workload is None or rollout is None or owner.kind in ("Job", "CronJob"):
         return
-    found = rollout(owner.workload)
     for one in owner.workload.status.conditions or ():
         if (one.type, one.status) in _TROUBLE:
             yield f"condition {one.type} is {one.status}: {_said(one.reason, one.message)}"
     strategy = owner.workload.spec.update_strategy
     if reason in _STANDING and strategy is not None:
         part = strategy.rolling_update.partition if strategy.rolling_update else None
-        yield f"update strategy {strategy.type}" + (f", partition {part}" if part else "") + f": {found.message}"
-    elif not found.complete:
-        yield f"rollout: {found.message}"
+        yield f"update strategy {strategy.type}" + (f", partition {part}" if part else "") + f": {rollout.message}"
+    elif not rollout.complete:
+        yield f"rollout: {rollout.message}"
 
 
 def _of_proxies(pods: Sequence[Pod], expected: ExpectedProxy) -> Iterator[str]:
@@ -175,20 +167,19 @@ def _of_budget(budget: DisruptionBudget | None) -> Iterator[str]:
         )
 
 
-def _budget(
-    owner: Owner, pods: Sequence[Pod], reason: Reason | None, budgets: Iterable[DisruptionBudget]
-) -> DisruptionBudget | None:
+def _budget(assessment: Assessment, reason: Reason | None) -> DisruptionBudget | None:
     """The tightest of those that count for its Pods, where one may be why."""
     if reason not in _BUDGETED:
         return None
-    found = [one for one in budgets if one.metadata.namespace == owner.namespace and one.selects(pods)]
+    found = [budget for budget in assessment.budgets if budget.selects(assessment.unfinished_pods)]
     if reason is Reason.ROLLOUT_TIMED_OUT:
         found = [one for one in found if not one.status.disruptions_allowed]
     return min(found, key=lambda one: one.status.expected_pods - one.status.desired_healthy, default=None)
 
 
-def _facts(owner: Owner, pod: Pod | None, budget: DisruptionBudget | None) -> Facts:
-    refused = rollout(owner.workload).refused if owner.workload is not None else None
+def _facts(assessment: Assessment, pod: Pod | None, budget: DisruptionBudget | None) -> Facts:
+    owner, rollout = assessment.owner, assessment.rollout
+    refused = rollout.refused if rollout is not None else None
     quota = _QUOTA.search((refused or "")[:_LOOKED_THROUGH])
     made = owner.direct if owner.direct is not owner.workload else None
     known = {

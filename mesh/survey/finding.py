@@ -28,6 +28,9 @@ class Facts:
     direct: str = ""
 
 
+NO_FACTS = Facts()
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A workload that cannot be restarted, as it was seen once.
@@ -44,7 +47,7 @@ class Finding:
     pods: tuple[str, ...]
     pod_count: int
     evidence: tuple[str, ...] = ()
-    facts: Facts = Facts()
+    facts: Facts = NO_FACTS
 
     @property
     def ref(self) -> WorkloadRef:

@@ -25,7 +25,7 @@ from mesh.k8s.objects import (
     PodStatus,
     Workload,
 )
-from mesh.survey.reasons import cause_of_pod
+from mesh.survey.pod_rules import pod_cause
 from mesh.wellknown import LAST_APPLIED_CONFIGURATION, PROXY_CONTAINER
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ class Interner:
         about = pod.metadata
         reference = about.controller()
         leaving = about.deletion_timestamp is not None
-        well = not leaving and (pod.status.phase == "Succeeded" or cause_of_pod(pod, self._now) is None)
+        well = not leaving and (pod.status.phase == "Succeeded" or pod_cause(pod, self._now) is None)
         return Pod(
             metadata=Metadata(
                 name=about.name,

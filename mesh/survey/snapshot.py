@@ -1,4 +1,4 @@
-"""What a survey is made of: one reading of a cluster, and what the running upgrade changes about judging it."""
+"""What a survey reads: a snapshot of a cluster, and what the running upgrade changes about its decisions."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from mesh.k8s.workload_ref import WorkloadRef
 
 @dataclass(frozen=True, slots=True)
 class ClusterSnapshot:
-    """One reading of a cluster.
+    """A reading of a cluster at one moment.
 
-    `told` are the last warnings of Pods by UID, for those whose own status says little. `problems` are what could
-    not be read, as sentences: whoever acts on a survey must refuse then. `unread` are the kinds of owners among it.
+    `owners` are workloads by UID. `pod_events` are the messages of the latest warning Events by the UID of the Pod, for
+    Pods whose own status does not say why they are not Ready. `problems` are sentences about what could not be read:
+    nobody may act on a survey that has some. `unread_kinds` are the kinds of owners among what could not be read.
     """
 
     taken_at: datetime
@@ -27,19 +28,20 @@ class ClusterSnapshot:
     owners: Mapping[str, Workload]
     injector: Injector
     budgets: tuple[DisruptionBudget, ...] = ()
-    told: Mapping[str, str] = field(default_factory=dict)
+    pod_events: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    unread: frozenset[str] = frozenset()
+    unread_kinds: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class UpgradeContext:
-    """What the running upgrade changes about judging: None of it holds for a scan.
+    """What the running upgrade changes about a survey's decisions. The defaults are those of a scan.
 
-    `mark` is the time this attempt writes; `began` is when the upgrade first touched the control plane, so that a
-    Pod without a sidecar made since then is known for a victim of the injection gap. `failed` are the fingerprints of
-    the workloads whose restart failed in this upgrade: they are not tried again. `own_namespaces` are the namespaces
-    of what the upgrade itself needs: they come last. `windows` are the policy's, which must be open as well.
+    `mark` is the time that this upgrade writes into the workloads that it restarts. `began` is when the upgrade first
+    changed the control plane: a Pod without a sidecar that was created since then fell into the gap of injection.
+    `failed` are the fingerprints of the workloads whose restart failed in this upgrade: they are not restarted again.
+    `own_namespaces` are the namespaces of what the upgrade itself needs: their workloads come last. `windows` are the
+    maintenance windows of the policy, which must be open as well as those of the workload.
     """
 
     mark: datetime | None = None
@@ -59,5 +61,5 @@ NO_UPGRADE = UpgradeContext()
 
 
 def fingerprint(workload: WorkloadRef) -> str:
-    """A workload in 16 characters: of a million workloads two are alike with a chance of 1 to 36 million."""
+    """Returns 16 characters that stand for a workload. Of a million workloads two share them once in 36 million."""
     return hashlib.sha256(str(workload).encode()).hexdigest()[:16]

@@ -120,7 +120,7 @@ def test_deferred_and_candidates_are_all_and_what_opens_first_is_not_later_than_
     never = sum(found.by_reason.values())
     openings = [
         opening
-        for one in seen.records
+        for one in seen.workloads
         if one.windows
         and not parse_windows(*one.windows).is_open(NOW)
         and (opening := parse_windows(*policy, *one.windows).next_open(NOW)) is not None
@@ -135,7 +135,7 @@ def test_canary_stays_who_it_was_when_it_is_done() -> None:
     policy = Policy(waves=Waves(canary=0.3))
     first = shop(**dict.fromkeys([f"w{number}" for number in range(10)]))
     plan = summarise(first, asked(policy)).waves
-    left = replace(first, records=tuple(one for one in first.records if stable_hash(one) >= plan.canary_below))
+    left = replace(first, workloads=tuple(one for one in first.workloads if stable_hash(one) >= plan.canary_below))
     again = summarise(left, asked(policy, plan.canary_below)).waves
     anew = summarise(left, asked(policy)).waves
 

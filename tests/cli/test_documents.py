@@ -41,7 +41,7 @@ _PLANE: dict[str, Any] = {
 
 
 def _record(
-    name: str, klass: PodClass, proxies: dict[str, int], expected: str | None, action: Action
+    name: str, pod_class: PodClass, proxies: dict[str, int], expected: str | None, action: Action
 ) -> SurveyedWorkload:
     return SurveyedWorkload(
         namespace="shop",
@@ -49,7 +49,7 @@ def _record(
         name=name,
         uid=name,
         owner=None,
-        klass=klass,
+        pod_class=pod_class,
         pods=sum(proxies.values()),
         stale_pods=sum(count for image, count in proxies.items() if image != expected),
         expected=ExpectedProxy(expected, "injector" if expected else None),
@@ -320,8 +320,8 @@ def test_item_has_the_documented_fields() -> None:
 
 
 def test_scan_lists_what_drifted_whatever_its_class(survey: Survey) -> None:
-    cart, pay = survey.records
-    drifted = replace(survey, records=(cart, replace(pay, drift={Drift.CNI: "has istio-init"})))
+    cart, pay = survey.workloads
+    drifted = replace(survey, workloads=(cart, replace(pay, drift={Drift.CNI: "has istio-init"})))
 
     listed = scan_document("one", drifted, [_PLANE], wanted=ScanFilter(("drifted",)))["workloads"]
 

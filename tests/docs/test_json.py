@@ -48,7 +48,7 @@ def _survey() -> Survey:
         name="cart",
         uid="uid",
         owner=None,
-        klass=PodClass.STALE,
+        pod_class=PodClass.STALE,
         pods=1,
         stale_pods=1,
         expected=ExpectedProxy("hub/proxyv2:1.30.2", "injector"),

@@ -55,8 +55,8 @@ async def test_stale_argo_rollout_is_to_be_restarted_at_a_time(
     after = await _record(cluster, namespace, "cart")
     shown = run(platform.environment, "scan", "-n", namespace, "-o", "json").document
 
-    assert (before.klass, before.action, before.pods) == (PodClass.CURRENT, Action.NONE, 2)
-    assert (after.klass, after.action, after.stale_pods) == (PodClass.STALE, Action.RESTART_AT, 2)
+    assert (before.pod_class, before.action, before.pods) == (PodClass.CURRENT, Action.NONE, 2)
+    assert (after.pod_class, after.action, after.stale_pods) == (PodClass.STALE, Action.RESTART_AT, 2)
     assert (after.expected.image or "").endswith(f"proxyv2:{_NEW}")
     assert [(one["kind"], one["action"]) for one in shown["workloads"]] == [(ARGO_ROLLOUT, "restart-at")]
     assert shown["problems"] == []
@@ -80,7 +80,7 @@ async def test_restart_of_an_argo_rollout_is_seen_from_its_write_to_its_end(
     wait_for("its Pods", lambda: len(pod_uids(platform.mesh, namespace, "cart")) == 2)
     assert not old & pod_uids(platform.mesh, namespace, "cart")
     assert proxies(platform.mesh, namespace, "cart") == {_NEW}
-    assert (await _record(cluster, namespace, "cart")).klass is PodClass.CURRENT
+    assert (await _record(cluster, namespace, "cart")).pod_class is PodClass.CURRENT
 
 
 async def test_template_in_a_deployment_is_the_argo_rollouts_own(
@@ -99,7 +99,7 @@ async def test_template_in_a_deployment_is_the_argo_rollouts_own(
     await _restart(cluster, namespace, "borrower", datetime.now(UTC))
     await _until_complete(cluster, namespace, "borrower")
 
-    assert (found.klass, found.action, found.stale_pods) == (PodClass.STALE, Action.RESTART_AT, 2)
+    assert (found.pod_class, found.action, found.stale_pods) == (PodClass.STALE, Action.RESTART_AT, 2)
     wait_for("its Pods", lambda: len(pod_uids(platform.mesh, namespace, "lender")) == 2)
     assert not old & pod_uids(platform.mesh, namespace, "lender")
     assert proxies(platform.mesh, namespace, "lender") == {_NEW}
@@ -164,7 +164,7 @@ async def test_event_is_told_to_an_argo_rollout(platform: Service, cluster: Clus
 
 async def _record(cluster: ClusterClient, namespace: str, name: str) -> SurveyedWorkload:
     survey = await run_survey(cluster, [namespace])
-    return next(record for record in survey.records if record.name == name)
+    return next(record for record in survey.workloads if record.name == name)
 
 
 async def _restart(cluster: ClusterClient, namespace: str, name: str, mark: datetime) -> Workload:

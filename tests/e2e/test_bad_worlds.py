@@ -158,7 +158,7 @@ def test_injector_that_does_not_parse_is_told_and_asked_all_the_same(
 
 
 @pytest.mark.parametrize(
-    ("without", "sentence", "klass"),
+    ("without", "sentence", "pod_class"),
     [
         ("statefulsets", "StatefulSets cannot be read in {namespace}: ", "current"),
         ("deployments", "Deployments cannot be read in {namespace}: ", "current"),
@@ -170,14 +170,14 @@ def test_injector_that_does_not_parse_is_told_and_asked_all_the_same(
     ],
 )
 def test_kind_that_may_not_be_read_is_told_and_the_others_are_shown(
-    platform: Service, shop: str, rights: Rights, without: str, sentence: str, klass: str
+    platform: Service, shop: str, rights: Rights, without: str, sentence: str, pod_class: str
 ) -> None:
     few = rights(_reading(without=without))
 
     done = _scan(platform, "-n", shop, kubeconfig=few)
 
     (found,) = done.document["workloads"]
-    assert found["class"] == klass
+    assert found["class"] == pod_class
     assert done.document["totals"]["pods"] == 1
     assert _told(done, sentence.format(namespace=shop))
     assert f'cannot list resource "{without}"' in done.stderr or f'cannot get resource "{without}"' in done.stderr

@@ -38,7 +38,7 @@ class Case:
 
     name: str
     streams: tuple[tuple[Stream, ...], ...]
-    klass: str
+    pod_class: str
     stale: int = 0
     why: str | None = None
     revision: str = "default"
@@ -147,8 +147,8 @@ class Canary:
 def test_workload_is_what_its_proxies_say(scans: tuple[dict[str, Any], dict[str, Any]], case: Case) -> None:
     found = scans[0][case.name]
 
-    assert (found["class"], found["stalePods"]) == (case.klass, case.stale)
-    assert (found["action"], found["reason"]) == _ACTIONS[case.klass]
+    assert (found["class"], found["stalePods"]) == (case.pod_class, case.stale)
+    assert (found["action"], found["reason"]) == _ACTIONS[case.pod_class]
     assert found["expectedProxy"].endswith("proxyv2:latest")
     if case.why is None:
         assert found["detail"] is None

@@ -50,11 +50,11 @@ async def test_chart_gateway_and_gateway_api_gateway_are_nobodys_restart_but_the
     new_proxy.give("1.30.2")
 
     survey = await run_survey(cluster, [namespace, "istio-system"])
-    found = {record.name: record for record in survey.records}
+    found = {record.name: record for record in survey.workloads}
 
     for name in ("istio-ingressgateway", "edge-istio"):
         one = found[name]
-        assert (one.klass, one.action, one.expected.source) == (PodClass.GATEWAY, Action.NONE, "template")
+        assert (one.pod_class, one.action, one.expected.source) == (PodClass.GATEWAY, Action.NONE, "template")
     # istiod follows its injector's ConfigMap at once.
     wait_for("istiod to roll its gateway", lambda: _images(platform, namespace) == ["1.30.2"])
 
@@ -66,14 +66,14 @@ async def test_gateway_that_its_owner_did_not_roll_is_an_item_until_it_did(
     attempt = UpgradeContext(mark=datetime.now(UTC))
 
     survey = await run_survey(cluster, ["istio-system"], attempt)
-    (record,) = (one for one in survey.records if one.name == "istio-ingressgateway")
+    (record,) = (one for one in survey.workloads if one.name == "istio-ingressgateway")
     seen = finding_of(record)
     assert seen is not None
     stands = await _recheck(cluster, seen)
     new_proxy.give("1.29.3")
     settled = await _recheck(cluster, seen)
 
-    assert (record.klass, record.action) == (PodClass.GATEWAY, Action.REMEDIATE)
+    assert (record.pod_class, record.action) == (PodClass.GATEWAY, Action.REMEDIATE)
     assert seen.reason is Reason.GATEWAY_NOT_UPGRADED
     assert (seen.detail or "").endswith("runs Istio 1.29.3, its revision has 1.30.2")
     assert (stands.closed, stands.finding) == (None, seen)

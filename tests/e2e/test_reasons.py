@@ -25,7 +25,8 @@ from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import program, read
 from deploy.local.service import Service
 from mesh.k8s.objects import Pod
-from mesh.survey.reasons import STUCK_AFTER, Reason
+from mesh.survey.pod_rules import STUCK_AFTER
+from mesh.survey.reasons import Reason
 from mesh.text import DETAIL_LIMIT
 from mesh.wellknown import PROXY_RESET_WARNING
 from tests.e2e.command import Done, run

@@ -25,8 +25,8 @@ async def test_edited_injector_makes_the_survey_follow(
 
     after = await _record(cluster, namespace, "follows")
 
-    assert (before.klass, before.expected.source) == (PodClass.CURRENT, "injector")
-    assert (after.klass, after.expected.source) == (PodClass.STALE, "injector")
+    assert (before.pod_class, before.expected.source) == (PodClass.CURRENT, "injector")
+    assert (after.pod_class, after.expected.source) == (PodClass.STALE, "injector")
     assert (after.expected.image or "").endswith("proxyv2:9.9.9")
     assert after.stale_pods == 2
 
@@ -43,4 +43,4 @@ async def test_totals_are_those_of_the_api_server(platform: Service, cluster: Cl
 
 async def _record(cluster: ClusterClient, namespace: str, name: str) -> SurveyedWorkload:
     survey = await run_survey(cluster, [namespace])
-    return next(record for record in survey.records if record.name == name)
+    return next(record for record in survey.workloads if record.name == name)

@@ -41,8 +41,9 @@ from mesh.k8s.objects import (
 )
 from mesh.k8s.owners import by_uid
 from mesh.k8s.selectors import LabelSelector
+from mesh.survey.builder import SurveyBuilder
 from mesh.survey.snapshot import NO_UPGRADE, ClusterSnapshot, UpgradeContext
-from mesh.survey.survey import Assembly, Survey, SurveyedWorkload
+from mesh.survey.survey import Survey, SurveyedWorkload
 from mesh.wellknown import PROXY_IMAGE, RESTARTED_AT, SIDECAR_STATUS
 
 NOW = datetime(2026, 9, 5, 12, tzinfo=UTC)
@@ -335,15 +336,16 @@ def injector(*configurations: WebhookConfiguration, configs: tuple[InjectorConfi
 
 
 def world(
-    *things: Pod | Workload | Namespace | DisruptionBudget, by: Injector | None = None, told: Labels = None
+    *things: Pod | Workload | Namespace | DisruptionBudget, by: Injector | None = None, events: Labels = None
 ) -> ClusterSnapshot:
     """A cluster of these things; namespaces of Pods that are not among them are there, and labelled for injection.
 
-    `told` are the last warnings of Pods, by the Pods' names.
+    `events` are the latest warnings about Pods, by the Pods' names.
     """
     pods = tuple(one for one in things if isinstance(one, Pod))
     spaces = {one.metadata.namespace: space(one.metadata.namespace) for one in pods}
     spaces |= {one.metadata.name: one for one in things if isinstance(one, Namespace)}
+    messages = events or {}
     return ClusterSnapshot(
         taken_at=NOW,
         resource_version="42",
@@ -352,7 +354,7 @@ def world(
         owners=by_uid(one for one in things if isinstance(one, Workload)),
         injector=by or injector(),
         budgets=tuple(one for one in things if isinstance(one, DisruptionBudget)),
-        told={one.metadata.uid: told[one.metadata.name] for one in pods if told and one.metadata.name in told},
+        pod_events={one.metadata.uid: messages[one.metadata.name] for one in pods if one.metadata.name in messages},
     )
 
 
@@ -360,10 +362,10 @@ def survey(
     seen: ClusterSnapshot, attempt: UpgradeContext = NO_UPGRADE, expected: ExpectedProxy | None = None
 ) -> Survey:
     """The survey of a world whose injector gives `expected` to every template, else the new proxy, or its pin."""
-    assembly = Assembly(seen)
+    assembly = SurveyBuilder(seen)
     answers = {
         asked.key: expected or ExpectedProxy(asked.template.metadata.annotation(PROXY_IMAGE) or NEW, "injector")
-        for asked in assembly.questions
+        for asked in assembly.queries
     }
     return assembly.survey(answers, attempt)
 
@@ -373,8 +375,8 @@ def record(
     by: Injector | None = None,
     attempt: UpgradeContext = NO_UPGRADE,
     expected: ExpectedProxy | None = None,
-    told: Labels = None,
+    events: Labels = None,
 ) -> SurveyedWorkload:
     """What the survey says of the only workload among these things."""
-    (found,) = survey(world(*things, by=by, told=told), attempt, expected).records
+    (found,) = survey(world(*things, by=by, events=events), attempt, expected).workloads
     return found

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from mesh import maintenance_windows
 from mesh.k8s.owners import top_owner
 from mesh.maintenance_windows import EXAMPLE, WindowInvalidError, declared_windows, parse_windows
-from mesh.survey.reasons import Reason, cause_of_windows
+from mesh.survey.reasons import Reason
+from mesh.survey.restart_rules import windows_cause
 from mesh.text import DETAIL_LIMIT
 from mesh.wellknown import MAINTENANCE_WINDOW
 from tests.mesh.build import pod, quick, space, template, workload
@@ -147,7 +148,7 @@ def test_text_that_is_no_window_is_told_with_a_right_one(text: str, wrong: str) 
 
 @given(st.text(max_size=60) | st.from_regex(r"[A-Za-z ,;-]{0,20}[0-9: -]{5,15}[A-Za-z /]{0,20}", fullmatch=True))
 def test_whatever_is_written_is_a_window_or_a_sentence_that_can_be_shown(text: str) -> None:
-    cause = cause_of_windows((text,), utc("2026-08-03"))
+    cause = windows_cause((text,), utc("2026-08-03"))
 
     if cause is not None:
         reason, told = cause.reason, cause.detail

@@ -18,7 +18,7 @@ async def main(kubeconfig: str) -> None:
         began = time.perf_counter()
         survey = await run_survey(cluster)
         seconds = time.perf_counter() - began
-    told = {"pods": survey.pods, "workloads": len(survey.records), "seconds": seconds, "megabytes": peak_megabytes()}
+    told = {"pods": survey.pods, "workloads": len(survey.workloads), "seconds": seconds, "megabytes": peak_megabytes()}
     print(json.dumps(told))  # noqa: T201
 
 

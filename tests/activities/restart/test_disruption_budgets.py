@@ -14,10 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from activities.kube.informer import Informer
 from activities.restart.disruption_budgets import DisruptionBudgets
+from mesh.k8s.disruption import pods_taken_at_once, would_exceed
 from mesh.k8s.objects import DisruptionBudget, DisruptionBudgetStatus, Pod, Workload
 from mesh.k8s.owners import Owner
-from mesh.k8s.rollout import may_take
-from mesh.survey.reasons import would_exceed
 from tests.mesh.build import budget, pod, strategy, template, workload
 
 
@@ -254,4 +253,4 @@ def test_restarts_at_once_never_take_a_budget_below_what_it_wants() -> None:
 def test_workloads_of_the_property_take_what_they_say() -> None:
     owner, _ = taking("cart", 3)
 
-    assert may_take(cast("Workload", owner.workload)) == 3
+    assert pods_taken_at_once(cast("Workload", owner.workload)) == 3

@@ -54,7 +54,7 @@ def test_lost_status_is_drift_and_the_pod_still_a_sidecar_of_the_mesh() -> None:
     )
     found = record(cart, bare, expected=ExpectedProxy(NEW, "injector", shape=EXPECTED))
 
-    assert (found.klass, set(found.drift)) == (PodClass.CURRENT, {Drift.STATUS})
+    assert (found.pod_class, set(found.drift)) == (PodClass.CURRENT, {Drift.STATUS})
     assert found.detail == "sidecar.istio.io/status is missing"
 
 
@@ -73,7 +73,7 @@ def test_drift_is_told_and_never_acted_on() -> None:
     grown = msgspec.structs.replace(injected(Resources(requests={"cpu": "4"})), metadata=pod(owner=cart).metadata)
     found = record(cart, grown, expected=ExpectedProxy(NEW, "injector", shape=EXPECTED))
 
-    assert (found.klass, found.action, found.reason) == (PodClass.CURRENT, Action.NONE, None)
+    assert (found.pod_class, found.action, found.reason) == (PodClass.CURRENT, Action.NONE, None)
     assert Drift.RESOURCES in found.drift
 
 

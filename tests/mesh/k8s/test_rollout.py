@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mesh.k8s.disruption import pods_taken_at_once
 from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import (
     Condition,
@@ -21,7 +22,7 @@ from mesh.k8s.objects import (
     WorkloadReference,
     WorkloadSpec,
 )
-from mesh.k8s.rollout import mark_of, may_take, restart_patch, rollout
+from mesh.k8s.rollout import mark_of, restart_patch, rollout
 from mesh.wellknown import RESTARTED_AT
 from tests.mesh.build import NOW, pod, quick, strategy, template, workload
 
@@ -204,7 +205,9 @@ def test_progress_changes_with_every_step() -> None:
 def test_deployment_takes_what_kubernetes_resolves(
     unavailable: int | str | None, surge: int | str | None, replicas: int, taken: int
 ) -> None:
-    assert may_take(workload(replicas=replicas, strategy=strategy("RollingUpdate", unavailable, surge))) == taken
+    assert (
+        pods_taken_at_once(workload(replicas=replicas, strategy=strategy("RollingUpdate", unavailable, surge))) == taken
+    )
 
 
 @pytest.mark.parametrize(
@@ -225,7 +228,7 @@ def test_deployment_takes_what_kubernetes_resolves(
     ],
 )
 def test_strategy_of_the_kind_tells_what_is_taken(kind: str, how: Strategy | None, replicas: int, taken: int) -> None:
-    assert may_take(workload(kind, replicas=replicas, strategy=how)) == taken
+    assert pods_taken_at_once(workload(kind, replicas=replicas, strategy=how)) == taken
 
 
 def marked(text: str) -> Workload:

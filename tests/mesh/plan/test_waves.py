@@ -36,7 +36,7 @@ def candidate(
         name=name,
         uid="",
         owner=None,
-        klass=PodClass.STALE,
+        pod_class=PodClass.STALE,
         pods=1,
         stale_pods=1,
         expected=NO_PROXY,

@@ -27,7 +27,8 @@ from mesh.k8s.objects import (
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.actions import Action
 from mesh.survey.pod_class import PodClass
-from mesh.survey.reasons import Reason, cause_of_pod, cause_of_pods
+from mesh.survey.pod_rules import most_severe, pod_cause
+from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import NO_UPGRADE, UpgradeContext, fingerprint
 from mesh.survey.survey import SurveyedWorkload
 from mesh.wellknown import MAINTENANCE_WINDOW
@@ -280,11 +281,11 @@ def test_stale_workload_with_no_pod_ready_is_told_with_the_clusters_words(one: P
 
 def test_gravest_trouble_is_told() -> None:
     pods = [pod(ready="False"), pod(phase="Pending"), pod(phase="Unknown"), pod()]
-    found = cause_of_pods(pods, NOW)
+    found = most_severe(pods, NOW)
 
     assert found is not None
-    assert found.reason is Reason.POD_UNKNOWN
-    assert cause_of_pods([pod()], NOW) is None
+    assert found[1].reason is Reason.POD_UNKNOWN
+    assert most_severe([pod()], NOW) is None
 
 
 @pytest.mark.parametrize(
@@ -293,7 +294,7 @@ def test_gravest_trouble_is_told() -> None:
     ids=["stuck", "goes"],
 )
 def test_pod_that_goes_is_no_trouble_until_it_is_stuck(since: timedelta, reason: Reason | None) -> None:
-    found = cause_of_pod(pod(deleted=since, ready="False"), NOW)
+    found = pod_cause(pod(deleted=since, ready="False"), NOW)
 
     assert (found.reason if found else None) is reason
 
@@ -472,7 +473,7 @@ def test_gateway_that_its_owner_did_not_roll_is_told_to_an_upgrade_and_not_to_a_
 
     assert verdict(told) == ((Action.REMEDIATE, Reason.GATEWAY_NOT_UPGRADED) if detail else (Action.NONE, None))
     assert (detail or "") in (told.detail or "")
-    assert told.klass is PodClass.GATEWAY
+    assert told.pod_class is PodClass.GATEWAY
     assert verdict(record(edge, one, here, by=by)) == (Action.NONE, None)
 
 
@@ -615,7 +616,7 @@ def test_finished_runs_of_a_cron_job_are_no_trouble_of_the_one_that_runs() -> No
         job, pod("ran", owner=job, proxy=None, phase="Succeeded", ready="False"), pod("runs", owner=job, proxy=None)
     )
 
-    assert (found.klass, found.reason, found.detail) == (
+    assert (found.pod_class, found.reason, found.detail) == (
         PodClass.MISSING,
         Reason.JOB_POD,
         "made without a sidecar, would get one now",

@@ -108,7 +108,7 @@ def test_container_that_waits_for_something_else_is_told_without_image_and_secre
 
 def test_ordinary_beginning_is_no_evidence_and_the_event_is() -> None:
     ill = pending(node="n1", statuses=(waiting("ContainerCreating"),))
-    found = sighted(CART, ill, told={"cart-1": "FailedMount: no such volume"})
+    found = sighted(CART, ill, events={"cart-1": "FailedMount: no such volume"})
 
     assert found.evidence[:2] == ("Pod cart-1 on node n1: phase Pending", "event: FailedMount: no such volume")
     assert found.facts == Facts(node="n1")
@@ -332,7 +332,7 @@ def test_evidence_is_short_lines_whatever_the_cluster_says(kind: str | None, pha
         secrets=(LONG,) * 50,
     )
     ill = msgspec.structs.replace(ill, spec=_imaged(ill.spec))
-    found = sighted(*([owner] if owner else []), ill, told={"cart-1": LONG})
+    found = sighted(*([owner] if owner else []), ill, events={"cart-1": LONG})
 
     assert 3 < len(found.evidence) <= EVIDENCE_LINES
     _short(found)
@@ -359,6 +359,6 @@ def _short(found: Finding) -> None:
 @given(PODS, ATTEMPTS, st.sampled_from(["", LONG]))
 def test_evidence_of_anything_is_short(pods: list[Pod], attempt: UpgradeContext, event: str) -> None:
     words = {one.metadata.uid: event for one in pods}
-    for one in survey(replace(seen(pods), told=words), attempt).records:
+    for one in survey(replace(seen(pods), pod_events=words), attempt).workloads:
         if (found := finding_of(one)) is not None:
             _short(found)

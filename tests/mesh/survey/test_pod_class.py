@@ -12,10 +12,10 @@ from mesh.istio.injection import InjectorConfig
 from mesh.istio.proxy_status import NOBODY, ConnectedProxies
 from mesh.k8s.objects import Condition, Container, ContainerStatus, Pod, PodSpec, Workload
 from mesh.survey.actions import Action
+from mesh.survey.builder import SurveyBuilder
 from mesh.survey.pod_class import WORKLOAD_ORDER, PodClass, live_proxy, version_text
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import UpgradeContext
-from mesh.survey.survey import Assembly
 from tests.mesh.build import APP, NEW, OLD, STATUS, injector, pod, record, space, template, workload, world
 
 OFF = space(labels={"istio-injection": "disabled"})
@@ -26,12 +26,12 @@ NO_ANSWER = ExpectedProxy(None, None, "the injector did not answer")
 GONE = timedelta(seconds=9)
 
 
-def klass_of(*things: Pod | Workload, **options: object) -> PodClass:
-    return record(*things, **options).klass  # type: ignore[arg-type]
+def class_of(*things: Pod | Workload, **options: object) -> PodClass:
+    return record(*things, **options).pod_class  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("one", "klass"),
+    ("one", "pod_class"),
     [
         pytest.param(pod(deleted=GONE, phase="Failed"), "terminating", id="terminating"),
         pytest.param(pod(phase="Succeeded", annotations=AMBIENT), "finished", id="finished"),
@@ -51,24 +51,24 @@ def klass_of(*things: Pod | Workload, **options: object) -> PodClass:
         pytest.param(pod(phase="Unknown", ready="Unknown"), "stale", id="stale-though-unknown"),
     ],
 )
-def test_class_is_the_first_that_holds(one: Pod, klass: str) -> None:
-    assert klass_of(one) == klass
+def test_class_is_the_first_that_holds(one: Pod, pod_class: str) -> None:
+    assert class_of(one) == pod_class
 
 
 def test_class_is_unknown_when_nobody_tells_what_it_would_get() -> None:
-    assert klass_of(pod(), expected=NO_ANSWER) is PodClass.UNKNOWN
+    assert class_of(pod(), expected=NO_ANSWER) is PodClass.UNKNOWN
 
 
 @pytest.mark.parametrize("one", [pod(proxy=None), pod(injected=False)], ids=["missing", "gateway"])
 def test_pod_without_injected_sidecar_needs_no_answer(one: Pod) -> None:
-    assert klass_of(one, expected=NO_ANSWER) is not PodClass.UNKNOWN
+    assert class_of(one, expected=NO_ANSWER) is not PodClass.UNKNOWN
 
 
 @pytest.mark.parametrize("value", ["", "true", "{", '{"containers": null}', "[]"])
 def test_status_annotation_counts_though_it_does_not_parse(value: str) -> None:
     one = pod(injected=False, annotations={"sidecar.istio.io/status": value})
 
-    assert klass_of(one) is PodClass.STALE
+    assert class_of(one) is PodClass.STALE
 
 
 def test_of_two_proxies_the_first_counts() -> None:
@@ -77,17 +77,17 @@ def test_of_two_proxies_the_first_counts() -> None:
     both = msgspec.structs.replace(one, spec=PodSpec(containers=(APP, proxies[0]), init_containers=(proxies[1],)))
 
     assert live_proxy(both) == NEW
-    assert klass_of(both) is PodClass.CURRENT
+    assert class_of(both) is PodClass.CURRENT
 
 
 def test_standalone_pod_is_judged_as_it_would_come_back() -> None:
     labelled = pod(labels={"sidecar.istio.io/inject": "false"})
 
-    assert klass_of(labelled) is PodClass.ORPHANED
+    assert class_of(labelled) is PodClass.ORPHANED
 
 
 @pytest.mark.parametrize(
-    ("proxy", "pin", "klass"),
+    ("proxy", "pin", "pod_class"),
     [
         pytest.param("mine/p:1.2.3", "mine/p:1.2.3", "pinned", id="live-as-pinned"),
         pytest.param(OLD, "mine/p:1.2.3", "stale", id="pinned-after-it-was-made"),
@@ -96,38 +96,38 @@ def test_standalone_pod_is_judged_as_it_would_come_back() -> None:
         pytest.param("mine/p:tip", "mine/p:tip", "pinned", id="version-of-the-pin-unknown"),
     ],
 )
-def test_pin_is_judged_against_the_revision(proxy: str, pin: str, klass: str) -> None:
+def test_pin_is_judged_against_the_revision(proxy: str, pin: str, pod_class: str) -> None:
     cart = workload(made_from=template({"app": "cart"}, {PIN: pin}))
 
-    assert klass_of(cart, pod(owner=cart, proxy=proxy, annotations={PIN: pin})) == klass
+    assert class_of(cart, pod(owner=cart, proxy=proxy, annotations={PIN: pin})) == pod_class
 
 
 @pytest.mark.parametrize(
-    ("pin", "klass"),
+    ("pin", "pod_class"),
     [("hub/proxyv2:tip", "unknown"), ("mine/p:top", "pinned")],
     ids=["the-revisions-own", "another"],
 )
-def test_pin_is_judged_though_no_version_is_known(pin: str, klass: str) -> None:
+def test_pin_is_judged_though_no_version_is_known(pin: str, pod_class: str) -> None:
     tip = injector(configs=(InjectorConfig("default", image="hub/proxyv2:tip"),))
 
-    assert klass_of(pod(proxy=pin, annotations={PIN: pin}), by=tip) == klass
+    assert class_of(pod(proxy=pin, annotations={PIN: pin}), by=tip) == pod_class
 
 
 def test_pin_that_left_the_template_holds_no_longer() -> None:
     cart = workload()
     left_over = pod(owner=cart, proxy="mine/p:1.2.3", annotations={PIN: "mine/p:1.2.3"})
 
-    assert klass_of(cart, left_over) is PodClass.STALE
+    assert class_of(cart, left_over) is PodClass.STALE
 
 
 def test_pin_holds_though_the_injector_does_not_answer() -> None:
     one = pod(proxy="mine/p:1.2.3", annotations={PIN: "mine/p:1.2.3"})
 
-    assert klass_of(one, expected=NO_ANSWER) is PodClass.PINNED
+    assert class_of(one, expected=NO_ANSWER) is PodClass.PINNED
 
 
 @pytest.mark.parametrize(
-    ("one", "klass"),
+    ("one", "pod_class"),
     [
         pytest.param(pod(), "excluded", id="stale"),
         pytest.param(pod(proxy=None), "excluded", id="missing"),
@@ -137,14 +137,14 @@ def test_pin_holds_though_the_injector_does_not_answer() -> None:
         pytest.param(pod(deleted=GONE), "terminating", id="terminating-stays"),
     ],
 )
-def test_exclusion_takes_only_what_would_be_acted_on(one: Pod, klass: str) -> None:
+def test_exclusion_takes_only_what_would_be_acted_on(one: Pod, pod_class: str) -> None:
     annotated = space(one.metadata.namespace, annotations=EXCLUDE)
 
-    assert record(one, annotated).klass == klass
+    assert record(one, annotated).pod_class == pod_class
 
 
 def test_exclusion_does_not_hide_what_is_unknown() -> None:
-    assert klass_of(pod(annotations=EXCLUDE), expected=NO_ANSWER) is PodClass.UNKNOWN
+    assert class_of(pod(annotations=EXCLUDE), expected=NO_ANSWER) is PodClass.UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -155,24 +155,24 @@ def test_exclusion_does_not_hide_what_is_unknown() -> None:
     ],
 )
 def test_exclusion_holds_wherever_it_is_written(cart: Workload) -> None:
-    assert klass_of(cart, pod(owner=cart)) is PodClass.EXCLUDED
+    assert class_of(cart, pod(owner=cart)) is PodClass.EXCLUDED
 
 
 def test_exclusion_of_a_standalone_pod_holds() -> None:
-    assert klass_of(pod(annotations=EXCLUDE)) is PodClass.EXCLUDED
+    assert class_of(pod(annotations=EXCLUDE)) is PodClass.EXCLUDED
 
 
 @pytest.mark.parametrize("value", ["false", "True", "yes", ""])
 def test_exclusion_with_another_value_does_not_hold(value: str) -> None:
     cart = workload(annotations=dict.fromkeys(EXCLUDE, value))
 
-    assert klass_of(cart, pod(owner=cart)) is PodClass.STALE
+    assert class_of(cart, pod(owner=cart)) is PodClass.STALE
 
 
 def test_namespace_that_the_policy_excludes_is_left_alone() -> None:
     found = record(pod(), attempt=UpgradeContext(exclude_namespaces=("shop",)))
 
-    assert (found.klass, found.action) == (PodClass.EXCLUDED, "none")
+    assert (found.pod_class, found.action) == (PodClass.EXCLUDED, "none")
 
 
 SUSPENDED = {"conditions": (Condition(type="Suspended", status="True"),)}
@@ -181,7 +181,7 @@ ENDED = {kind: {"conditions": (Condition(type=kind, status="True"),)} for kind i
 
 
 @pytest.mark.parametrize(
-    ("owner", "klass"),
+    ("owner", "pod_class"),
     [
         pytest.param(workload("Job", status=ENDED["Failed"]), "finished", id="job-failed"),
         pytest.param(workload("Job", status=ENDED["Complete"]), "finished", id="job-complete"),
@@ -197,10 +197,10 @@ ENDED = {kind: {"conditions": (Condition(type=kind, status="True"),)} for kind i
         pytest.param(None, "stale", id="standalone"),
     ],
 )
-def test_failed_pod_is_finished_when_nothing_waits_for_it(owner: Workload | None, klass: str) -> None:
+def test_failed_pod_is_finished_when_nothing_waits_for_it(owner: Workload | None, pod_class: str) -> None:
     failed = pod(owner=owner, phase="Failed", ready="False")
 
-    assert klass_of(*([owner] if owner else []), failed) == klass
+    assert class_of(*([owner] if owner else []), failed) == pod_class
 
 
 def test_failed_pod_of_a_cron_job_is_finished_with_its_job() -> None:
@@ -208,11 +208,11 @@ def test_failed_pod_of_a_cron_job_is_finished_with_its_job() -> None:
     job = workload("Job", "nightly-1", owner=cron, status=ENDED["Failed"])
     found = record(cron, job, pod(owner=job, phase="Failed", ready="False"))
 
-    assert (found.kind, found.klass) == ("CronJob", PodClass.FINISHED)
+    assert (found.kind, found.pod_class) == ("CronJob", PodClass.FINISHED)
 
 
 def test_failed_pod_whose_owner_is_gone_is_not_finished() -> None:
-    assert klass_of(pod(owner=workload("ReplicaSet"), phase="Failed", ready="False")) is PodClass.STALE
+    assert class_of(pod(owner=workload("ReplicaSet"), phase="Failed", ready="False")) is PodClass.STALE
 
 
 def test_workload_order_has_every_class_once() -> None:
@@ -228,7 +228,7 @@ def test_status_of_the_builders_is_what_istio_writes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("proxy", "plane", "klass"),
+    ("proxy", "plane", "pod_class"),
     [
         ("1.31.0", "1.31.0", "current"),
         ("1.30.2", "1.31.0", "stale"),
@@ -237,19 +237,19 @@ def test_status_of_the_builders_is_what_istio_writes() -> None:
     ],
 )
 def test_proxy_whose_image_names_no_version_is_what_istiod_says(
-    proxy: str | None, plane: str | None, klass: str
+    proxy: str | None, plane: str | None, pod_class: str
 ) -> None:
     cart = workload()
     image = "hub/proxyv2:latest"
-    asked = Assembly(world(cart, pod(owner=cart, proxy=image)))
-    answers = {one.key: ExpectedProxy(image, "injector") for one in asked.questions}
+    asked = SurveyBuilder(world(cart, pod(owner=cart, proxy=image)))
+    answers = {one.key: ExpectedProxy(image, "injector") for one in asked.queries}
     connected = ConnectedProxies(
         versions={("shop", "cart-1"): proxy} if proxy else {}, planes={"default": plane} if plane else {}
     )
-    (found,) = asked.survey(answers, connected=connected).records
+    (found,) = asked.survey(answers, connected=connected).workloads
 
-    assert asked.nameless(answers)
-    assert found.klass == klass
+    assert asked.needs_proxy_versions(answers)
+    assert found.pod_class == pod_class
 
 
 @pytest.mark.parametrize(
@@ -279,12 +279,12 @@ def test_proxy_whose_image_names_no_version_is_what_istiod_says(
 def test_unknown_version_is_told_with_why(connected: ConnectedProxies, why: str) -> None:
     cart = workload()
     image = "hub/proxyv2:latest"
-    asked = Assembly(world(cart, pod(owner=cart, proxy=image)))
-    answers = {one.key: ExpectedProxy(image, "injector") for one in asked.questions}
+    asked = SurveyBuilder(world(cart, pod(owner=cart, proxy=image)))
+    answers = {one.key: ExpectedProxy(image, "injector") for one in asked.queries}
     found = asked.survey(answers, connected=connected)
-    (one,) = found.records
+    (one,) = found.workloads
 
-    assert (one.klass, one.action, one.reason) == (PodClass.UNKNOWN, Action.REMEDIATE, Reason.UNKNOWN_PROXY)
+    assert (one.pod_class, one.action, one.reason) == (PodClass.UNKNOWN, Action.REMEDIATE, Reason.UNKNOWN_PROXY)
     assert one.detail == f"tag latest names no version; Pod cart-1: {why}"
     assert found.notes == connected.problems
 
@@ -293,10 +293,10 @@ def test_version_is_unknown_of_the_pod_that_is_named() -> None:
     """The other one may be pinned, gone or of another image: what is told is about one that nobody knows."""
     cart = workload()
     image = "hub/proxyv2:latest"
-    asked = Assembly(world(cart, *(pod(name, owner=cart, proxy=image) for name in ("cart-1", "cart-2"))))
-    answers = {one.key: ExpectedProxy(image, "injector") for one in asked.questions}
+    asked = SurveyBuilder(world(cart, *(pod(name, owner=cart, proxy=image) for name in ("cart-1", "cart-2"))))
+    answers = {one.key: ExpectedProxy(image, "injector") for one in asked.queries}
     connected = ConnectedProxies(versions={("shop", "cart-1"): "1.31.0"}, planes={"default": "1.31.0"})
-    (found,) = asked.survey(answers, connected=connected).records
+    (found,) = asked.survey(answers, connected=connected).workloads
 
     assert found.detail == "tag latest names no version; Pod cart-2: no istiod lists it"
 
@@ -306,5 +306,5 @@ def test_digest_is_the_same_image_under_any_name() -> None:
     wanted = ExpectedProxy("mirror/proxyv2:1.30.2@sha256:ab", "injector")
     runs = ContainerStatus(name="istio-proxy", image_id="hub/proxyv2@sha256:ab")
 
-    assert record(cart, pod(owner=cart, proxy=NEW, statuses=(runs,)), expected=wanted).klass is PodClass.CURRENT
-    assert record(cart, pod(owner=cart, proxy=NEW), expected=wanted).klass is PodClass.STALE
+    assert record(cart, pod(owner=cart, proxy=NEW, statuses=(runs,)), expected=wanted).pod_class is PodClass.CURRENT
+    assert record(cart, pod(owner=cart, proxy=NEW), expected=wanted).pod_class is PodClass.STALE

@@ -46,14 +46,14 @@ class Row:
     what: str
     things: tuple[Pod | Workload | Namespace | DisruptionBudget, ...]
     kyma: str
-    klass: str
+    pod_class: str
     then: str
     expected: ExpectedProxy | None = field(default=None)
 
     @property
     def line(self) -> str:
         """As the document has it."""
-        return f"| {self.what} | {self.kyma} | `{self.klass}` | {self.then} |"
+        return f"| {self.what} | {self.kyma} | `{self.pod_class}` | {self.then} |"
 
 
 def loud(one: Pod) -> Pod:
@@ -232,7 +232,7 @@ def test_case_of_kymas_restarter_becomes(row: Row) -> None:
     }
     done = f"item {found.reason}" if found.reason else words[found.action]
 
-    assert found.klass == row.klass
+    assert found.pod_class == row.pod_class
     assert row.then.partition(",")[0] == done
     assert row.then.endswith("last wave") is found.gateway
     assert row.then.endswith("drift") is bool(found.drift)

@@ -18,9 +18,9 @@ from mesh.k8s.objects import Condition, Pod, Workload, WorkloadReference
 from mesh.k8s.owners import top_owner
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.actions import Action
+from mesh.survey.builder import SurveyBuilder
 from mesh.survey.pod_class import WORKLOAD_ORDER, PodClass, pod_is_current
 from mesh.survey.snapshot import ClusterSnapshot, UpgradeContext
-from mesh.survey.survey import Assembly
 from mesh.wellknown import MAINTENANCE_WINDOW
 from tests.mesh.build import (
     NEW,
@@ -139,9 +139,9 @@ def test_every_pod_is_counted_once_whatever_the_cluster_holds(
 ) -> None:
     found = survey(seen(pods), attempt, answer)
 
-    assert found.pods == sum(found.classes.values()) == sum(one.pods for one in found.records) == len(pods)
+    assert found.pods == sum(found.classes.values()) == sum(one.pods for one in found.workloads) == len(pods)
     assert set(found.classes) == set(PodClass)
-    assert found.classes[PodClass.STALE] == sum(one.stale_pods for one in found.records)
+    assert found.classes[PodClass.STALE] == sum(one.stale_pods for one in found.workloads)
 
 
 @quick
@@ -155,12 +155,12 @@ def test_every_workload_is_there_once_with_the_first_class_of_its_pods(
     found = survey(seen(known), attempt)
     alone: defaultdict[WorkloadRef, list[PodClass]] = defaultdict(list)
     for one in known:
-        (judged,) = survey(seen([one]), attempt).records
-        alone[judged.ref].append(judged.klass)
+        (judged,) = survey(seen([one]), attempt).workloads
+        alone[judged.ref].append(judged.pod_class)
 
-    assert [one.ref for one in found.records] == sorted(alone)
-    assert Counter(klass for classes in alone.values() for klass in classes) == +Counter(found.classes)
-    assert all(one.klass is min(alone[one.ref], key=WORKLOAD_ORDER.index) for one in found.records)
+    assert [one.ref for one in found.workloads] == sorted(alone)
+    assert Counter(pod_class for classes in alone.values() for pod_class in classes) == +Counter(found.classes)
+    assert all(one.pod_class is min(alone[one.ref], key=WORKLOAD_ORDER.index) for one in found.workloads)
 
 
 @quick
@@ -168,7 +168,7 @@ def test_every_workload_is_there_once_with_the_first_class_of_its_pods(
 def test_every_workload_has_an_action_and_a_reason_fit_to_show(
     pods: list[Pod], attempt: UpgradeContext, answer: ExpectedProxy | None
 ) -> None:
-    for one in survey(seen(pods), attempt, answer).records:
+    for one in survey(seen(pods), attempt, answer).workloads:
         assert (one.action is Action.REMEDIATE) is (one.reason is not None)
         assert len(one.detail or "") <= 200
         assert not any(unicodedata.category(letter) == "Cc" for letter in one.detail or "")
@@ -180,21 +180,21 @@ def test_every_workload_has_an_action_and_a_reason_fit_to_show(
 def test_nothing_is_restarted_that_would_lose_its_sidecar(pods: list[Pod]) -> None:
     found = survey(seen(pods, injector(webhooks(deactivated=True))))
 
-    assert {one.action for one in found.records} <= {Action.REMEDIATE, Action.NONE}
+    assert {one.action for one in found.workloads} <= {Action.REMEDIATE, Action.NONE}
     assert found.classes[PodClass.STALE] == found.classes[PodClass.MISSING] == 0
 
 
 def test_survey_of_nothing_counts_nothing() -> None:
     found = survey(world())
 
-    assert (found.pods, found.records, set(found.classes.values())) == (0, (), {0})
+    assert (found.pods, found.workloads, set(found.classes.values())) == (0, (), {0})
     assert (found.taken_at, found.resource_version) == (NOW, "42")
 
 
 def test_one_question_is_asked_for_workloads_alike_and_none_where_nothing_is_injected() -> None:
     alike = [workload(name=name, made_from=template({"app": "cart"})) for name in ("a", "b")]
     pods = [pod(f"{one.metadata.name}-1", owner=one) for one in alike]
-    asked = Assembly(world(*alike, *pods, pod("dark", namespace="kube-system"))).questions
+    asked = SurveyBuilder(world(*alike, *pods, pod("dark", namespace="kube-system"))).queries
 
     assert [(one.namespace, one.decision.revision) for one in asked] == [("shop", "default")]
 
@@ -218,7 +218,7 @@ def test_record_of_a_gateway_expects_what_its_owner_says() -> None:
     gateway = workload(made_from=made_from)
     found = record(gateway, pod(owner=gateway, injected=False, native=False))
 
-    assert (found.klass, found.action, found.expected) == (
+    assert (found.pod_class, found.action, found.expected) == (
         PodClass.GATEWAY,
         Action.NONE,
         ExpectedProxy(OLD, "template"),
@@ -261,11 +261,11 @@ def test_owner_that_is_read_keeps_its_template_for_every_pod() -> None:
     queue = workload("StatefulSet", "queue", made_from=template({"sidecar.istio.io/inject": "false"}))
     found = record(queue, pod(owner=queue, labels={"sidecar.istio.io/inject": "true"}))
 
-    assert found.klass is PodClass.ORPHANED
+    assert found.pod_class is PodClass.ORPHANED
 
 
 def test_workloads_of_one_name_and_different_kind_stay_apart() -> None:
     carts: list[Workload] = [workload(kind) for kind in ("Deployment", "StatefulSet", "DaemonSet")]
     found = survey(world(*carts, *(pod(f"p{i}", owner=one) for i, one in enumerate(carts))))
 
-    assert [one.kind for one in found.records] == ["DaemonSet", "Deployment", "StatefulSet"]
+    assert [one.kind for one in found.workloads] == ["DaemonSet", "Deployment", "StatefulSet"]

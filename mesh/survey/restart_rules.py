@@ -1,0 +1,131 @@
+"""Rules about restarts: why a workload that should be restarted is not restarted now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+
+from mesh.k8s.disruption import pods_taken_at_once
+from mesh.k8s.kinds import ARGO_ROLLOUT
+from mesh.k8s.objects import DisruptionBudget, Pod
+from mesh.k8s.owners import Owner
+from mesh.k8s.rollout import mark_of
+from mesh.maintenance_windows import WindowInvalidError, declared_windows, never_together, parse_windows
+from mesh.survey.assessment import Assessment, WorkloadState
+from mesh.survey.owner_rules import owner_cause
+from mesh.survey.pod_class import PodClass, live_proxy
+from mesh.survey.pod_rules import pod_cause
+from mesh.survey.reasons import Cause, Reason
+from mesh.text import one_line
+
+
+def restart_failed_before(assessment: Assessment) -> Cause | None:
+    """A restart of the workload has failed in this upgrade."""
+    if not assessment.context.has_failed(assessment.owner.ref):
+        return None
+    failed = Cause(Reason.ROLLOUT_TIMED_OUT, "its restart failed in this upgrade")
+    return assessment.worst_pod_cause or failed
+
+
+def restarted_and_still_stale(assessment: Assessment) -> Cause | None:
+    """The workload was restarted in this upgrade, and some of its new Pods do not run the expected proxy."""
+    workload, mark = assessment.owner.workload, assessment.context.mark
+    if workload is None or mark is None or assessment.rollout is None:
+        return None
+    restarted = mark_of(workload)
+    if restarted is None or restarted < mark or not assessment.rollout.complete:
+        return None
+    return Cause(Reason.IMAGE_REWRITTEN, "restarted, and its new Pods are still not as expected")
+
+
+def newest_pod_is_stale(assessment: Assessment) -> Cause | None:
+    """The newest Pod was created in this upgrade and does not run the expected proxy: a restart brings another such."""
+    mark = assessment.context.mark
+    if assessment.pod_class is not PodClass.STALE or mark is None:
+        return None
+    if assessment.rollout is None or not assessment.rollout.settled:
+        return None
+    stale = assessment.classified_pods
+    newest = max(assessment.active_pods, key=lambda pod: (_created(pod), pod not in stale), default=None)
+    if newest is None or newest not in stale or _created(newest) < mark:
+        return None
+    detail = f"Pod {newest.metadata.name} was made during this upgrade and runs {live_proxy(newest)}"
+    return Cause(Reason.IMAGE_REWRITTEN, one_line(detail))
+
+
+def too_few_ready_pods(assessment: Assessment) -> Cause | None:
+    """No Pod is Ready, or one is not and the controller would take the others before it replaces it."""
+    workload = assessment.owner.workload
+    strategy = workload.spec.strategy if workload is not None else None
+    # Both take Pods away before they bring new ones, and Argo Rollouts takes none while too few are available.
+    all_needed = assessment.owner.kind == ARGO_ROLLOUT or (strategy is not None and strategy.type == "Recreate")
+    healthy = [pod_cause(pod, assessment.at) is None for pod in assessment.active_pods]
+    if any(healthy) and (all(healthy) or not all_needed):
+        return None
+    return assessment.worst_pod_cause or Cause(Reason.NOT_READY, "none of its Pods is Ready")
+
+
+def last_rollout_failed(state: WorkloadState) -> Cause | None:
+    """The last rollout failed: another one of the same template fails as well until the template is fixed."""
+    rollout = state.rollout
+    if rollout is None or rollout.failed is None:
+        return None
+    if rollout.over_quota:
+        return Cause(Reason.QUOTA_EXCEEDED, one_line(rollout.refused or ""))
+    return Cause(Reason.ROLLOUT_FAILING, one_line(rollout.failed))
+
+
+def disruption_budget_never_allows(assessment: Assessment) -> Cause | None:
+    """A PodDisruptionBudget forbids the restart even while every Pod is healthy."""
+    return budget_cause(assessment.owner, assessment.active_pods, assessment.budgets)
+
+
+def budget_cause(owner: Owner, pods: Sequence[Pod], budgets: Iterable[DisruptionBudget]) -> Cause | None:
+    """Returns the first budget of these Pods that forbids a restart even while every Pod is healthy."""
+    if owner.workload is None:
+        return None
+    taken = pods_taken_at_once(owner.workload)
+    for budget in budgets:
+        status = budget.status
+        if taken and budget.selects(pods) and max(0, status.expected_pods - taken) < status.desired_healthy:
+            name = budget.metadata.name
+            wanted = f"PodDisruptionBudget {name} wants {status.desired_healthy} of {status.expected_pods} Pods healthy"
+            return Cause(Reason.DISRUPTION_BUDGET, one_line(f"{wanted}; the rollout takes {taken} at a time"))
+    return None
+
+
+def maintenance_window_never_opens(assessment: Assessment) -> Cause | None:
+    """The maintenance windows that count for the workload do not parse, or are never open at once."""
+    declared = declared_windows(assessment.owner, assessment.namespace)
+    return windows_cause((*assessment.context.windows, *declared), assessment.at)
+
+
+@lru_cache(maxsize=1024)
+def windows_cause(windows: tuple[str, ...], at: datetime) -> Cause | None:
+    """Returns why waiting for these maintenance windows is futile.
+
+    Cached: workloads share their windows, and finding out that windows never open takes a while.
+    """
+    try:
+        parsed = parse_windows(*windows)
+    except WindowInvalidError as error:
+        return Cause(Reason.WINDOW_INVALID, one_line(str(error)))
+    return Cause(Reason.WINDOW_NEVER_OPENS, one_line(never_together(windows))) if parsed.next_open(at) is None else None
+
+
+#: Why a workload is not restarted: the first rule that holds names the cause.
+RESTART_RULES: tuple[Callable[[Assessment], Cause | None], ...] = (
+    owner_cause,
+    restart_failed_before,
+    restarted_and_still_stale,
+    newest_pod_is_stale,
+    too_few_ready_pods,
+    last_rollout_failed,
+    disruption_budget_never_allows,
+    maintenance_window_never_opens,
+)
+
+
+def _created(pod: Pod) -> datetime:
+    return pod.metadata.creation_timestamp or datetime.min.replace(tzinfo=UTC)
