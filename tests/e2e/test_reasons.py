@@ -1,4 +1,4 @@
-"""Every reason of the queue on a real cluster: seen with its evidence, mended as its advice says, closed by itself."""
+"""Every reason of the queue on a real cluster: found with its evidence, fixed as its advice says, closed by itself."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from activities.kube.client import connect
 from activities.kube.framing import is_frame
@@ -31,48 +32,47 @@ from mesh.text import DETAIL_LIMIT
 from mesh.wellknown import PROXY_RESET_WARNING
 from tests.e2e.command import Done, run
 from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
-from tests.e2e.reasons import STORIES, Place, Story, stuck, unstuck
+from tests.e2e.reasons import STORIES, TERMINATING, Place, Story
 
 pytestmark = pytest.mark.mesh
 
-#: What is prepared at the same time.
+#: Stories that are begun, and fixed, at the same time.
 _AT_ONCE = 6
 _COMMAND_SECONDS = 90
-STUCK = Story("stuck", Reason.NOT_READY, stuck, "", unstuck)
-_ALL = (STUCK, *STORIES)
+_ALL = (TERMINATING, *STORIES)
 
 
 class TroubledCluster:
-    """A place for each story, and one upgrade that found them all."""
+    """A place for each story, and one upgrade that found all of them."""
 
     def __init__(self, stage: Service, folder: Path) -> None:
         self.stage = stage
         self._policy = folder / "policy.yaml"
         self._policy.write_text("soak: 0s\nnoProgress: {rollout: 15s}\napprove: [canary]\nbudget: {failed: 100%}\n")
         self.places = {
-            one.name: Place(stage.mesh, f"{one.name}-{secrets.token_hex(3)}", f"odd-{secrets.token_hex(3)}")
-            for one in _ALL
+            story.name: Place(stage.mesh, f"{story.name}-{secrets.token_hex(3)}", f"odd-{secrets.token_hex(3)}")
+            for story in _ALL
         }
-        self.named: dict[str, str] = {}
+        self._workloads: dict[str, str] = {}
         self._items: dict[tuple[str, str], Any] = {}
 
     def play(self) -> None:
-        """Begins every story, upgrades, and reads the queue once the upgrade has ended."""
+        """Begins every story, upgrades, and reads the queue after the end of the upgrade."""
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            self.named = dict(zip(self.places, pool.map(self._begin, _ALL), strict=True))
+            self._workloads = dict(zip(self.places, pool.map(self._begin, _ALL), strict=True))
         proxy = NewProxy(self.stage.mesh)
         proxy.give(next(one for one in TAGS if one != proxy.values()["global"]["tag"]))
         self.upgrade()
-        self._items = {(one["namespace"], f"{one['kind']}/{one['name']}"): one for one in self.listed()}
+        self._items = {(item["namespace"], f"{item['kind']}/{item['name']}"): item for item in self.listed()}
 
     def upgrade(self) -> None:
-        """To its end, with what the stories have to do in the middle of it."""
+        """Upgrades; stories that act in the middle of an upgrade do so."""
         begun = self.run("start", "--to", "current", "--policy", str(self._policy), "--wait", "-o", "json")
         assert begun.code == 4, begun.stderr
-        for one in _ALL:
-            one.meanwhile(self.places[one.name])
+        for story in _ALL:
+            story.meanwhile(self.places[story.name])
         with ThreadPoolExecutor(len(_ALL)) as pool:
-            acting = [pool.submit(one.in_restart, self.places[one.name]) for one in _ALL]
+            acting = [pool.submit(story.in_restart, self.places[story.name]) for story in _ALL]
             assert self.run("approve").code == 0
             ended = self.run("wait", "--timeout", "4m", "-o", "json")
             for actor in acting:
@@ -80,7 +80,7 @@ class TroubledCluster:
         assert ended.code == 3, ended.stdout
 
     def listed(self) -> Any:  # noqa: ANN401  # JSON
-        """The open items."""
+        """Returns the open items."""
         return self.run("queue", "list", "-o", "json").document["items"]
 
     def _begin(self, story: Story) -> str:
@@ -89,19 +89,19 @@ class TroubledCluster:
         return story.begin(place)
 
     def run(self, *arguments: str) -> Done:
-        """`kyma-upgrade` as an operator types it."""
+        """Runs `kyma-upgrade` as an operator does."""
         return run(self.stage.environment, *arguments)
 
     def item(self, story: Story) -> Any:  # noqa: ANN401  # JSON
-        """The story's item as it was after the upgrade."""
-        return self._items[self.places[story.name].namespace, self.named[story.name]]
+        """Returns the story's item as it was after the upgrade."""
+        return self._items[self.places[story.name].namespace, self._workloads[story.name]]
 
     def show(self, item: Any) -> Any:  # noqa: ANN401  # JSON
-        """An item as it is now."""
+        """Returns an item as it is now."""
         return self.run("queue", "show", item["id"], "-o", "json").document
 
     def paste(self, item: Any, folder: Path, without: tuple[str, ...] = ()) -> None:  # noqa: ANN401  # JSON
-        """The commands of an item's advice, in a shell, but for those that hold a text."""
+        """Runs the commands of an item's advice in a shell, except those that contain one of `without`."""
         tools = f"{program().parent}{os.pathsep}{Path(sys.executable).parent}"
         environment = {**self.stage.environment, "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
         for command in item["commands"]:
@@ -119,45 +119,44 @@ class TroubledCluster:
             assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
     def closes(self, item: Any) -> str:  # noqa: ANN401  # JSON
-        """Waits until an item has closed itself, and tells why."""
+        """Waits until an item has closed by itself, and returns why."""
         wait_for(f"the item of {item['name']} to close", lambda: bool(self.show(item)["closed"]), 60)
         closed: str = self.show(item)["closed"]
         return closed
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TroubledCluster]:
-    """A stage of its own, after the upgrade."""
+def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TroubledCluster]:
+    """A mesh of its own, after the upgrade."""
     with stage_at_work("test-reasons") as stage:
-        world = TroubledCluster(stage, tmp_path_factory.mktemp("reasons"))
-        world.play()
-        yield world
+        cluster = TroubledCluster(stage, tmp_path_factory.mktemp("reasons"))
+        cluster.play()
+        yield cluster
 
 
-async def test_pods_in_trouble_are_the_same_in_both_encodings(world: TroubledCluster) -> None:
-    async with await connect(str(world.stage.mesh.kubeconfig)) as cluster:
+@pytest_asyncio.fixture(scope="module", autouse=True)
+async def both_encodings(troubled: TroubledCluster) -> tuple[list[Pod], list[Pod]]:
+    """All Pods before any story is fixed: streamed as protobuf, and listed as JSON."""
+    async with await connect(str(troubled.stage.mesh.kubeconfig)) as cluster:
         async with contextlib.aclosing(cluster.watch_records(path("Pod"), WATCH_LIST, 60, ACCEPT)) as records:
             assert is_frame(await anext(records))
         streamed, _ = await list_streamed(cluster, path("Pod"), Pod, lambda pod: pod)
         listed, _ = await cluster.list_all(path("Pod"), Pod)
-
-    # Some may have changed in between.
-    known = {(pod.metadata.uid, pod.metadata.resource_version): pod for pod in listed}
-    both = [pod for pod in streamed if (pod.metadata.uid, pod.metadata.resource_version) in known]
-    assert len(both) > len(_ALL)
-    for pod in both:
-        assert pod == known[pod.metadata.uid, pod.metadata.resource_version]
-    states = [one.state for pod in both for one in pod.status.container_statuses or () if one.state]
-    assert {"waiting", "running", "terminated"} == {
-        name for state in states for name in ("waiting", "running", "terminated") if getattr(state, name)
-    }
+    return list(streamed), list(listed)
 
 
-@pytest.mark.parametrize("story", STORIES, ids=[one.name for one in STORIES])
-def test_item_is_mended_as_its_advice_says_and_closes_itself(
-    world: TroubledCluster, story: Story, tmp_path: Path
-) -> None:
-    place, item = world.places[story.name], world.item(story)
+@pytest.fixture(scope="module")
+def closings(
+    troubled: TroubledCluster, both_encodings: object, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, Future[str]]]:
+    """Why the item of each story closes, by the story's name; several stories are fixed at the same time."""
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        yield {story.name: pool.submit(_fix, troubled, story, tmp_path_factory.mktemp(story.name)) for story in STORIES}
+
+
+def _fix(troubled: TroubledCluster, story: Story, folder: Path) -> str:
+    """Checks what the item and the Pods say, fixes the workload as the advice says, and returns why the item closes."""
+    place, item = troubled.places[story.name], troubled.item(story)
 
     assert item["reason"] == story.reason
     assert story.evidence in "\n".join(item["evidence"])
@@ -165,29 +164,52 @@ def test_item_is_mended_as_its_advice_says_and_closes_itself(
     assert all(text.isprintable() for text in (*item["evidence"], item["detail"] or ""))
     assert _warned(place) == dict.fromkeys(item["pods"], story.reason)
 
-    story.mend(place)
-    world.paste(item, tmp_path, story.without)
-    assert world.closes(item) in story.closed
+    story.fix(place)
+    troubled.paste(item, folder, story.without)
+    closed = troubled.closes(item)
     wait_for("the warnings to go", lambda: _warned(place) == {}, 20)
+    return closed
 
 
-def test_pod_that_does_not_go_becomes_the_cause_once_it_is_late(world: TroubledCluster, tmp_path: Path) -> None:
-    early = world.item(STUCK)
+def test_pods_in_trouble_are_the_same_in_both_encodings(both_encodings: tuple[list[Pod], list[Pod]]) -> None:
+    streamed, listed = both_encodings
+
+    # Some may have changed in between.
+    known = {(pod.metadata.uid, pod.metadata.resource_version): pod for pod in listed}
+    both = [pod for pod in streamed if (pod.metadata.uid, pod.metadata.resource_version) in known]
+    assert len(both) > len(_ALL)
+    for pod in both:
+        assert pod == known[pod.metadata.uid, pod.metadata.resource_version]
+    states = [status.state for pod in both for status in pod.status.container_statuses or () if status.state]
+    assert {"waiting", "running", "terminated"} == {
+        name for state in states for name in ("waiting", "running", "terminated") if getattr(state, name)
+    }
+
+
+@pytest.mark.parametrize("story", STORIES, ids=[story.name for story in STORIES])
+def test_item_that_is_fixed_as_its_advice_says_closes_by_itself(closings: dict[str, Future[str]], story: Story) -> None:
+    assert closings[story.name].result() in story.closed
+
+
+def test_pod_that_keeps_terminating_becomes_the_reason_once_it_is_late(
+    troubled: TroubledCluster, tmp_path: Path
+) -> None:
+    early = troubled.item(TERMINATING)
     assert early["reason"] == Reason.NOT_READY
     late = datetime.fromisoformat(early["since"]) + STUCK_AFTER + timedelta(seconds=5)
     time.sleep(max(0.0, (late - datetime.now(UTC)).total_seconds()))
-    assert world.run("queue", "resolve", early["id"]).code == 1
-    item = world.show(early)
+    assert troubled.run("queue", "resolve", early["id"]).code == 1
+    item = troubled.show(early)
 
     assert item["reason"] == Reason.STUCK_TERMINATING
     assert "finalizers: example.org/hold" in item["evidence"][0]
-    STUCK.mend(world.places[STUCK.name])
-    world.paste(item, tmp_path)
-    assert world.closes(item) == "its Pods are current"
+    TERMINATING.fix(troubled.places[TERMINATING.name])
+    troubled.paste(item, tmp_path)
+    assert troubled.closes(item) == "its Pods are current"
 
 
 def _warned(place: Place) -> dict[str, str]:
-    """The reason that each Pod is warned of."""
+    """Returns the reason in the warning of each Pod that has one."""
     found = {}
     for pod in (read(place.mesh, "pods", "-n", place.namespace) or {"items": []})["items"]:
         text = pod["metadata"].get("annotations", {}).get(PROXY_RESET_WARNING)
