@@ -16,7 +16,6 @@ _LONGEST = (
     "tests.e2e.test_reasons",
     "tests.e2e.test_queue",
     "tests.local.test_two_meshes",
-    "tests.e2e.test_restart_outcomes",
     "tests.e2e.test_upgrades",
     "tests.e2e.test_steering",
     "tests.e2e.test_killed_worker",

@@ -19,8 +19,10 @@ from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.mesh import Mesh
 from deploy.local.service import Service
 from mesh.identity import ClusterRef
+from tests.e2e.cart import NEW, Cart, OpenCart
 from tests.e2e.command import run
 from tests.e2e.restarts import Restarts
+from tests.e2e.workloads import make
 
 #: Other images of one Istio version: what a new Pod gets changes, and the control plane stays where it is.
 TAGS = (FROM_ISTIO.replace("distroless", "debug"), FROM_ISTIO)
@@ -122,6 +124,18 @@ def new_proxy(platform: Service) -> Iterator[NewProxy]:
     before = proxy.values()
     yield proxy
     proxy.write(before, f":{before['global']['tag']}")
+
+
+@pytest.fixture
+def stale(platform: Service, namespace: str, new_proxy: NewProxy) -> OpenCart:
+    """Creates the Deployment cart with the given settings, and makes its Pods stale."""
+
+    def opened(**how: Any) -> Cart:  # noqa: ANN401
+        make(platform.mesh, namespace, "cart", **how)
+        new_proxy.give(NEW)
+        return Cart(platform.mesh, namespace)
+
+    return opened
 
 
 class NewProxy:

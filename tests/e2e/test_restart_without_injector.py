@@ -1,0 +1,107 @@
+"""Restarts while the injector does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+
+import pytest
+
+from activities.restart.activities import RestartOutcome, RestartResult
+from deploy.local.demo.stage import wait_for
+from deploy.local.istio import injected_proxy, start_istiod
+from deploy.local.kubectl import KubectlError
+from deploy.local.mesh import Mesh
+from deploy.local.service import Service
+from tests.e2e.cart import NEW, SLOW_START, Cart, OpenCart, ended
+from tests.e2e.restarts import Restarts
+
+pytestmark = pytest.mark.mesh
+
+
+class Istiod:
+    """The process that answers the API server's webhooks."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        self._mesh = mesh
+
+    def kill(self) -> None:
+        """It is gone at once."""
+        self._mesh.kill("istiod", grace=0)
+
+    def hang(self) -> None:
+        """It is there, and says nothing any more."""
+        os.kill(self._mesh.processes("system")["istiod"].pid, signal.SIGSTOP)
+
+    def back(self) -> None:
+        """It is there again, and injects."""
+        there = self._mesh.processes("system").get("istiod")
+        if there is not None and there.alive:
+            os.kill(there.pid, signal.SIGCONT)
+        start_istiod(self._mesh)
+        wait_for("istiod to inject", self._injects, 60)
+
+    def _injects(self) -> bool:
+        try:
+            return injected_proxy(self._mesh) is not None
+        except KubectlError:
+            return False
+
+
+@pytest.fixture
+def istiod(platform: Service) -> Iterator[Istiod]:
+    """The mesh's istiod, which may go away; there again afterwards."""
+    process = Istiod(platform.mesh)
+    yield process
+    process.back()
+
+
+@pytest.mark.parametrize("away", [Istiod.kill, Istiod.hang])
+async def test_nothing_is_written_without_an_injector(
+    stale: OpenCart, restarts: Restarts, istiod: Istiod, away: Callable[[Istiod], None]
+) -> None:
+    cart = stale()
+    away(istiod)
+
+    result = await restarts.of("cart")
+
+    assert (*ended(result), cart.writes) == (RestartOutcome.POSTPONED, None, 0)
+    assert "a new Pod would be refused" in (result.detail or "")
+
+
+async def _is_held_and_then_ends(
+    cart: Cart, restarts: Restarts, istiod: Istiod, restart: Awaitable[RestartResult]
+) -> None:
+    """The injector goes away in its middle, and comes back: a second try ends with the write of the first."""
+    istiod.kill()
+    held = await restart
+    await asyncio.to_thread(istiod.back)
+
+    result = await restarts.of("cart")
+
+    assert ended(held) == (RestartOutcome.POSTPONED, None)
+    assert (result.outcome, cart.writes, cart.proxies) == (RestartOutcome.RESTARTED, 1, {NEW})
+
+
+@pytest.mark.parametrize("deadline", [600, 4], ids=["it-stands-still", "its-controller-gave-up"])
+async def test_injector_that_goes_away_meanwhile_holds_a_restart_that_then_ends_with_the_same_write(
+    stale: OpenCart, restarts: Restarts, istiod: Istiod, deadline: int
+) -> None:
+    cart = stale(annotations=SLOW_START, progressDeadlineSeconds=deadline)
+    restart = restarts.begun("cart")
+    await cart.under_way()
+    await _is_held_and_then_ends(cart, restarts, istiod, restart)
+
+
+async def test_pods_that_are_all_made_are_not_judged_without_the_injector_that_could_tell_of_them(
+    stale: OpenCart, restarts: Restarts, istiod: Istiod
+) -> None:
+    # Of this template only the injector can tell what it would get, and what it said is forgotten when they start.
+    shaped = {"proxy.istio.io/config": "concurrency: 1", "behaviour.local-mesh/start-after": "9s"}
+    gather_limited = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "100%"}}
+    cart = stale(annotations=shaped, strategy=gather_limited)
+    restart = restarts.begun("cart")
+    await cart.under_way()
+    await _is_held_and_then_ends(cart, restarts, istiod, restart)
