@@ -1,4 +1,4 @@
-"""Kubernetes Events on workloads: what `kubectl describe` shows to whoever owns them."""
+"""Records Kubernetes Events on workloads: what `kubectl describe` shows to their owners."""
 
 from __future__ import annotations
 
@@ -7,38 +7,29 @@ from datetime import UTC, datetime
 import msgspec
 
 from activities.kube.client import ClusterClient
-from activities.kube.paths import path
-from mesh.k8s.kinds import ARGO_ROLLOUT
+from activities.kube.paths import api_version, path
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.text import rfc3339
 from mesh.wellknown import FIELD_MANAGER
 
-_API = {
-    "Deployment": "apps/v1",
-    "StatefulSet": "apps/v1",
-    "DaemonSet": "apps/v1",
-    "ReplicaSet": "apps/v1",
-    "Job": "batch/v1",
-    "CronJob": "batch/v1",
-    ARGO_ROLLOUT: "argoproj.io/v1alpha1",
-}
-#: Longest message that the API takes.
+#: Characters of the longest message that the API takes.
 _MESSAGE_LIMIT = 1000
 
 
 async def record_event(
-    cluster: ClusterClient, *, namespace: str, kind: str, name: str, reason: str, message: str, warning: bool
+    cluster: ClusterClient, workload: WorkloadRef, *, reason: str, message: str, warning: bool
 ) -> None:
-    """Writes an Event; one more of the same reason within a run of this service is a new Event, as with kubectl."""
+    """Writes a new Event each time, also for the same reason as before."""
     now = rfc3339(datetime.now(UTC))
     body = {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"generateName": f"{name[:200]}.", "namespace": namespace},
+        "metadata": {"generateName": f"{workload.name[:200]}.", "namespace": workload.namespace},
         "involvedObject": {
-            "apiVersion": _API.get(kind, "v1"),
-            "kind": kind.partition(".")[0],
-            "name": name,
-            "namespace": namespace,
+            "apiVersion": api_version(workload.kind),
+            "kind": workload.kind.partition(".")[0],
+            "name": workload.name,
+            "namespace": workload.namespace,
         },
         "reason": reason,
         "message": message[:_MESSAGE_LIMIT],
@@ -49,4 +40,4 @@ async def record_event(
         "lastTimestamp": now,
         "count": 1,
     }
-    await cluster.create(path("Event", namespace), body, msgspec.Raw)
+    await cluster.create(path("Event", workload.namespace), body, msgspec.Raw)

@@ -1,4 +1,4 @@
-"""Where things are in the Kubernetes API."""
+"""Paths of the Kubernetes API: of collections, of single objects, and of a kind's group and version."""
 
 from __future__ import annotations
 
@@ -33,12 +33,17 @@ ACCESS_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
 def group(kind: str) -> str:
-    """The path of a kind's group and version, where the API server tells what it has."""
+    """Returns the path of a kind's group and version, where the API server lists the kinds that it serves."""
     return f"/{_GROUPS[kind]}"
 
 
+def api_version(kind: str) -> str:
+    """Returns a kind's `apiVersion`, `apps/v1` for Deployments; `v1` for kinds that are not known here."""
+    return _GROUPS.get(kind, "api/v1").partition("/")[2]
+
+
 def path(kind: str, namespace: str | None = None, name: str | None = None, subresource: str = "") -> str:
-    """The path of a collection (all namespaces without one) or of one object."""
+    """Returns the path of a collection, of all namespaces without `namespace`, or of one object."""
     parts = [_GROUPS[kind]]
     if namespace is not None:
         parts += ["namespaces", namespace]

@@ -284,9 +284,7 @@ async def _event(cluster: ClusterClient, seen: Finding, text: str) -> None:
     try:
         await record_event(
             cluster,
-            namespace=seen.namespace,
-            kind=seen.kind,
-            name=seen.name,
+            seen.ref,
             reason="RestartRequired",
             message=text,
             warning=True,

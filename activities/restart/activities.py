@@ -53,9 +53,7 @@ async def _tell(cluster: ClusterClient, result: RestartResult) -> None:
     message = "restarted; every Pod runs the expected proxy" if restarted else f"{result.reason}: {result.detail}"
     await record_event(
         cluster,
-        namespace=result.workload.namespace,
-        kind=result.workload.kind.partition(".")[0],
-        name=result.workload.name,
+        result.workload,
         reason="RestartSuccess" if restarted else "RestartFailed",
         message=message,
         warning=not restarted,

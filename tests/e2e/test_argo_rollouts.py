@@ -153,8 +153,8 @@ async def test_change_of_an_argo_rollout_is_followed(platform: Service, cluster:
 
 
 async def test_event_is_told_to_an_argo_rollout(platform: Service, cluster: ClusterClient, namespace: str) -> None:
-    about = {"namespace": namespace, "kind": ARGO_ROLLOUT, "name": "cart"}
-    await record_event(cluster, **about, reason="RestartRequired", message="RolloutPaused", warning=True)
+    cart = WorkloadRef(namespace, ARGO_ROLLOUT, "cart")
+    await record_event(cluster, cart, reason="RestartRequired", message="RolloutPaused", warning=True)
 
     (event,) = read(platform.mesh, "events", "-n", namespace, "--field-selector=reason=RestartRequired")["items"]
     involved = event["involvedObject"]

@@ -52,7 +52,7 @@ class Ask(Protocol):
 
 @pytest.fixture
 def ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
-    monkeypatch.setattr(proxy_status, "_MOST_BYTES", 2000)
+    monkeypatch.setattr(proxy_status, "_MAX_BYTES", 2000)
 
     async def asked(
         istiods: Answer,
@@ -106,7 +106,7 @@ async def test_answer_that_is_no_list_is_told_and_the_others_count(ask: Ask, sai
 
 
 async def test_istiod_that_is_silent_is_not_waited_for_long(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proxy_status, "_PATIENCE", aiohttp.ClientTimeout(total=0.2))
+    monkeypatch.setattr(proxy_status, "_TIMEOUT", aiohttp.ClientTimeout(total=0.2))
 
     found = await ask(pods(_ONE, _TWO), {_ONE: Answer(silent=True), _TWO: LISTS_PAY})
 
