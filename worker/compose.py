@@ -45,9 +45,9 @@ def compose_activities(
     control_plane = ControlPlaneActivities(served)
     hold = HoldActivities(served)
     gates = GateActivities(served)
-    survey = SurveyActivities(served, own_namespaces)
-    restarts = RestartActivities(served)
     surveys = SurveyCache(served.cluster)
+    survey = SurveyActivities(served, surveys, own_namespaces)
+    restarts = RestartActivities(served)
     watch = ClusterWatchActivities(served, client, TASK_QUEUE, surveys)
     remediation = RemediationActivities(served, client, TASK_QUEUE, watch, surveys)
     return (

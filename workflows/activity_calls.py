@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -149,11 +149,11 @@ class ActivityCalls:
             **activity_options.survey(self._cluster),
         )
 
-    async def open_items(self, ask: SurveyInput) -> ItemCounts:
+    async def open_items(self, ask: SurveyInput, read_after: datetime | None) -> ItemCounts:
         """Opens an item for everything that a person must settle; counts all that stand then."""
         opened = await workflow.execute_activity_method(
             RemediationActivities.open_items,
-            OpenItemsInput(ask),
+            OpenItemsInput(ask, read_after),
             summary="remediation items",
             **activity_options.survey(self._cluster),
         )

@@ -173,7 +173,10 @@ class WaveControl:
 
 @dataclass(frozen=True, slots=True)
 class WaveInput:
-    """One wave; it looks up its own members when it starts. After `until` it begins no more of them."""
+    """One wave; it looks up its own members when it starts. After `until` it begins no more of them.
+
+    `read_after` as in ListWaveMembersInput.
+    """
 
     survey: SurveyInput
     rule: WaveRule
@@ -182,6 +185,7 @@ class WaveInput:
     of: int
     until: datetime | None = None
     steer: WaveControl = field(default_factory=WaveControl)
+    read_after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

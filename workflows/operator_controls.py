@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
@@ -27,6 +29,8 @@ class OperatorControls:
         self.ended = False
         self.in_flight: int | None = None
         self.decisions: list[str] = []
+        #: When the newest of them was made.
+        self.commanded_at: datetime | None = None
         #: The wave that waits for its approval, and those that need none any more.
         self.awaited: WaveRule | None = None
         self.approved: set[str] = set()
@@ -50,6 +54,7 @@ class OperatorControls:
         """Keeps a decision for whoever looks at the upgrade later."""
         told = f"{workflow.now():%H:%M:%S} {what} by {operator.who or 'somebody'}: {operator.because or _NO_REASON}"
         self.decisions = [*self.decisions, one_line(told)][-_KEPT:]
+        self.commanded_at = workflow.now()
 
     def pause(self, operator: OperatorInput) -> None:
         """Nothing new starts."""

@@ -88,6 +88,8 @@ class UpgradeWorkflow(OperatorControlledWorkflow):
         self._began: datetime | None = None
         self._wave: WaveProgress | None = None
         self._waves_run = 0
+        #: When the last survey began.
+        self._surveyed_at: datetime | None = None
         self._canary_below: int | None = None
         #: Until then the queue is waited for; None before that begins.
         self._waits_until: datetime | None = None
@@ -160,9 +162,15 @@ class UpgradeWorkflow(OperatorControlledWorkflow):
             self._mark = workflow.now().replace(microsecond=0) + timedelta(seconds=1)
         await self._restart_what_is_stale()
         self._enter(Phase.FINAL_SURVEY)
-        self._counters.items = await self._pausable(lambda: self._steps.open_items(self._survey_input()))
+        await self._open_items()
         if self._ask.policy.remediation == "wait":
             await self._wait_for_queue()
+
+    async def _open_items(self) -> None:
+        """Opens items for what the last survey found; after an operator's command the cluster is read anew."""
+        self._counters.items = await self._pausable(
+            lambda: self._steps.open_items(self._survey_input(), self._read_after(self._surveyed_at))
+        )
 
     async def _wait_for_queue(self) -> None:
         """Until it is empty or the time is up. What was mended meanwhile and is still stale is restarted."""
@@ -172,7 +180,7 @@ class UpgradeWorkflow(OperatorControlledWorkflow):
             pause = min(max((patience - left) / 10, _LOOK_SOON), _LOOK_RARELY, left)
             await self._wait_for(pause, Phase.WAITING_QUEUE, "look at the queue again")
             await self._restart_what_is_stale()
-            self._counters.items = await self._pausable(lambda: self._steps.open_items(self._survey_input()))
+            await self._open_items()
 
     async def _upgrade_control_plane(self) -> None:
         self._enter(Phase.CONTROL_PLANE)
@@ -188,6 +196,7 @@ class UpgradeWorkflow(OperatorControlledWorkflow):
         while True:
             self._enter(Phase.FINAL_SURVEY if rounds else Phase.SURVEY)
             self._wave = None
+            self._surveyed_at = workflow.now()
             summary = await self._pausable(lambda: self._steps.survey(self._survey_input()))
             self._counters.record_survey(summary)
             self._show()
@@ -224,6 +233,7 @@ class UpgradeWorkflow(OperatorControlledWorkflow):
     async def _run_step(self, rules: Sequence[WaveRule], canary_below: int, of: int, until: datetime | None) -> bool:
         """The waves of one step, each begun when all of the one before has; False when the window closed."""
         whole = True
+        began = workflow.now()
         following: list[asyncio.Task[bool]] = []
         try:
             for rule in rules:
@@ -236,7 +246,13 @@ class UpgradeWorkflow(OperatorControlledWorkflow):
                 self._wave = WaveProgress(number, of, rule.name)
                 self._show()
                 ask = WaveInput(
-                    self._survey_input(), replace(rule, number=number), canary_below, self._fixed_mark(), of, until
+                    self._survey_input(),
+                    replace(rule, number=number),
+                    canary_below,
+                    self._fixed_mark(),
+                    of,
+                    until,
+                    read_after=self._read_after(began),
                 )
                 handle = await self._begin(ask)
                 if handle is None:
@@ -356,6 +372,11 @@ class UpgradeWorkflow(OperatorControlledWorkflow):
         return SurveyInput(
             self._ask.cluster, self._ask.policy, self._mark, self._began, self._counters.failed, self._canary_below
         )
+
+    def _read_after(self, moment: datetime | None) -> datetime | None:
+        """Returns this moment, or that of the newest command: an operator may have changed the cluster before it."""
+        command = self._controls.commanded_at
+        return max(moment, command) if moment is not None and command is not None else moment
 
     def _resolved(self) -> Target:
         if self._target is None:

@@ -56,7 +56,7 @@ class WaveWorkflow:
         workflow.upsert_search_attributes([CLUSTER.value_set(cluster.name), PHASE.value_set(Phase.RESTARTING)])
         self._waiting = await workflow.execute_activity_method(
             SurveyActivities.list_wave_members,
-            ListWaveMembersInput(ask.survey, ask.rule, ask.canary_below),
+            ListWaveMembersInput(ask.survey, ask.rule, ask.canary_below, ask.read_after),
             summary=f"who is in wave {ask.rule.number}, {ask.rule.name}",
             **activity_options.survey(cluster),
         )

@@ -198,14 +198,14 @@ class _Watch:
         for identity in batch:
             by_namespace.setdefault(item_workload(identity).namespace, []).append(identity)
         # Asked together, they are read together.
-        found = await asyncio.gather(*(self._surveys.of(namespace) for namespace in by_namespace))
+        found = await asyncio.gather(*(self._surveys.get(namespace) for namespace in by_namespace))
         news: list[tuple[str, Observation]] = []
-        for records, identities in zip(found, by_namespace.values(), strict=True):
+        for reading, identities in zip(found, by_namespace.values(), strict=True):
             for identity in identities:
                 item = self._items.get(identity)
                 if item is None:
                     continue
-                look = observe(records.of(item.finding.ref), item.finding.reason, records.at)
+                look = observe(reading.workload(item.finding.ref), item.finding.reason, reading.taken_at)
                 if item.knows(look):
                     continue
                 self._items[identity] = item.observed(look)

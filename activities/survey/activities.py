@@ -1,4 +1,4 @@
-"""The survey as activities. What goes into history is bounded: counts and wave rules, never the list of everything."""
+"""The survey as activities. Their results are bounded: counts and wave rules, never the list of all workloads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import lru_cache
 from temporalio import activity
 
 from activities.boundary import ServedCluster, heartbeating
-from activities.survey.run import run_survey
+from activities.survey.cache import MAX_AGE_SECONDS, CachedReading, SurveyCache
 from mesh.identity import ClusterRef
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.maintenance_windows import Windows, parse_windows
@@ -21,15 +21,16 @@ from mesh.survey.pod_class import PodClass
 from mesh.survey.snapshot import UpgradeContext
 from mesh.survey.survey import Survey, SurveyedWorkload
 
-#: Failed restarts that a survey can be told of: each is 19 bytes of a payload.
+#: Failed restarts that the input of a survey names: each takes 19 bytes of a payload.
 FAILED_KEPT = 6000
 
 
 @dataclass(frozen=True, slots=True)
 class SurveyInput:
-    """`mark`, `began_at` and `failed` are this upgrade's (see mesh.survey.snapshot.UpgradeContext).
+    """What a survey needs to know of the upgrade (see mesh.survey.snapshot.UpgradeContext).
 
-    `failed` are at most `FAILED_KEPT` fingerprints.
+    `failed` holds at most `FAILED_KEPT` fingerprints of workloads. `canary_below` is the bound of the first plan's
+    canary, so that later plans of the same upgrade have the same canary.
     """
 
     cluster: ClusterRef
@@ -41,7 +42,7 @@ class SurveyInput:
 
     @property
     def context(self) -> UpgradeContext:
-        """What the running upgrade changes about judging."""
+        """Returns what the running upgrade changes about the judgement of workloads."""
         return UpgradeContext(
             mark=self.mark,
             began=self.began_at,
@@ -54,9 +55,9 @@ class SurveyInput:
 
 @dataclass(frozen=True, slots=True)
 class SurveySummary:
-    """Counts of one survey, and the waves that its candidates fall into.
+    """Counts of one survey, and the waves that its candidates for a restart fall into.
 
-    `deferred` would be candidates if their windows were open; the first of them does at `opens_at`.
+    `deferred` counts workloads whose maintenance window is shut; the first window opens at `opens_at`, None for never.
     """
 
     pods: int
@@ -73,7 +74,7 @@ class SurveySummary:
 
 @dataclass(frozen=True, slots=True)
 class WaveMember:
-    """A workload of a wave; after `until` its window is shut, and its restart must not begin."""
+    """A workload of a wave. Its maintenance window shuts at `until`, after which its restart must not begin."""
 
     workload: WorkloadRef
     until: datetime | None = None
@@ -81,82 +82,91 @@ class WaveMember:
 
 @dataclass(frozen=True, slots=True)
 class ListWaveMembersInput:
-    """Whose members: one wave of a plan."""
+    """One wave of a plan.
+
+    Waves of one step may judge from one reading of the cluster: one that began after `read_after`, which is when the
+    step began or an operator last gave a command. None asks for a reading of this wave's own.
+    """
 
     survey: SurveyInput
     rule: WaveRule
     canary_below: int
+    read_after: datetime | None = None
 
 
-def is_candidate(record: SurveyedWorkload) -> bool:
-    """Whether a wave is to restart it."""
-    return record.action in RESTARTS
+def is_candidate(workload: SurveyedWorkload) -> bool:
+    """Whether a wave restarts the workload."""
+    return workload.action in RESTARTS
 
 
 @lru_cache(maxsize=1024)
 def _windows(texts: tuple[str, ...]) -> Windows:
-    """Many workloads have the same."""
+    """Parses windows once: many workloads have the same."""
     return parse_windows(*texts)
 
 
-def summarise(survey: Survey, ask: SurveyInput) -> SurveySummary:
-    """The bounded form of a survey."""
-    policy = ask.policy
-    restartable = [one for one in survey.workloads if is_candidate(one)]
-    candidates = [one for one in restartable if _windows(one.windows).is_open(survey.taken_at)]
-    shut = {one.windows for one in restartable if not _windows(one.windows).is_open(survey.taken_at)}
+def summarise(survey: Survey, request: SurveyInput) -> SurveySummary:
+    """Returns the bounded form of a survey."""
+    policy = request.policy
+    restartable = [workload for workload in survey.workloads if is_candidate(workload)]
+    candidates = [workload for workload in restartable if _windows(workload.windows).is_open(survey.taken_at)]
+    shut = {workload.windows for workload in restartable} - {workload.windows for workload in candidates}
     openings = (_windows((*policy.windows, *texts)).next_open(survey.taken_at) for texts in shut)
-    remediation = [one for one in survey.workloads if one.action is Action.REMEDIATE]
+    remediation = [workload for workload in survey.workloads if workload.action is Action.REMEDIATE]
     waves = plan_waves(
         candidates,
         canary_share=policy.waves.canary,
         steps=policy.waves.steps,
         max_workloads=policy.waves.max_workloads,
-        canary_below=ask.canary_below,
+        canary_below=request.canary_below,
     )
     return SurveySummary(
         pods=survey.pods,
         workloads=len(survey.workloads),
         classes={str(pod_class): count for pod_class, count in survey.classes.items()},
         candidates=len(candidates),
-        stale_workloads=sum(1 for one in survey.workloads if one.pod_class is PodClass.STALE),
+        stale_workloads=sum(1 for workload in survey.workloads if workload.pod_class is PodClass.STALE),
         remediation=len(remediation),
-        by_reason=dict(Counter(str(one.reason) for one in remediation)),
+        by_reason=dict(Counter(str(workload.reason) for workload in remediation)),
         waves=waves,
         deferred=len(restartable) - len(candidates),
-        opens_at=min((one for one in openings if one is not None), default=None),
+        opens_at=min((opens_at for opens_at in openings if opens_at is not None), default=None),
     )
 
 
 class SurveyActivities:
-    """Activities that read and change nothing.
+    """Activities that read the cluster and change nothing.
 
     `own_namespaces` are the namespaces that this worker and Temporal run in.
     """
 
-    def __init__(self, served: ServedCluster, own_namespaces: tuple[str, ...] = ()) -> None:
+    def __init__(self, served: ServedCluster, surveys: SurveyCache, own_namespaces: tuple[str, ...] = ()) -> None:
         self._served = served
+        self._surveys = surveys
         self._own_namespaces = own_namespaces
 
-    async def _survey(self, ask: SurveyInput) -> Survey:
-        attempt = replace(ask.context, own_namespaces=self._own_namespaces)
-        return await run_survey(self._served.connection_for(ask.cluster), attempt=attempt)
+    @activity.defn
+    @heartbeating
+    async def survey_cluster(self, request: SurveyInput) -> SurveySummary:
+        """Reads the cluster, counts Pods and workloads, and plans the waves. The reading is always a new one."""
+        self._served.connection_for(request.cluster)
+        return summarise(self._judge(await self._surveys.get(), request), request)
 
     @activity.defn
     @heartbeating
-    async def survey_cluster(self, ask: SurveyInput) -> SurveySummary:
-        """Counts everything and plans the waves."""
-        survey = await self._survey(ask)
-        return summarise(survey, ask)
-
-    @activity.defn
-    @heartbeating
-    async def list_wave_members(self, ask: ListWaveMembersInput) -> list[WaveMember]:
-        """The workloads of one wave as they are now: the cluster has moved on since the plan."""
-        survey = await self._survey(ask.survey)
-        now = survey.taken_at
+    async def list_wave_members(self, request: ListWaveMembersInput) -> list[WaveMember]:
+        """Lists the workloads of one wave as they are now: the cluster has changed since the plan was made."""
+        self._served.connection_for(request.survey.cluster)
+        max_age = 0.0 if request.read_after is None else MAX_AGE_SECONDS
+        reading = await self._surveys.get(max_age=max_age, read_after=request.read_after)
+        now = reading.taken_at
         return [
-            WaveMember(one.ref, _windows(one.windows).closes(now) if one.windows else None)
-            for one in survey.workloads
-            if is_candidate(one) and belongs(one, ask.rule, ask.canary_below) and _windows(one.windows).is_open(now)
-        ][: ask.survey.policy.waves.max_workloads]
+            WaveMember(workload.ref, _windows(workload.windows).closes(now) if workload.windows else None)
+            for workload in self._judge(reading, request.survey).workloads
+            if is_candidate(workload)
+            and belongs(workload, request.rule, request.canary_below)
+            and _windows(workload.windows).is_open(now)
+        ][: request.survey.policy.waves.max_workloads]
+
+    def _judge(self, reading: CachedReading, request: SurveyInput) -> Survey:
+        return reading.survey(replace(request.context, own_namespaces=self._own_namespaces))

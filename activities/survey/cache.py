@@ -1,79 +1,140 @@
-"""Surveys for many who ask at the same time: one reading serves everybody who asked before it began."""
+"""Keeps a reading of the cluster while it is fresh, so that callers of one moment judge from the same one.
+
+What is kept does not depend on a caller; each judges it for a context of its own (docs/adr/0014).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 
 from activities.kube.client import ClusterClient
-from activities.survey.run import run_survey
+from activities.survey.run import ClusterReading, read_cluster
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.snapshot import UpgradeContext
-from mesh.survey.survey import SurveyedWorkload
+from mesh.survey.survey import Survey, SurveyedWorkload
 
-#: Of more namespaces the whole cluster is read in one go.
-_NAMESPACES = 5
-#: What was read is kept for this long: for those that may be told of the last minute.
-_KEPT_SECONDS = 60.0
+#: A reading serves for this long after it began. Members of a wave wait longer than that for their turn, and each
+#: restart reads its workload itself before it writes: a list that is a minute old restarts nothing that it should not.
+MAX_AGE_SECONDS = 60.0
+#: A reading that took longer than that is kept for those that already wait for it.
+_HANDED_OVER_SECONDS = 1.0
+#: Of more namespaces than this the whole cluster is read at once.
+_MOST_NAMESPACES = 5
+#: Stands for all namespaces together.
+_ALL = ""
 
 
-class SurveyIndex:
-    """What one survey saw, by workload."""
+class CachedReading:
+    """A reading of the cluster, or of some namespaces, as it is shared by callers.
 
-    def __init__(self, began: float, at: datetime, found: dict[WorkloadRef, SurveyedWorkload]) -> None:
+    `began` is a monotonic time in seconds, `taken_at` the same moment by the clock.
+    """
+
+    def __init__(self, began: float, reading: ClusterReading) -> None:
         self.began = began
-        self.at = at
-        self._found = found
+        self.taken_at = reading.snapshot.taken_at
+        self._reading = reading
+        self._queue_index: dict[WorkloadRef, SurveyedWorkload] | None = None
 
-    def of(self, workload: WorkloadRef) -> SurveyedWorkload | None:
-        """None for a workload without Pods."""
-        return self._found.get(workload)
+    def survey(self, context: UpgradeContext, namespace: str | None = None) -> Survey:
+        """Judges the reading for a caller's context; with `namespace`, that namespace alone."""
+        return self._reading.survey(context, namespace)
+
+    def workload(self, ref: WorkloadRef) -> SurveyedWorkload | None:
+        """Returns a workload as the remediation queue judges it; None for one without Pods.
+
+        It is judged as by an upgrade that begins with the reading, so that gateways that their owner did not roll
+        are found too. Thousands of items ask: the reading is judged once for all of them.
+        """
+        if self._queue_index is None:
+            survey = self.survey(UpgradeContext(mark=self.taken_at))
+            self._queue_index = {one.ref: one for one in survey.workloads}
+        return self._queue_index.get(ref)
+
+
+@dataclass(frozen=True, slots=True)
+class _Freshness:
+    """What a caller asks of a reading: the earliest monotonic time and the earliest clock time of its begin."""
+
+    began_after: float
+    read_after: datetime | None = None
+
+    def met_by(self, reading: CachedReading) -> bool:
+        by_clock = self.read_after is None or reading.taken_at >= self.read_after
+        return by_clock and reading.began >= self.began_after
 
 
 class SurveyCache:
-    """Judges as an upgrade that begins now would, so that gateways that their owner did not roll are told too."""
+    """Reads the cluster for all callers of a worker. A reading serves everyone who asked before it began."""
 
     def __init__(self, cluster: ClusterClient) -> None:
         self._cluster = cluster
-        self._lock = asyncio.Lock()
+        # Two locks: an operator who waits for one namespace does not wait for a reading of a large cluster.
+        self._cluster_lock = asyncio.Lock()
+        self._namespaces_lock = asyncio.Lock()
+        #: Namespaces that callers wait for.
         self._asked: set[str] = set()
-        #: By namespace; the empty name stands for all of them.
-        self._known: dict[str, SurveyIndex] = {}
+        self._known: dict[str, CachedReading] = {}
 
-    async def of(self, namespace: str, max_age: float = 0.0) -> SurveyIndex:
-        """What a survey saw of a namespace that began at most so many seconds before now.
+    @property
+    def kept(self) -> int:
+        """The number of readings in memory."""
+        return len(set(self._known.values()))
+
+    async def get(
+        self, namespace: str = _ALL, *, max_age: float = 0.0, read_after: datetime | None = None
+    ) -> CachedReading:
+        """Returns a reading of a namespace, or of the whole cluster.
+
+        It began at most `max_age` seconds ago, and not before `read_after`. Without an age it begins after the call.
 
         Raises:
             PermissionDeniedError: a part cannot be read.
         """
-        since = time.monotonic() - max_age
+        freshness = _Freshness(time.monotonic() - max_age, read_after)
+        if namespace == _ALL:
+            return await self._get_cluster(freshness)
         self._asked.add(namespace)
-        async with self._lock:
-            known = self._newest(namespace)
-            if known is None or known.began < since:
-                # Who read before may have failed, and then took all that was asked along.
+        async with self._namespaces_lock:
+            reading = self._newest(namespace, freshness)
+            if reading is None:
+                # A reading that failed took this namespace off the list.
                 self._asked.add(namespace)
-                known = await self._read()
+                reading = await self._read_namespaces()
             self._asked.discard(namespace)
-            return known
+            return reading
 
-    def _newest(self, namespace: str) -> SurveyIndex | None:
-        found = [one for name in (namespace, "") if (one := self._known.get(name)) is not None]
-        return max(found, key=lambda one: one.began, default=None)
+    async def _get_cluster(self, freshness: _Freshness) -> CachedReading:
+        async with self._cluster_lock:
+            reading = self._newest(_ALL, freshness)
+            if reading is None:
+                # Two snapshots of a large cluster at the same time would be twice the memory.
+                self._known.clear()
+                reading = await self._read(())
+            return reading
 
-    async def _read(self) -> SurveyIndex:
-        """Reads for all who have asked by now, if they are not too many namespaces."""
-        names = sorted(self._asked) if len(self._asked) <= _NAMESPACES else []
+    async def _read_namespaces(self) -> CachedReading:
+        """Reads for all callers that wait by now."""
+        names = tuple(sorted(self._asked))
         self._asked.clear()
-        began, now = time.monotonic(), datetime.now(UTC)
-        survey = await run_survey(self._cluster, names, UpgradeContext(mark=now))
-        found = SurveyIndex(began, now, {one.ref: one for one in survey.workloads})
-        if not names:
-            self._known.clear()
-        self._known |= dict.fromkeys(names or [""], found)
-        asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._forget, found)
-        return found
+        if len(names) > _MOST_NAMESPACES:
+            return await self._get_cluster(_Freshness(time.monotonic()))
+        return await self._read(names)
 
-    def _forget(self, records: SurveyIndex) -> None:
-        self._known = {name: one for name, one in self._known.items() if one is not records}
+    async def _read(self, namespaces: tuple[str, ...]) -> CachedReading:
+        began = time.monotonic()
+        reading = CachedReading(began, await read_cluster(self._cluster, namespaces))
+        self._known |= dict.fromkeys(namespaces or (_ALL,), reading)
+        left = max(began + MAX_AGE_SECONDS - time.monotonic(), _HANDED_OVER_SECONDS)
+        asyncio.get_running_loop().call_later(left, self._drop, reading)
+        return reading
+
+    def _newest(self, namespace: str, freshness: _Freshness) -> CachedReading | None:
+        known = [one for name in (namespace, _ALL) if (one := self._known.get(name)) and freshness.met_by(one)]
+        return max(known, key=lambda one: one.began, default=None)
+
+    def _drop(self, reading: CachedReading) -> None:
+        self._known = {name: one for name, one in self._known.items() if one is not reading}

@@ -70,14 +70,14 @@ def scan(
 async def _scan(
     settings: Settings, namespaces: Sequence[str], classes: tuple[str, ...], target: str | None, output: str | None
 ) -> int:
-    from activities.survey.run import look
+    from activities.survey.run import run_partial_survey
     from cli.render.documents import ScanFilter, control_plane_document, scan_document
     from mesh.istio.versions import required_version
     from worker.cluster_connection import compose_view
 
     version = required_version(target, "--target") if target else None
     async with compose_view(settings.cluster) as (cluster, cluster_name):
-        survey, world = await look(cluster, namespaces)
+        survey, world = await run_partial_survey(cluster, namespaces)
         istiods, problem = await _istiods(cluster)
     problems = [*world.problems, *survey.notes, *([problem] if problem else [])]
     for told in problems:

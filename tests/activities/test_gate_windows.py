@@ -16,12 +16,16 @@ from activities.boundary import ServedCluster
 from activities.gates import CheckWindowInput, GateActivities, WindowState
 from activities.kube.client import ClusterClient
 from activities.survey.activities import ListWaveMembersInput, SurveyActivities, SurveyInput, WaveMember, summarise
+from activities.survey.cache import SurveyCache
+from activities.survey.run import ClusterReading
 from mesh.identity import ClusterRef
+from mesh.istio.proxy_status import NOBODY
 from mesh.k8s.objects import Pod, Workload
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.maintenance_windows import parse_windows
 from mesh.plan.policy import Policy, Waves
 from mesh.plan.waves import WaveGroup, WaveRule, stable_hash
+from mesh.survey.builder import SurveyBuilder
 from mesh.survey.snapshot import UpgradeContext
 from mesh.survey.survey import Survey
 from mesh.wellknown import MAINTENANCE_WINDOW
@@ -150,16 +154,20 @@ class Surveys:
     """The activity over a survey that stands; it keeps how each was asked for."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, found: Survey) -> None:
-        self.attempts: list[UpgradeContext] = []
+        self.contexts: list[UpgradeContext] = []
 
-        async def run_survey(_: ClusterClient, attempt: UpgradeContext) -> Survey:
-            self.attempts.append(attempt)
+        def judge(_: ClusterReading, context: UpgradeContext, __: str | None) -> Survey:
+            self.contexts.append(context)
             return found
 
-        monkeypatch.setattr("activities.survey.activities.run_survey", run_survey)
-        self._activities = SurveyActivities(
-            ServedCluster(cast("ClusterClient", None), HERE), own_namespaces=("temporal",)
-        )
+        async def read_cluster(*_: object) -> ClusterReading:
+            snapshot = replace(world(), taken_at=found.taken_at)
+            return ClusterReading(snapshot, SurveyBuilder(snapshot), {}, NOBODY)
+
+        monkeypatch.setattr(ClusterReading, "survey", judge)
+        monkeypatch.setattr("activities.survey.cache.read_cluster", read_cluster)
+        client = cast("ClusterClient", None)
+        self._activities = SurveyActivities(ServedCluster(client, HERE), SurveyCache(client), ("temporal",))
 
     async def members(self, ask: ListWaveMembersInput) -> list[WaveMember]:
         return await ActivityEnvironment().run(self._activities.list_wave_members, ask)
@@ -173,7 +181,7 @@ async def test_member_of_a_wave_knows_when_its_window_shuts(monkeypatch: pytest.
     found = await surveys.members(ListWaveMembersInput(asked(), EVERYBODY, 0))
 
     assert {one.workload.name: one.until for one in found} == {"a": None, "b": at(14), "d": None}
-    assert [one.own_namespaces for one in surveys.attempts] == [("temporal",)]
+    assert [one.own_namespaces for one in surveys.contexts] == [("temporal",)]
 
 
 async def test_window_of_the_namespace_and_of_the_workload_both_count(monkeypatch: pytest.MonkeyPatch) -> None:

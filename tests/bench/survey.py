@@ -21,7 +21,7 @@ from activities.kube.client import JSON, ClusterClient, connect
 from activities.kube.paths import path
 from activities.kube.protobuf import ACCEPT
 from activities.kube.watch import WATCH_LIST
-from activities.survey.run import look
+from activities.survey.run import run_partial_survey
 from deploy.local import lifecycle
 from deploy.local.kubectl import program
 from deploy.local.mesh import Mesh
@@ -98,7 +98,7 @@ async def _read(way: str, kubeconfig: str) -> float:
     async with await connect(kubeconfig) as cluster:
         began = time.perf_counter()
         if way == "survey":
-            await look(cluster)
+            await run_partial_survey(cluster)
         else:
             # Custom resources have a group; this mesh has none of them.
             for kind in ("Pod", *(kind for kind in READ_KINDS if "." not in kind)):

@@ -300,3 +300,33 @@ async def test_failures_over_the_budget_pause_in_the_middle_of_a_wave(
     await upgrade.resume()
     # The third failure is the only one since.
     assert (await upgrade.ends()).progress.workloads.restarted == 5
+
+
+async def test_waves_of_a_step_may_share_a_reading_until_an_operator_gives_a_command(
+    cluster: FakeCluster, upgrade_of: Starter, clock: Clock
+) -> None:
+    cluster.stale = {
+        "canary": workloads("a"),
+        "one": workloads("b", "c"),
+        "two": workloads("d"),
+        "three": workloads("e"),
+    }
+    cluster.steps = {"canary": 1, "one": 5, "two": 5, "three": 5}
+    upgrade = await upgrade_of(cluster, Policy(soak=timedelta(minutes=1), in_flight=InFlight(cluster=1)))
+    await upgrade.reaches(Phase.SOAKING)
+    cluster.block("restart_workload")
+    await clock.passes(minutes=1)
+    await upgrade.calls("restart_workload", times=2)
+    await clock.passes(seconds=5)
+    await upgrade.pause()
+    await upgrade.resume()
+    cluster.let_go_on("restart_workload")
+    await upgrade.ends()
+
+    canary, one, two, three = (request.read_after for request in cluster.asked("list_wave_members"))
+    plan, final = cluster.times("survey_cluster")
+    assert plan < canary < one < two
+    # One step and no further command: the third wave may use what the second one read.
+    assert two == three
+    [opened] = (request.read_after for request in cluster.asked("open_items"))
+    assert two < opened <= final

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -135,6 +135,16 @@ async def test_failed_restart_of_a_workload_that_is_gone_needs_no_item(tmp_path:
     async with queue_of(tmp_path, deployments=0, stale=0) as queue:
         assert not await queue.open_item()
         assert queue.temporal.started == []
+
+
+async def test_item_that_closed_after_the_reading_stays_closed(queue: Queue) -> None:
+    identity = item_id("one", WorkloadRef("space-0", "Pod", "alone-0"))
+    finding = Finding("space-0", "Pod", "alone-0", Reason.STANDALONE_POD, None, (), 0)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    queue.temporal.items[identity] = Item("one", finding, NOW, later, closed="its Pods are current")
+
+    assert (await queue.open_items()).by_reason == {"StandalonePod": 1}
+    assert [one.name for one in queue.sightings] == ["alone-1"]
 
 
 @pytest.mark.parametrize("reason", [Reason.RESTART_REVERTED, Reason.CRASH_LOOPING])

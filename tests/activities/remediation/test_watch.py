@@ -17,7 +17,7 @@ from activities.boundary import ServedCluster
 from activities.kube.client import connect
 from activities.remediation import watch as watch_module
 from activities.remediation.watch import ClusterWatchActivities, WatchClusterInput
-from activities.survey.cache import SurveyCache, SurveyIndex
+from activities.survey.cache import CachedReading, SurveyCache
 from mesh.errors import UnreachableError
 from mesh.identity import ClusterRef, item_id
 from mesh.k8s.workload_ref import WorkloadRef
@@ -126,14 +126,14 @@ async def test_item_that_knows_it_already_is_not_told(watch: Watch, monkeypatch:
 
 async def test_look_that_fails_is_taken_up_again(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = [UnreachableError("The API server does not answer.")] * 2
-    whole = SurveyCache.of
+    get = SurveyCache.get
 
-    async def failing(self: SurveyCache, namespace: str, max_age: float = 0.0) -> SurveyIndex:
+    async def failing(self: SurveyCache, namespace: str) -> CachedReading:
         if failures:
             raise failures.pop()
-        return await whole(self, namespace, max_age)
+        return await get(self, namespace)
 
-    monkeypatch.setattr(SurveyCache, "of", failing)
+    monkeypatch.setattr(SurveyCache, "get", failing)
     watch.world.touch("shop", "cart-1")
 
     await watch.tells(CART)

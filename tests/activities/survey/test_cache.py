@@ -1,41 +1,61 @@
-"""Surveys for many who ask at once. The cluster's reading is a fake: this is about who shares it."""
+"""The survey's cache: who shares a reading, and which reading is too old. The cluster's reading is a fake."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import cast
 
 import pytest
 
 from activities.kube.client import ClusterClient
 from activities.survey import cache
-from activities.survey.cache import SurveyCache
+from activities.survey.cache import MAX_AGE_SECONDS, SurveyCache
+from activities.survey.run import ClusterReading
 from mesh.errors import UnreachableError
+from mesh.istio.expected_proxy import NO_PROXY
+from mesh.istio.proxy_status import NOBODY
+from mesh.k8s.workload_ref import WorkloadRef
+from mesh.survey.builder import SurveyBuilder
 from mesh.survey.snapshot import UpgradeContext
-from mesh.survey.survey import Survey
+from tests.mesh.build import pod, space, world
+from tests.workflows.stage import until
 
 
-class Readings:
-    """Stands for `run_survey`; keeps which namespaces were read."""
+class FakeReadings:
+    """Stands for `read_cluster`; keeps which namespaces were read, and when by a clock that the test moves."""
 
     def __init__(self) -> None:
         self.asked: list[list[str]] = []
         self.fails: int | None = None
+        self.now = 1000.0
 
-    async def run_survey(self, _: ClusterClient, namespaces: Sequence[str], __: UpgradeContext) -> Survey:
+    async def read_cluster(self, _: ClusterClient, namespaces: Sequence[str]) -> ClusterReading:
         self.asked.append(list(namespaces))
+        taken_at = self.at(self.now)
         await asyncio.sleep(0)
         if len(self.asked) == self.fails:
             raise UnreachableError("gone", "wait")
-        return Survey(datetime.now(UTC), "1", 0, {}, ())
+        alone = [pod(name, namespace=name) for name in ("shop", "bank")]
+        snapshot = replace(world(*alone, space("shop"), space("bank")), taken_at=taken_at)
+        builder = SurveyBuilder(snapshot)
+        return ClusterReading(snapshot, builder, {one.key: NO_PROXY for one in builder.queries}, NOBODY)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    @staticmethod
+    def at(seconds: float) -> datetime:
+        return datetime(2026, 9, 1, tzinfo=UTC) + timedelta(seconds=seconds)
 
 
 @pytest.fixture
-def readings(monkeypatch: pytest.MonkeyPatch) -> Readings:
-    made = Readings()
-    monkeypatch.setattr(cache, "run_survey", made.run_survey)
+def readings(monkeypatch: pytest.MonkeyPatch) -> FakeReadings:
+    made = FakeReadings()
+    monkeypatch.setattr(cache, "read_cluster", made.read_cluster)
+    monkeypatch.setattr(cache, "time", made)
     return made
 
 
@@ -44,18 +64,18 @@ def surveys() -> SurveyCache:
     return SurveyCache(cast("ClusterClient", object()))
 
 
-async def test_who_asks_while_another_reads_shares_the_next_reading(readings: Readings, surveys: SurveyCache) -> None:
-    await asyncio.gather(*(surveys.of(name) for name in ("shop", "bank", "farm", "bank")))
+async def test_callers_that_wait_for_a_reading_share_the_next_one(readings: FakeReadings, surveys: SurveyCache) -> None:
+    await asyncio.gather(*(surveys.get(name) for name in ("shop", "bank", "farm", "bank")))
 
     assert readings.asked == [["shop"], ["bank", "farm"]]
 
 
-async def test_after_a_reading_that_failed_each_reads_what_it_asked_for(
-    readings: Readings, surveys: SurveyCache
+async def test_callers_of_a_failed_reading_read_what_they_asked_for(
+    readings: FakeReadings, surveys: SurveyCache
 ) -> None:
     readings.fails = 2
     shop, bank, farm = await asyncio.gather(
-        *(surveys.of(name) for name in ("shop", "bank", "farm")), return_exceptions=True
+        *(surveys.get(name) for name in ("shop", "bank", "farm")), return_exceptions=True
     )
 
     assert isinstance(bank, UnreachableError)
@@ -64,7 +84,118 @@ async def test_after_a_reading_that_failed_each_reads_what_it_asked_for(
     assert readings.asked == [["shop"], ["bank", "farm"], ["farm"]]
 
 
-async def test_of_many_namespaces_the_cluster_is_read_once(readings: Readings, surveys: SurveyCache) -> None:
-    await asyncio.gather(*(surveys.of(f"team-{number}") for number in range(9)))
+async def test_many_namespaces_are_one_reading_of_the_cluster(readings: FakeReadings, surveys: SurveyCache) -> None:
+    await asyncio.gather(*(surveys.get(f"team-{number}") for number in range(9)))
 
     assert readings.asked == [["team-0"], []]
+
+
+async def test_reading_without_an_age_is_always_a_new_one(readings: FakeReadings, surveys: SurveyCache) -> None:
+    for _ in range(2):
+        await surveys.get()
+        readings.now += 0.1
+
+    assert readings.asked == [[], []]
+
+
+@pytest.mark.parametrize(("seconds", "readings_made"), [(0.0, 1), (59.9, 1), (60.1, 2)])
+async def test_reading_serves_until_it_is_too_old(
+    readings: FakeReadings, surveys: SurveyCache, seconds: float, readings_made: int
+) -> None:
+    await surveys.get()
+    readings.now += seconds
+    await surveys.get(max_age=MAX_AGE_SECONDS)
+
+    assert len(readings.asked) == readings_made
+
+
+@pytest.mark.parametrize(("seconds", "readings_made"), [(-1, 1), (0, 1), (1, 2)])
+async def test_reading_from_before_an_event_does_not_serve_after_it(
+    readings: FakeReadings, surveys: SurveyCache, seconds: float, readings_made: int
+) -> None:
+    await surveys.get()
+    event = readings.at(readings.now + seconds)
+    readings.now += 5
+    await surveys.get(max_age=MAX_AGE_SECONDS, read_after=event)
+
+    assert len(readings.asked) == readings_made
+
+
+async def test_reading_of_the_cluster_serves_a_namespace_and_not_the_other_way_round(
+    readings: FakeReadings, surveys: SurveyCache
+) -> None:
+    await surveys.get("shop")
+    await surveys.get(max_age=MAX_AGE_SECONDS)
+    await surveys.get("bank", max_age=MAX_AGE_SECONDS)
+
+    assert readings.asked == [["shop"], []]
+
+
+async def test_one_reading_is_judged_for_each_callers_context(readings: FakeReadings, surveys: SurveyCache) -> None:
+    reading = await surveys.get()
+    [without] = [one for one in reading.survey(UpgradeContext()).workloads if one.namespace == "shop"]
+    context = UpgradeContext(own_namespaces=("shop",))
+    [own] = [one for one in reading.survey(context).workloads if one.namespace == "shop"]
+
+    assert (without.self_hosted, own.self_hosted) == (False, True)
+    assert len(readings.asked) == 1
+
+
+async def test_reading_is_judged_for_one_namespace_alone(readings: FakeReadings, surveys: SurveyCache) -> None:
+    reading = await surveys.get()
+
+    assert {one.namespace for one in reading.survey(UpgradeContext(), "shop").workloads} == {"shop"}
+    found = reading.workload(WorkloadRef("bank", "Pod", "bank"))
+    assert found is not None
+    assert found.namespace == "bank"
+    assert reading.workload(WorkloadRef("bank", "Pod", "other")) is None
+
+
+async def test_namespaces_do_not_wait_for_a_reading_of_the_cluster(
+    readings: FakeReadings, surveys: SurveyCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endless = asyncio.Event()
+    read = readings.read_cluster
+
+    async def slow(client: ClusterClient, namespaces: Sequence[str]) -> ClusterReading:
+        if not namespaces:
+            await endless.wait()
+        return await read(client, namespaces)
+
+    monkeypatch.setattr(cache, "read_cluster", slow)
+    whole = asyncio.create_task(surveys.get())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await surveys.get("shop")
+    assert not whole.done()
+    endless.set()
+    await whole
+
+
+async def test_reading_is_dropped_once_it_is_too_old(
+    readings: FakeReadings, surveys: SurveyCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "MAX_AGE_SECONDS", 0.01)
+    monkeypatch.setattr(cache, "_HANDED_OVER_SECONDS", 0.01)
+    await surveys.get()
+    assert surveys.kept == 1
+    await until("it is dropped", lambda: not surveys.kept)
+
+
+async def test_older_reading_is_dropped_before_the_cluster_is_read_anew(
+    readings: FakeReadings, surveys: SurveyCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[int] = []
+    read = readings.read_cluster
+
+    async def noting(client: ClusterClient, namespaces: Sequence[str]) -> ClusterReading:
+        kept.append(surveys.kept)
+        return await read(client, namespaces)
+
+    monkeypatch.setattr(cache, "read_cluster", noting)
+    await surveys.get()
+    readings.now += 1
+    await surveys.get()
+
+    # Two snapshots of a large cluster at the same time would be twice the memory.
+    assert kept == [0, 0]
