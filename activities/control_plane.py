@@ -15,7 +15,9 @@ from activities.kube.kyma import read_catalogue, read_control_plane
 from activities.kube.paths import path
 from mesh.errors import ChangedMeanwhileError, NotFoundError, RefusedError, UpgradeError
 from mesh.identity import ClusterRef
-from mesh.kyma.targets import MODULE, Finish, Kyma, Target, finished, reachable, refusal, resolve
+from mesh.kyma.readiness import Readiness, check_readiness
+from mesh.kyma.resources import MODULE, Kyma
+from mesh.kyma.targets import Target, reachable, refusal, resolve
 from mesh.wellknown import KYMA_NAMESPACE
 
 _POLL_SECONDS = 1.0
@@ -79,7 +81,7 @@ async def resolve_target(cluster: ClusterClient, to: str) -> ResolvedTarget:
     target = resolve(to, catalogue)
     refused = refusal(target, catalogue)
     if refused is not None:
-        raise RefusedError(f"{target.words()} is refused: {refused}", reachable(catalogue))
+        raise RefusedError(f"{target} is refused: {refused}", reachable(catalogue))
     if target.istio is None:
         raise RefusedError(
             f"Nothing in the cluster tells which Istio module {target.module} carries.",
@@ -134,13 +136,13 @@ class ControlPlaneActivities:
         last_words, last_change = "", time.monotonic()
         trouble_since: float | None = None
         while True:
-            seen = finished(await read_control_plane(cluster), ask.target)
+            seen = check_readiness(await read_control_plane(cluster), ask.target)
             now = time.monotonic()
             in_a_row = in_a_row + 1 if seen.done else 0
             if in_a_row >= _SETTLED_AFTER:
                 return AwaitControlPlaneResult(None, _parts(seen))
-            if seen.words() != last_words:
-                last_words, last_change = seen.words(), now
+            if str(seen) != last_words:
+                last_words, last_change = str(seen), now
                 activity.logger.info("control_plane_seen", extra={"fields": {"missing": last_words}})
             activity.heartbeat(last_words)
             trouble_since = (trouble_since or now) if seen.trouble else None
@@ -154,5 +156,5 @@ class ControlPlaneActivities:
             await asyncio.sleep(_POLL_SECONDS)
 
 
-def _parts(seen: Finish) -> tuple[str, ...]:
+def _parts(seen: Readiness) -> tuple[str, ...]:
     return tuple(f"{'done' if part.done else 'open'}: {part.name}: {part.message}" for part in seen.parts)

@@ -98,11 +98,11 @@ class ActivityCalls:
         result: AwaitControlPlaneResult = await workflow.execute_activity_method(
             ControlPlaneActivities.await_control_plane,
             AwaitControlPlaneInput(self._cluster, target, self._policy.no_progress.control_plane),
-            summary=f"wait for {target.words()}",
+            summary=f"wait for {target}",
             **activity_options.long_running(self._cluster),
         )
         if result.trouble is not None:
-            raise ApplicationError(f"The control plane does not reach {target.words()}: {result.trouble}")
+            raise ApplicationError(f"The control plane does not reach {target}: {result.trouble}")
 
     async def gate(self, target: Target) -> None:
         """Whether a Pod that is made anew now would come back with the target's proxy."""

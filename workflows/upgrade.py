@@ -462,7 +462,7 @@ class UpgradeWorkflow(OperatorControlledWorkflow):
         mine = self._target.target if self._target else None
         same = ask.to == self._ask.to if mine is None or ask.target is None else ask.target.module == mine.module
         if not same:
-            running = mine.words() if mine else self._ask.to
+            running = str(mine) if mine else self._ask.to
             raise ApplicationError(
                 f"An upgrade to {running} is under way; it was asked for {ask.to}. "
                 "Wait for it (kyma-upgrade wait), or end it (kyma-upgrade abort).",
@@ -474,7 +474,7 @@ class UpgradeWorkflow(OperatorControlledWorkflow):
     @workflow.query(description="Where the upgrade stands.")
     def progress(self) -> Progress:
         """Everything that `kyma-upgrade status` prints."""
-        target = self._target.target.words() if self._target else None
+        target = str(self._target.target) if self._target else None
         cluster, steering = self._ask.cluster.name, self._controls
         attention = None if self._ending else steering.attention
         waits_until = self._waits_until if self._phase is Phase.WAITING_QUEUE else None

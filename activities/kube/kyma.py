@@ -10,16 +10,9 @@ from activities.kube.workloads import read_workload, with_kind
 from mesh.errors import NotFoundError
 from mesh.k8s.objects import Pod, Workload
 from mesh.k8s.workload_ref import WorkloadRef
-from mesh.kyma.targets import (
-    MANAGER,
-    MODULE,
-    Catalogue,
-    ControlPlane,
-    IstioResource,
-    Kyma,
-    ModuleReleaseMeta,
-    ModuleTemplate,
-)
+from mesh.kyma.readiness import MANAGER, ControlPlaneState
+from mesh.kyma.resources import MODULE, IstioResource, Kyma, ModuleReleaseMeta, ModuleTemplate
+from mesh.kyma.targets import Catalogue
 from mesh.wellknown import ISTIO_NAMESPACE, KYMA_NAMESPACE
 
 
@@ -41,7 +34,7 @@ async def read_catalogue(cluster: ClusterClient) -> Catalogue:
     return Catalogue(kyma, istio or IstioResource(), channels, templates)
 
 
-async def read_control_plane(cluster: ClusterClient) -> ControlPlane:
+async def read_control_plane(cluster: ClusterClient) -> ControlPlaneState:
     """Reads the Kyma and Istio CRs, the module's manager with its Pods, and the workloads of the control plane.
 
     Raises:
@@ -62,7 +55,7 @@ async def read_control_plane(cluster: ClusterClient) -> ControlPlane:
     deployments, daemon_sets = await asyncio.gather(
         _istio_workloads(cluster, "Deployment"), _istio_workloads(cluster, "DaemonSet")
     )
-    return ControlPlane(kyma, istio or IstioResource(), manager, pods, [*deployments, *daemon_sets])
+    return ControlPlaneState(kyma, istio or IstioResource(), manager, pods, [*deployments, *daemon_sets])
 
 
 async def _istio_workloads(cluster: ClusterClient, kind: str) -> list[Workload]:

@@ -152,7 +152,7 @@ def _told(to: str, cluster: str, resolved: ResolvedTarget) -> str:
     installed = f"Istio {resolved.installed} is installed" if resolved.installed else "no Istio is installed"
     if resolved.already_installed:
         installed += "; the control plane is there already, so only the data plane is done"
-    return f"Cluster {cluster}: {to} means {resolved.target.words()}; {installed}."
+    return f"Cluster {cluster}: {to} means {resolved.target}; {installed}."
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ class _Running:
             )
         if self.running and self.istio not in (None, resolved.target.istio) and not self.is_same(wish.key):
             raise ConflictError(
-                f"An upgrade to Istio {self.istio} is under way; it was asked for {resolved.target.words()}.",
+                f"An upgrade to Istio {self.istio} is under way; it was asked for {resolved.target}.",
                 "Wait for it (kyma-upgrade wait), or end it (kyma-upgrade abort).",
             )
 
@@ -219,7 +219,7 @@ async def _attach(client: Client, served: ServedCluster, resolved: ResolvedTarge
         id=upgrade_id(served.ref.name),
         task_queue=TASK_QUEUE,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        static_summary=f"{served.ref.name}: {resolved.target.words()}",
+        static_summary=f"{served.ref.name}: {resolved.target}",
         memo={_UID: served.ref.uid, _KEY: wish.key, "who": wish.who},
         result_type=UpgradeResult,
     )

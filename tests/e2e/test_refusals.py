@@ -12,7 +12,7 @@ from tests.e2e.command import run
 
 pytestmark = pytest.mark.mesh
 
-_REACHABLE = "It can be one of: fast (module 1.30.0, Istio 1.30.2), regular (module 1.27.4, Istio 1.29.3), current."
+_REACHABLE = "Choose one of: fast (module 1.30.0, Istio 1.30.2), regular (module 1.27.4, Istio 1.29.3), current."
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ async def test_progress_tells_each_phase(cluster: FakeCluster, upgrade_of: Start
     cluster.let_go_on("resolve_target")
     await upgrade.calls("await_control_plane")
     seen = await upgrade.progress()
-    assert (seen.phase, seen.target) == (Phase.CONTROL_PLANE, TARGET.words())
+    assert (seen.phase, seen.target) == (Phase.CONTROL_PLANE, str(TARGET))
 
     cluster.let_go_on("await_control_plane")
     await upgrade.calls("survey_cluster")
@@ -112,7 +112,7 @@ async def test_page_tells_the_end(cluster: FakeCluster, upgrade_of: Starter) -> 
 def _progress(hostile: str, reasons: int) -> Progress:
     return Progress(
         cluster="kyma-prod-eu1",
-        target=TARGET.words(),
+        target=str(TARGET),
         phase=Phase.PAUSED,
         needs_attention=hostile,
         next_step="Mend the cause, then: kyma-upgrade resume --cluster kyma-prod-eu1 --because 'what was mended'",

@@ -268,7 +268,7 @@ async def test_second_start_with_another_target_is_a_conflict(
 
     assert isinstance(refused.value.cause, ApplicationError)
     assert refused.value.cause.type == "ConflictError"
-    assert TARGET.words() in refused.value.cause.message
+    assert str(TARGET) in refused.value.cause.message
     cluster.let_go_on("check_gate")
 
 
