@@ -1,7 +1,6 @@
-"""What is true about meshes: a pure functional core.
+"""What is true about meshes: a pure functional core. Snapshots go in, decisions come out.
 
-Holds versions and skew, images, owners, injection truth, staleness, classes, waves, remediation causes and
-reports. Snapshots go in, decisions come out. No input or output, no clock, no environment, no randomness: time is
-an argument, and so is everything the cluster said. Only the standard library, pydantic, msgspec, for text that is
-YAML PyYAML, and for time zones the data of tzdata, which is locked like code.
+No input or output, no clock, no environment, no randomness: time is an argument, and so is everything that the cluster
+said. Imports the standard library, msgspec, pydantic (policy files), PyYAML (ConfigMaps), jinja2 (reports) and the time
+zones of tzdata, which is locked like code.
 """
