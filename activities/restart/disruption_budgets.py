@@ -1,4 +1,4 @@
-"""PodDisruptionBudgets of workloads that are restarted at the same time."""
+"""Keeps restarts that run at the same time within PodDisruptionBudgets, which rolling updates ignore."""
 
 from __future__ import annotations
 
@@ -13,48 +13,52 @@ from mesh.k8s.owners import Owner
 
 
 class DisruptionBudgets:
-    """PodDisruptionBudgets under restarts at the same time: rolling updates ignore them, so they are kept here.
+    """Counts the Pods that restarts may take from each budget.
 
-    What a restart in flight may take is counted against its budgets from before its write until it is done, since
-    the disruption controller only counts what is gone already.
+    A restart counts from before its write until it is done, because the disruption controller counts only Pods that
+    are gone already.
     """
 
-    def __init__(self, mirror: Informer) -> None:
-        self._mirror = mirror
-        #: By budget: who takes how many. A workload may be there twice, while an earlier try of it is given up.
-        self._taking: dict[tuple[str, str], list[tuple[str, int]]] = {}
-        self._turns: Counter[tuple[str, str]] = Counter()
+    def __init__(self, informer: Informer) -> None:
+        self._informer = informer
+        #: By budget: UIDs of workloads with the number of their Pods. A workload is there twice while an abandoned try
+        #: of its restart ends.
+        self._reserved: dict[tuple[str, str], list[tuple[str, int]]] = {}
+        self._released: Counter[tuple[str, str]] = Counter()
 
     @contextlib.contextmanager
-    def taken(self, owner: Owner, pods: list[Pod]) -> Iterator[str | None]:
-        """Takes from all budgets of the Pods, or gives the name of one that has nothing left at the moment."""
+    def reserve(self, owner: Owner, pods: list[Pod]) -> Iterator[str | None]:
+        """Reserves what a restart may take of all budgets that select the Pods.
+
+        Yields None, or without a reservation the name of a budget that has too little left at the moment.
+        """
         workload = owner.workload
-        taken = pods_taken_at_once(workload) if workload is not None else 0
-        mine: list[tuple[str, str]] = []
+        count = pods_taken_at_once(workload) if workload is not None else 0
         uid = workload.metadata.uid if workload is not None else ""
-        blocked = None
-        for budget in self._mirror.budgets(owner.namespace):
+        keys: list[tuple[str, str]] = []
+        blocking = None
+        for budget in self._informer.budgets(owner.namespace):
             key = (budget.metadata.namespace, budget.metadata.name)
-            others = sum(count for one, count in self._taking.get(key, ()) if one != uid)
-            if taken and budget.selects(pods):
-                if would_exceed(budget, taken, others):
-                    blocked = budget.metadata.name
+            by_others = sum(reserved for holder, reserved in self._reserved.get(key, ()) if holder != uid)
+            if count and budget.selects(pods):
+                if would_exceed(budget, count, by_others):
+                    blocking = budget.metadata.name
                     break
-                mine.append(key)
-        if blocked is not None:
-            yield blocked
+                keys.append(key)
+        if blocking is not None:
+            yield blocking
             return
-        for key in mine:
-            self._taking.setdefault(key, []).append((uid, taken))
+        for key in keys:
+            self._reserved.setdefault(key, []).append((uid, count))
         try:
             yield None
         finally:
-            for key in mine:
-                self._taking[key].remove((uid, taken))
-                self._turns[key] += 1
-                if not self._taking[key]:
-                    del self._taking[key]
+            for key in keys:
+                self._reserved[key].remove((uid, count))
+                self._released[key] += 1
+                if not self._reserved[key]:
+                    del self._reserved[key]
 
-    def turns(self, namespace: str, name: str) -> int:
-        """How many restarts are done with a budget: while that grows, waiting for it is no standstill."""
-        return self._turns[namespace, name]
+    def released(self, namespace: str, name: str) -> int:
+        """Returns how many restarts have released a budget: while the number grows, waiting restarts make progress."""
+        return self._released[namespace, name]

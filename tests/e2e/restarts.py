@@ -56,7 +56,7 @@ class Restarts:
         """Ends the watches, those of other workers too."""
         for other in self._others:
             other.stop()
-        self._activities._mirror.stop()
+        self._activities._informer.stop()
 
 
 class ReadyPods:

@@ -1,4 +1,4 @@
-"""Ends of activities: gathered while others are under way, and never held up by nobody."""
+"""Activities end together while others run, and at once when no other one runs."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from activities.restart.completion_batcher import CompletionBatcher
 _NEVER = 1e9
 
 
-async def ends(bunches: CompletionBatcher, done: asyncio.Event | None = None, error: Exception | None = None) -> None:
-    async with bunches.one():
+async def run_activity(
+    batcher: CompletionBatcher, done: asyncio.Event | None = None, error: Exception | None = None
+) -> None:
+    async with batcher.slot():
         if done is not None:
             await done.wait()
         if error is not None:
             raise error
 
 
-async def test_one_alone_ends_at_once() -> None:
+async def test_single_activity_ends_at_once() -> None:
     async with asyncio.timeout(5):
-        await ends(CompletionBatcher(_NEVER))
+        await run_activity(CompletionBatcher(_NEVER))
 
 
-async def test_those_that_wait_end_with_the_last() -> None:
-    bunches, done = CompletionBatcher(_NEVER), asyncio.Event()
-    last = asyncio.create_task(ends(bunches, done))
+async def test_waiting_activities_end_with_the_last_one() -> None:
+    batcher, done = CompletionBatcher(_NEVER), asyncio.Event()
+    last = asyncio.create_task(run_activity(batcher, done))
     await asyncio.sleep(0)
-    first = [asyncio.create_task(ends(bunches)) for _ in range(3)]
+    first = [asyncio.create_task(run_activity(batcher)) for _ in range(3)]
     await asyncio.sleep(0.05)
     assert not any(one.done() for one in first)
 
@@ -37,21 +39,21 @@ async def test_those_that_wait_end_with_the_last() -> None:
         await asyncio.gather(last, *first)
 
 
-async def test_nobody_waits_for_longer_than_the_multiple() -> None:
-    bunches = CompletionBatcher(0.05)
-    other = asyncio.create_task(ends(bunches, asyncio.Event()))
+async def test_no_activity_waits_longer_than_the_next_multiple() -> None:
+    batcher = CompletionBatcher(0.05)
+    other = asyncio.create_task(run_activity(batcher, asyncio.Event()))
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
-        await ends(bunches)
+        await run_activity(batcher)
     assert not other.done()
     other.cancel()
 
 
-async def test_failure_is_told_at_once_and_counts_as_an_end() -> None:
-    bunches, done = CompletionBatcher(_NEVER), asyncio.Event()
-    failing = asyncio.create_task(ends(bunches, done, ConnectionError()))
+async def test_failure_is_not_delayed_and_counts_as_an_end() -> None:
+    batcher, done = CompletionBatcher(_NEVER), asyncio.Event()
+    failing = asyncio.create_task(run_activity(batcher, done, ConnectionError()))
     await asyncio.sleep(0)
-    waiting = asyncio.create_task(ends(bunches))
+    waiting = asyncio.create_task(run_activity(batcher))
     await asyncio.sleep(0)
     done.set()
 
@@ -61,11 +63,11 @@ async def test_failure_is_told_at_once_and_counts_as_an_end() -> None:
         await waiting
 
 
-async def test_cancelled_one_holds_nobody_up() -> None:
-    bunches = CompletionBatcher(_NEVER)
-    other = asyncio.create_task(ends(bunches, asyncio.Event()))
+async def test_cancelled_activity_delays_no_other_one() -> None:
+    batcher = CompletionBatcher(_NEVER)
+    other = asyncio.create_task(run_activity(batcher, asyncio.Event()))
     await asyncio.sleep(0)
-    waiting = asyncio.create_task(ends(bunches))
+    waiting = asyncio.create_task(run_activity(batcher))
     await asyncio.sleep(0)
     other.cancel()
 

@@ -1,4 +1,4 @@
-"""PodDisruptionBudgets under restarts at the same time: never below what they want, however late they count."""
+"""Restarts at the same time never take a PodDisruptionBudget below what it wants, however late it is counted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.mesh.build import budget, pod, strategy, template, workload
 
 @dataclass
 class FakeInformer:
-    """It has these budgets, as the disruption controller last counted them."""
+    """Shows these budgets, as the disruption controller last counted them."""
 
     found: list[DisruptionBudget] = field(default_factory=list)
 
@@ -38,7 +38,7 @@ def counted(desired: int, healthy: int, expected: int, name: str = "cart-budget"
     return msgspec.structs.replace(one, metadata=metadata, status=status)
 
 
-def taking(name: str, most: int, replicas: int = 10, *, namespace: str = "shop") -> tuple[Owner, list[Pod]]:
+def restart_of(name: str, most: int, replicas: int = 10, *, namespace: str = "shop") -> tuple[Owner, list[Pod]]:
     """A Deployment whose rollout takes so many of its Pods at once."""
     made = template({"app": name, "part-of": "shop"})
     one = workload(
@@ -63,87 +63,87 @@ def budgets(informer: FakeInformer) -> DisruptionBudgets:
 
 
 @pytest.mark.parametrize(
-    ("seen", "taken", "others", "hurt"),
+    ("budget_now", "taken", "others", "exceeded"),
     [
         pytest.param(counted(8, 10, 10), 2, 0, False, id="just-enough"),
         pytest.param(counted(8, 10, 10), 3, 0, True, id="one-too-many"),
         pytest.param(counted(8, 10, 10), 1, 1, False, id="beside-others"),
         pytest.param(counted(8, 10, 10), 1, 2, True, id="others-take-all-and-are-not-counted-yet"),
         pytest.param(counted(8, 8, 10), 1, 0, True, id="some-are-not-healthy"),
-        pytest.param(counted(8, 9, 10), 1, 1, True, id="who-is-not-healthy-may-be-none-of-the-others"),
-        pytest.param(counted(8, 7, 10), 0, 0, True, id="hurt-already"),
+        pytest.param(counted(8, 9, 10), 1, 1, True, id="unhealthy-pods-may-be-of-no-restart"),
+        pytest.param(counted(8, 7, 10), 0, 0, True, id="exceeded-already"),
         pytest.param(counted(0, 0, 0), 1, 0, True, id="not-counted-at-all"),
         pytest.param(counted(0, 10, 10), 10, 0, False, id="wants-nothing"),
     ],
 )
-def test_budget_is_hurt_when_too_few_would_be_left(seen: DisruptionBudget, taken: int, others: int, hurt: bool) -> None:
-    assert would_exceed(seen, taken, others) is hurt
+def test_budget_is_exceeded_when_too_few_pods_would_be_left(
+    budget_now: DisruptionBudget, taken: int, others: int, exceeded: bool
+) -> None:
+    assert would_exceed(budget_now, taken, others) is exceeded
 
 
-def test_what_one_may_take_is_taken_from_others_until_it_is_done(
+def test_reservation_of_one_restart_counts_for_others_until_it_is_done(
     informer: FakeInformer, budgets: DisruptionBudgets
 ) -> None:
     informer.found = [counted(18, 20, 20)]
-    with budgets.taken(*taking("cart", 1)) as cart, budgets.taken(*taking("pay", 1)) as pay:
+    with budgets.reserve(*restart_of("cart", 1)) as cart, budgets.reserve(*restart_of("pay", 1)) as pay:
         assert (cart, pay) == (None, None)
-        with budgets.taken(*taking("ship", 1)) as ship:
+        with budgets.reserve(*restart_of("ship", 1)) as ship:
             assert ship == "cart-budget"
-    with budgets.taken(*taking("ship", 1)) as ship:
+    with budgets.reserve(*restart_of("ship", 1)) as ship:
         assert ship is None
 
 
-def test_one_that_is_blocked_takes_nothing(informer: FakeInformer, budgets: DisruptionBudgets) -> None:
+def test_blocked_restart_reserves_nothing(informer: FakeInformer, budgets: DisruptionBudgets) -> None:
     informer.found = [counted(8, 10, 10), counted(10, 10, 10, "strict")]
-    with budgets.taken(*taking("cart", 1)) as cart:
+    with budgets.reserve(*restart_of("cart", 1)) as cart:
         assert cart == "strict"
         informer.found = informer.found[:1]
-        with budgets.taken(*taking("pay", 2)) as pay:
+        with budgets.reserve(*restart_of("pay", 2)) as pay:
             assert pay is None
 
 
-def test_what_failed_takes_nothing_any_more(informer: FakeInformer, budgets: DisruptionBudgets) -> None:
+def test_failed_restart_releases_its_reservation(informer: FakeInformer, budgets: DisruptionBudgets) -> None:
     informer.found = [counted(9, 10, 10)]
-    with pytest.raises(ConnectionError), budgets.taken(*taking("cart", 1)):
+    with pytest.raises(ConnectionError), budgets.reserve(*restart_of("cart", 1)):
         raise ConnectionError
-    with budgets.taken(*taking("pay", 1)) as pay:
+    with budgets.reserve(*restart_of("pay", 1)) as pay:
         assert pay is None
 
 
-def test_turns_are_counted_once_they_are_over(informer: FakeInformer, budgets: DisruptionBudgets) -> None:
+def test_released_reservations_are_counted(informer: FakeInformer, budgets: DisruptionBudgets) -> None:
     informer.found = [counted(9, 10, 10)]
-    with budgets.taken(*taking("cart", 1)), budgets.taken(*taking("pay", 1)) as pay:
-        assert (pay, budgets.turns("shop", "cart-budget")) == ("cart-budget", 0)
-    assert (budgets.turns("shop", "cart-budget"), budgets.turns("bank", "cart-budget")) == (1, 0)
+    with budgets.reserve(*restart_of("cart", 1)), budgets.reserve(*restart_of("pay", 1)) as pay:
+        assert (pay, budgets.released("shop", "cart-budget")) == ("cart-budget", 0)
+    assert (budgets.released("shop", "cart-budget"), budgets.released("bank", "cart-budget")) == (1, 0)
 
 
-def test_two_tries_of_one_workload_do_not_stand_in_each_others_way(
-    informer: FakeInformer, budgets: DisruptionBudgets
-) -> None:
+def test_two_tries_of_one_workload_do_not_block_each_other(informer: FakeInformer, budgets: DisruptionBudgets) -> None:
     informer.found = [counted(9, 10, 10)]
-    first = budgets.taken(*taking("cart", 1))
+    first = budgets.reserve(*restart_of("cart", 1))
     assert first.__enter__() is None
-    with budgets.taken(*taking("cart", 1)) as second:
+    with budgets.reserve(*restart_of("cart", 1)) as second:
         assert second is None
-        # The one that was given up ends late, and takes nothing back that the other still holds.
+        # The abandoned try ends late, and releases nothing that the other one still reserves.
         first.__exit__(None, None, None)
-        with budgets.taken(*taking("pay", 1)) as pay:
+        with budgets.reserve(*restart_of("pay", 1)) as pay:
             assert pay == "cart-budget"
 
 
 @pytest.mark.parametrize(
     ("owner", "pods"),
     [
-        pytest.param(*taking("cart", 0), id="surges"),
-        pytest.param(*taking("cart", 1, namespace="bank"), id="of-another-namespace"),
-        pytest.param(taking("cart", 1)[0], [], id="no-pods"),
-        pytest.param(Owner("CloneSet", "shop", "cart", None, template()), taking("cart", 1)[1], id="not-known"),
+        pytest.param(*restart_of("cart", 0), id="surges"),
+        pytest.param(*restart_of("cart", 1, namespace="bank"), id="of-another-namespace"),
+        pytest.param(restart_of("cart", 1)[0], [], id="no-pods"),
+        pytest.param(Owner("CloneSet", "shop", "cart", None, template()), restart_of("cart", 1)[1], id="not-known"),
     ],
 )
-def test_budget_that_is_not_touched_blocks_nobody(
+def test_budget_that_selects_no_taken_pod_blocks_no_restart(
     informer: FakeInformer, budgets: DisruptionBudgets, owner: Owner, pods: list[Pod]
 ) -> None:
     informer.found = [counted(10, 10, 10)]
-    with budgets.taken(owner, pods) as blocked:
+    with budgets.reserve(owner, pods) as blocked:
         assert blocked is None
 
 
@@ -154,7 +154,7 @@ class Restarting:
     owner: Owner
     pods: list[Pod]
     most: int
-    ill: int
+    unhealthy: int
     gone: int = 0
     hold: ExitStack | None = None
 
@@ -169,9 +169,9 @@ class LateController(RuleBasedStateMachine):
     def begin(self, sizes: list[tuple[int, int, int]], spare: int) -> None:
         self.workloads: list[Restarting] = []
         self.pods = 0
-        for number, (replicas, most, ill) in enumerate(sizes):
-            owner, pods = taking(f"w{number}", most, replicas)
-            self.workloads.append(Restarting(owner, pods, min(most, replicas), min(ill, replicas)))
+        for number, (replicas, most, unhealthy) in enumerate(sizes):
+            owner, pods = restart_of(f"w{number}", most, replicas)
+            self.workloads.append(Restarting(owner, pods, min(most, replicas), min(unhealthy, replicas)))
             self.pods += replicas
         self.desired = max(0, self.healthy - spare)
         self.informer = FakeInformer()
@@ -180,7 +180,7 @@ class LateController(RuleBasedStateMachine):
 
     @property
     def healthy(self) -> int:
-        return self.pods - sum(one.gone + one.ill for one in self.workloads)
+        return self.pods - sum(one.gone + one.unhealthy for one in self.workloads)
 
     @rule()
     def count(self) -> None:
@@ -192,7 +192,7 @@ class LateController(RuleBasedStateMachine):
         if one is None:
             return
         stack = ExitStack()
-        blocked = stack.enter_context(self.budgets.taken(one.owner, one.pods))
+        blocked = stack.enter_context(self.budgets.reserve(one.owner, one.pods))
         if blocked is None:
             one.hold = stack
         else:
@@ -222,9 +222,9 @@ class LateController(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def recover(self, data: st.DataObject) -> None:
-        one = self.one_of(data, [one for one in self.workloads if one.ill])
+        one = self.one_of(data, [one for one in self.workloads if one.unhealthy])
         if one is not None:
-            one.ill -= 1
+            one.unhealthy -= 1
 
     @invariant()
     def never_below(self) -> None:
@@ -240,17 +240,17 @@ class LateController(RuleBasedStateMachine):
         for one in self.workloads:
             if one.hold is not None:
                 one.hold.close()
-        # Nothing is kept of what has ended.
-        assert not self.budgets._taking
+        # No reservation is left.
+        assert not self.budgets._reserved
 
 
-def test_restarts_at_once_never_take_a_budget_below_what_it_wants() -> None:
+def test_restarts_at_the_same_time_never_exceed_a_budget() -> None:
     run_state_machine_as_test(
         LateController, settings=settings(max_examples=100, stateful_step_count=30, deadline=None)
     )
 
 
-def test_workloads_of_the_property_take_what_they_say() -> None:
-    owner, _ = taking("cart", 3)
+def test_workload_of_the_property_takes_three_pods_at_once() -> None:
+    owner, _ = restart_of("cart", 3)
 
     assert pods_taken_at_once(cast("Workload", owner.workload)) == 3

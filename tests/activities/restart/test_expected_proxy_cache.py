@@ -1,4 +1,4 @@
-"""What a template would get is asked once for as long as neither it nor the injector changes."""
+"""The injector is asked once about a template, as long as neither the template nor the injector changes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tests.mesh.build import NEW, config_map, injector, space, template, workloa
 CART = workload(made_from=template({"app": "cart"}))
 
 
-class FakeWorld:
-    """An injector that gives the new proxy to everybody; it counts what it is asked for."""
+class FakeInjector:
+    """Gives every template the new proxy, and counts how often it is asked."""
 
     def __init__(self) -> None:
         self.injector = injector()
@@ -33,7 +33,7 @@ class FakeWorld:
         #: Seconds until it answers.
         self.takes = 0.0
         self.asked: list[InjectionQuery] = []
-        self.whole: dict[str, Workload] = {}
+        self.raw_workloads: dict[str, Workload] = {}
 
     async def read_injector(self, _: ClusterClient) -> Injector:
         self.readings += 1
@@ -50,21 +50,23 @@ class FakeWorld:
         return {one.key: ExpectedProxy(NEW, "injector") for one in found}
 
     async def read_workload(self, _: ClusterClient, workload: WorkloadRef) -> Workload:
-        return self.whole[str(workload)]
+        return self.raw_workloads[str(workload)]
 
 
 @pytest.fixture
-def fake(monkeypatch: pytest.MonkeyPatch) -> FakeWorld:
-    world = FakeWorld()
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeInjector:
+    injector_and_clock = FakeInjector()
     for name in ("read_injector", "ask_injector", "read_workload"):
-        monkeypatch.setattr(expected_proxy_cache, name, getattr(world, name))
+        monkeypatch.setattr(expected_proxy_cache, name, getattr(injector_and_clock, name))
     # Of this module alone: the event loop has a clock of its own.
-    monkeypatch.setattr("activities.restart.expected_proxy_cache.time", SimpleNamespace(monotonic=lambda: world.now))
-    return world
+    monkeypatch.setattr(
+        "activities.restart.expected_proxy_cache.time", SimpleNamespace(monotonic=lambda: injector_and_clock.now)
+    )
+    return injector_and_clock
 
 
 @pytest.fixture
-def proxies(fake: FakeWorld) -> ExpectedProxyCache:
+def proxies(fake: FakeInjector) -> ExpectedProxyCache:
     return ExpectedProxyCache(cast("ClusterClient", fake))
 
 
@@ -74,102 +76,106 @@ def of_generation(one: Workload, generation: int, made_from: PodTemplate | None 
     return msgspec.structs.replace(one, metadata=metadata, spec=spec)
 
 
-async def test_many_looks_at_once_ask_once(fake: FakeWorld, proxies: ExpectedProxyCache) -> None:
-    found = await asyncio.gather(*(proxies.of(CART, space()) for _ in range(20)))
+async def test_observations_at_the_same_time_ask_once(fake: FakeInjector, proxies: ExpectedProxyCache) -> None:
+    found = await asyncio.gather(*(proxies.get(CART, space()) for _ in range(20)))
 
     assert found == [ExpectedProxy(NEW, "injector")] * 20
     assert (fake.readings, len(fake.asked)) == (1, 1)
 
 
-async def test_template_is_asked_about_again_when_its_generation_moves(
-    fake: FakeWorld, proxies: ExpectedProxyCache
-) -> None:
+async def test_changed_generation_is_asked_about_again(fake: FakeInjector, proxies: ExpectedProxyCache) -> None:
     out = template({"app": "cart", "sidecar.istio.io/inject": "false"})
 
-    assert (await proxies.of(CART, space())).image == NEW
-    assert (await proxies.of(of_generation(CART, 2, out), space())).image is None
-    assert (await proxies.of(of_generation(CART, 3), space())).image == NEW
+    assert (await proxies.get(CART, space())).image == NEW
+    assert (await proxies.get(of_generation(CART, 2, out), space())).image is None
+    assert (await proxies.get(of_generation(CART, 3), space())).image == NEW
     assert fake.readings == 1
 
 
-async def test_workload_of_the_same_name_is_another_one(fake: FakeWorld, proxies: ExpectedProxyCache) -> None:
+async def test_recreated_workload_of_the_same_name_is_asked_about_again(
+    fake: FakeInjector, proxies: ExpectedProxyCache
+) -> None:
     out = template({"app": "cart", "sidecar.istio.io/inject": "false"})
     again = of_generation(CART, 1, out)
     again = msgspec.structs.replace(again, metadata=msgspec.structs.replace(again.metadata, uid="another"))
 
-    assert (await proxies.of(CART, space())).image == NEW
-    assert (await proxies.of(again, space())).image is None
+    assert (await proxies.get(CART, space())).image == NEW
+    assert (await proxies.get(again, space())).image is None
 
 
-async def test_workloads_of_like_templates_share_an_answer(fake: FakeWorld, proxies: ExpectedProxyCache) -> None:
+async def test_workloads_with_equal_templates_share_an_answer(fake: FakeInjector, proxies: ExpectedProxyCache) -> None:
     for name in ("cart", "pay", "ship"):
-        assert (await proxies.of(workload(name=name, made_from=CART.template), space())).image == NEW
+        assert (await proxies.get(workload(name=name, made_from=CART.template), space())).image == NEW
 
     assert len(fake.asked) == 1
 
 
 @pytest.mark.parametrize(("later", "readings"), [(4.9, 1), (5.1, 2)])
-async def test_injector_is_read_anew_after_a_while(
-    fake: FakeWorld, proxies: ExpectedProxyCache, later: float, readings: int
+async def test_injector_is_read_again_after_five_seconds(
+    fake: FakeInjector, proxies: ExpectedProxyCache, later: float, readings: int
 ) -> None:
-    await proxies.of(CART, space())
+    await proxies.get(CART, space())
     fake.now += later
     fake.injector = Injector()
-    found = await proxies.of(CART, space())
+    found = await proxies.get(CART, space())
 
     assert fake.readings == readings
     assert (found.image is None) is (readings == 2)
 
 
-async def test_namespace_that_leaves_the_mesh_is_noticed_at_once(fake: FakeWorld, proxies: ExpectedProxyCache) -> None:
-    assert (await proxies.of(CART, space())).image == NEW
-    assert (await proxies.of(CART, space(labels={}))).image is None
+async def test_namespace_without_the_injection_label_counts_at_once(
+    fake: FakeInjector, proxies: ExpectedProxyCache
+) -> None:
+    assert (await proxies.get(CART, space())).image == NEW
+    assert (await proxies.get(CART, space(labels={}))).image is None
     assert fake.readings == 1
 
 
-async def test_injector_that_hangs_is_waited_for_once(fake: FakeWorld, proxies: ExpectedProxyCache) -> None:
+async def test_injector_that_hangs_is_waited_for_once(fake: FakeInjector, proxies: ExpectedProxyCache) -> None:
     fake.takes = 10.0
 
-    await asyncio.gather(*(proxies.of(workload(name=f"w{one}", made_from=CART.template), space()) for one in range(9)))
+    await asyncio.gather(*(proxies.get(workload(name=f"w{one}", made_from=CART.template), space()) for one in range(9)))
 
     assert (fake.readings, len(fake.asked)) == (1, 1)
 
 
-async def test_one_that_gets_no_proxy_is_told_why(proxies: ExpectedProxyCache) -> None:
-    found = await proxies.of(CART, space(labels={}))
+async def test_template_without_injection_says_why(proxies: ExpectedProxyCache) -> None:
+    found = await proxies.get(CART, space(labels={}))
 
     assert found.image is None
     assert found.problem is None
     assert found.words == "no injection webhook selects it"
 
 
-async def test_one_without_a_template_is_told(proxies: ExpectedProxyCache) -> None:
+async def test_workload_without_a_template_says_so(proxies: ExpectedProxyCache) -> None:
     bare = msgspec.structs.replace(CART, spec=msgspec.structs.replace(CART.spec, template=None))
 
-    assert await proxies.of(bare, space()) == ExpectedProxy(None, None, "it has no Pod template")
+    assert await proxies.get(bare, space()) == ExpectedProxy(None, None, "it has no Pod template")
 
 
-async def test_edited_injection_template_has_the_workload_read_whole(
-    fake: FakeWorld, proxies: ExpectedProxyCache
+async def test_edited_injection_template_needs_the_whole_workload(
+    fake: FakeInjector, proxies: ExpectedProxyCache
 ) -> None:
     common = injector_config(config_map(values='{"global": {"hub": "hub", "tag": "1.30.2"}}'))
     fake.injector = injector(configs=(replace(common, common=False),))
     made = msgspec.structs.replace(template({"app": "cart"}), spec=msgspec.structs.replace(template().spec, whole="{}"))
-    fake.whole["shop/Deployment/cart"] = of_generation(CART, 1, made)
+    fake.raw_workloads["shop/Deployment/cart"] = of_generation(CART, 1, made)
 
-    assert (await proxies.of(CART, space())).image == NEW
+    assert (await proxies.get(CART, space())).image == NEW
     assert [one.template.spec.whole for one in fake.asked] == ["{}"]
     assert [one.problem for one in fake.asked] == [None]
 
 
-async def test_plain_injection_template_has_nothing_read(fake: FakeWorld, proxies: ExpectedProxyCache) -> None:
-    await proxies.of(CART, space())
+async def test_plain_injection_template_needs_no_further_reading(
+    fake: FakeInjector, proxies: ExpectedProxyCache
+) -> None:
+    await proxies.get(CART, space())
 
     assert [one.template for one in fake.asked] == [CART.template]
 
 
-async def test_reading_that_failed_is_not_remembered(
-    fake: FakeWorld, proxies: ExpectedProxyCache, monkeypatch: pytest.MonkeyPatch
+async def test_failed_reading_is_not_kept(
+    fake: FakeInjector, proxies: ExpectedProxyCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(_: ClusterClient) -> Injector:
         raise ConnectionError
@@ -177,6 +183,6 @@ async def test_reading_that_failed_is_not_remembered(
     with monkeypatch.context() as broken:
         broken.setattr(expected_proxy_cache, "read_injector", refuse)
         with pytest.raises(ConnectionError):
-            await proxies.of(CART, space())
+            await proxies.get(CART, space())
 
-    assert (await proxies.of(CART, space())).image == NEW
+    assert (await proxies.get(CART, space())).image == NEW
