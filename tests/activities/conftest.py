@@ -1,4 +1,4 @@
-"""What tests of connections share."""
+"""Fixtures of the tests of activities."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The pauses between tries, which nobody waits for here."""
+    """The pauses between retries in seconds, without waiting for them."""
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:

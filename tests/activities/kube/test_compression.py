@@ -1,4 +1,4 @@
-"""Answers come uncompressed where the network is fast enough: in a Pod, and where a kubeconfig says so."""
+"""Answers come uncompressed in a Pod, and where the kubeconfig disables compression."""
 
 from __future__ import annotations
 

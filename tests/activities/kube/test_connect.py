@@ -1,4 +1,4 @@
-"""A kubeconfig that cannot be used is named, with what is wrong with it; what an environment changes."""
+"""Connections: an unusable kubeconfig is named with the reason, and the environment's proxy is used."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ import pytest
 from activities.kube.client import connect
 from mesh.errors import RefusedError
 from mesh.k8s.objects import Pod
-from tests.activities.api_server import Answer, kubeconfig, page, server
+from tests.activities.api_server import Answer, http_server, kubeconfig, page
 
 
 @pytest.mark.parametrize("named", [True, False])
-async def test_kubeconfig_that_is_not_there_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool
-) -> None:
+async def test_missing_kubeconfig_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: bool) -> None:
     missing = str(tmp_path / "nowhere")
     monkeypatch.setattr("activities.kube.credentials.KUBE_CONFIG_DEFAULT_LOCATION", missing)
 
@@ -26,7 +24,7 @@ async def test_kubeconfig_that_is_not_there_is_named(
     assert str(raised.value).startswith(f"The kubeconfig {missing} cannot be used: there is no such file.")
 
 
-async def test_kubeconfig_that_is_none_is_told_with_the_reason(tmp_path: Path) -> None:
+async def test_unusable_kubeconfig_is_named_with_the_reason(tmp_path: Path) -> None:
     odd = tmp_path / "odd"
     odd.write_text("clusters: []\n")
 
@@ -34,25 +32,28 @@ async def test_kubeconfig_that_is_none_is_told_with_the_reason(tmp_path: Path) -
         await connect(str(odd))
 
 
-async def test_netrc_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_netrc_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kubectl does not read it either, and a login from it cannot be sent beside a token."""
     netrc = tmp_path / "netrc"
     netrc.write_text("default login anna password secret\n")
     netrc.chmod(0o600)
     monkeypatch.setenv("NETRC", str(netrc))
-    async with server(lambda _, __: Answer(page("a"))) as port:
+    async with http_server(lambda _, __: Answer(page("a"))) as port:
         assert await _names(tmp_path, f"http://127.0.0.1:{port}") == ["a"]
 
 
-async def test_proxy_of_the_environment_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_of_the_environment_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("no_proxy", raising=False)
-    async with server(lambda _, __: Answer(page("by-proxy"))) as port:
+    async with http_server(lambda _, __: Answer(page("by-proxy"))) as port:
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
         assert await _names(tmp_path, "http://api.example:6443") == ["by-proxy"]
 
 
-async def test_no_proxy_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with server(lambda _, __: Answer(page("by-proxy"))) as proxy, server(lambda _, __: Answer(page("a"))) as port:
+async def test_no_proxy_is_obeyed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with (
+        http_server(lambda _, __: Answer(page("by-proxy"))) as proxy,
+        http_server(lambda _, __: Answer(page("a"))) as port,
+    ):
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{proxy}")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
         assert await _names(tmp_path, f"http://127.0.0.1:{port}") == ["a"]

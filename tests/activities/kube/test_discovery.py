@@ -1,4 +1,4 @@
-"""Which custom resources there are, is what the API server says; without an answer any may be there."""
+"""The API server says which custom resources it serves; without the permission to ask, all of them count."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def kinds(*names: str) -> bytes:
         pytest.param(Answer(status(403, FORBIDDEN), 403), True, id="may-not-be-asked"),
     ],
 )
-async def test_kind_is_served_when_its_group_says_so(tmp_path: Path, answer: Answer, there: bool) -> None:
+async def test_kind_is_served_when_its_group_lists_it(tmp_path: Path, answer: Answer, there: bool) -> None:
     async with api_server(lambda _: answer, tmp_path) as cluster:
         assert await serves_kind(cluster, ARGO_ROLLOUT) is there

@@ -1,4 +1,4 @@
-"""The mirror shows what the cluster holds, wakes whom a change means, and never shows half of it."""
+"""The informer shows what the cluster holds, notifies the subscribers of a change, and never shows half of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from activities.kube import informer as informer_module
 from activities.kube.informer import Informer
-from activities.kube.paths import NAMESPACES, path
+from activities.kube.paths import path
 from activities.kube.watch import RelistStarted, Synced
 from activities.kube.watch_events import ObjectChange
 from mesh.errors import PermissionDeniedError, UnreachableError
@@ -27,62 +27,62 @@ CART = workload()
 SET = workload("ReplicaSet", "cart-1", owner=CART)
 POD = pod(owner=SET)
 CART_REF, TILL_REF = WorkloadRef("shop", "Deployment", "cart"), WorkloadRef("bank", "Deployment", "till")
-Thing = Pod | Workload | DisruptionBudget | Namespace
+AnyObject = Pod | Workload | DisruptionBudget | Namespace
 
 
-def kind_of(one: Thing) -> str:
-    return one.kind if isinstance(one, Workload) else _KINDS[type(one)]
+def kind_of(item: AnyObject) -> str:
+    return item.kind if isinstance(item, Workload) else _KINDS[type(item)]
 
 
 _KINDS: dict[type, str] = {Pod: "Pod", DisruptionBudget: "PodDisruptionBudget", Namespace: "Namespace"}
 
 
-class Server:
-    """What the watches are told: everything that is there, and then every change."""
+class FakeServer:
+    """What the watches receive: every object, then every change."""
 
-    def __init__(self, *things: Thing) -> None:
-        self.there: dict[tuple[str, str], Thing] = {(kind_of(one), one.metadata.uid): one for one in things}
-        self.begun: list[str] = []
-        self.troubles: dict[str, Exception] = {}
+    def __init__(self, *objects: AnyObject) -> None:
+        self.objects: dict[tuple[str, str], AnyObject] = {(kind_of(item), item.metadata.uid): item for item in objects}
+        self.started: list[str] = []
+        self.errors: dict[str, Exception] = {}
         self.slow: dict[str, asyncio.Event] = {}
         self._queues: dict[str, asyncio.Queue[Any]] = {}
 
-    def put(self, one: Thing) -> None:
-        self.there[kind_of(one), one.metadata.uid] = one
-        self._tell(kind_of(one), ObjectChange(one))
+    def put(self, item: AnyObject) -> None:
+        self.objects[kind_of(item), item.metadata.uid] = item
+        self._send(kind_of(item), ObjectChange(item))
 
-    def remove(self, one: Thing) -> None:
-        del self.there[kind_of(one), one.metadata.uid]
-        self._tell(kind_of(one), ObjectChange(one, deleted=True))
+    def remove(self, item: AnyObject) -> None:
+        del self.objects[kind_of(item), item.metadata.uid]
+        self._send(kind_of(item), ObjectChange(item, deleted=True))
 
-    def anew(self, kind: str) -> None:
-        """As after a cut."""
+    def relist(self, kind: str) -> None:
+        """Sends every object again, as after a cut."""
         for event in (
             RelistStarted(),
-            *(ObjectChange(one) for (of, _), one in self.there.items() if of == kind),
+            *(ObjectChange(item) for (of, _), item in self.objects.items() if of == kind),
             Synced("2"),
         ):
-            self._tell(kind, event)
+            self._send(kind, event)
 
     def fail(self, kind: str, error: Exception) -> None:
-        self._tell(kind, error)
+        self._send(kind, error)
 
-    def _tell(self, kind: str, event: object) -> None:
-        where = NAMESPACES if kind == "Namespace" else path(kind)
-        if where in self._queues:
-            self._queues[where].put_nowait(event)
+    def _send(self, kind: str, event: object) -> None:
+        collection = path(kind)
+        if collection in self._queues:
+            self._queues[collection].put_nowait(event)
 
-    async def watch_objects(self, _: object, where: str, __: object) -> AsyncGenerator[Any]:
-        self.begun.append(where)
-        if where in self.troubles:
-            raise self.troubles[where]
-        queue = self._queues[where] = asyncio.Queue()
+    async def watch_objects(self, _: object, collection: str, __: object) -> AsyncGenerator[Any]:
+        self.started.append(collection)
+        if collection in self.errors:
+            raise self.errors[collection]
+        queue = self._queues[collection] = asyncio.Queue()
         yield RelistStarted()
-        if where in self.slow:
-            await self.slow[where].wait()
-        for (kind, _uid), one in list(self.there.items()):
-            if where == (NAMESPACES if kind == "Namespace" else path(kind)):
-                yield ObjectChange(one)
+        if collection in self.slow:
+            await self.slow[collection].wait()
+        for (kind, _uid), item in list(self.objects.items()):
+            if collection == path(kind):
+                yield ObjectChange(item)
         yield Synced("1")
         while True:
             event = await queue.get()
@@ -91,18 +91,18 @@ class Server:
             yield event
 
 
-async def settled() -> None:
-    """Until every watch has read what there is."""
+async def all_read() -> None:
+    """Waits until every watch has read what was sent."""
     for _ in range(300):
         await asyncio.sleep(0)
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Server:
-    return install(monkeypatch, Server())
+def server(monkeypatch: pytest.MonkeyPatch) -> FakeServer:
+    return installed(monkeypatch, FakeServer())
 
 
-def install(monkeypatch: pytest.MonkeyPatch, server: Server) -> Server:
+def installed(monkeypatch: pytest.MonkeyPatch, server: FakeServer) -> FakeServer:
     async def serves_kind(*_: object) -> bool:
         return True
 
@@ -116,52 +116,50 @@ def informer() -> Informer:
     return Informer(None)  # type: ignore[arg-type]
 
 
-def names(informer: Informer, one: Workload) -> list[str]:
-    return sorted(pod.metadata.name for pod in informer.pods_of(one))
+def names(informer: Informer, item: Workload) -> list[str]:
+    return sorted(pod.metadata.name for pod in informer.pods_of(item))
 
 
 @pytest.mark.parametrize("order", [(CART, SET, POD), (POD, SET, CART), (SET, POD, CART), (POD, CART, SET)])
 async def test_pods_are_found_through_replica_sets_in_any_order(
-    server: Server, informer: Informer, order: tuple[Thing, ...]
+    server: FakeServer, informer: Informer, order: tuple[AnyObject, ...]
 ) -> None:
     async with informer.running():
-        for one in order:
-            server.put(one)
-            await settled()
+        for item in order:
+            server.put(item)
+            await all_read()
 
         assert informer.workload(CART_REF) == CART
         assert names(informer, CART) == ["cart-1"]
     informer.stop()
 
 
-async def test_pod_that_vanished_during_a_cut_is_gone(server: Server, informer: Informer) -> None:
-    server.there = Server(CART, SET, POD, pod("cart-2", owner=SET)).there
+async def test_pod_deleted_while_a_watch_was_cut_is_dropped(server: FakeServer, informer: Informer) -> None:
+    server.objects = FakeServer(CART, SET, POD, pod("cart-2", owner=SET)).objects
     async with informer.running():
         assert names(informer, CART) == ["cart-1", "cart-2"]
-        del server.there["Pod", POD.metadata.uid]
-        server.anew("Pod")
-        await settled()
+        del server.objects["Pod", POD.metadata.uid]
+        server.relist("Pod")
+        await all_read()
 
         assert names(informer, CART) == ["cart-2"]
     informer.stop()
 
 
-async def test_pod_that_its_maker_let_go_is_not_the_workloads_any_more(server: Server, informer: Informer) -> None:
-    server.there = Server(CART, SET, POD).there
+async def test_released_pod_does_not_belong_to_the_workload_any_more(server: FakeServer, informer: Informer) -> None:
+    server.objects = FakeServer(CART, SET, POD).objects
     async with informer.running():
         with informer.subscribe(CART_REF) as change:
             server.put(pod())
-            await settled()
+            await all_read()
 
             assert change.is_set()
         assert names(informer, CART) == []
     informer.stop()
 
 
-async def test_pod_of_another_namespace_that_names_the_workload_is_not_its_own(
-    server: Server, informer: Informer
-) -> None:
-    server.there = Server(CART, SET, pod("forged", owner=SET, namespace="evil")).there
+async def test_pod_of_another_namespace_does_not_belong_to_the_workload(server: FakeServer, informer: Informer) -> None:
+    server.objects = FakeServer(CART, SET, pod("forged", owner=SET, namespace="evil")).objects
     async with informer.running():
         assert names(informer, CART) == []
     informer.stop()
@@ -172,7 +170,7 @@ TILL_SET = workload("ReplicaSet", "till-1", owner=ROLLOUT)
 
 
 @pytest.mark.parametrize(
-    ("changed", "woken"),
+    ("changed", "notified"),
     [
         pytest.param(POD, {"cart"}, id="pod-of-a-replica-set"),
         pytest.param(SET, {"cart"}, id="replica-set"),
@@ -185,50 +183,52 @@ TILL_SET = workload("ReplicaSet", "till-1", owner=ROLLOUT)
         pytest.param(pod("cart-9", owner=SET, namespace="bank"), set(), id="same-names-elsewhere"),
     ],
 )
-async def test_change_wakes_whom_it_means(server: Server, informer: Informer, changed: Thing, woken: set[str]) -> None:
-    server.there = Server(CART, SET, ROLLOUT, TILL_SET).there
+async def test_change_notifies_the_workloads_subscribers(
+    server: FakeServer, informer: Informer, changed: AnyObject, notified: set[str]
+) -> None:
+    server.objects = FakeServer(CART, SET, ROLLOUT, TILL_SET).objects
     keys = {"cart": CART_REF, "till": WorkloadRef("shop", ARGO_ROLLOUT, "till")}
     async with informer.running():
         with ExitStack() as stack:
             events = {name: stack.enter_context(informer.subscribe(key)) for name, key in keys.items()}
             server.put(changed)
-            await settled()
+            await all_read()
 
-            assert {name for name, event in events.items() if event.is_set()} == woken
+            assert {name for name, event in events.items() if event.is_set()} == notified
     informer.stop()
 
 
-async def test_owners_that_own_each_other_end_the_way_up(server: Server, informer: Informer) -> None:
-    one = workload("ReplicaSet", "one")
-    other = workload("ReplicaSet", "other", owner=one)
+async def test_owners_that_own_each_other_are_followed_once(server: FakeServer, informer: Informer) -> None:
+    item = workload("ReplicaSet", "one")
+    other = workload("ReplicaSet", "other", owner=item)
     async with asyncio.timeout(5), informer.running():
-        for each in (workload("ReplicaSet", "one", owner=other), other, pod(owner=other)):
-            server.put(each)
-        await settled()
+        for found in (workload("ReplicaSet", "one", owner=other), other, pod(owner=other)):
+            server.put(found)
+        await all_read()
 
         assert names(informer, other) == ["cart-1"]
     informer.stop()
 
 
-def again(one: Workload, uid: str) -> Workload:
-    return msgspec.structs.replace(one, metadata=msgspec.structs.replace(one.metadata, uid=uid))
+def recreated(item: Workload, uid: str) -> Workload:
+    return msgspec.structs.replace(item, metadata=msgspec.structs.replace(item.metadata, uid=uid))
 
 
-async def test_workload_made_anew_is_not_hurt_by_late_news_of_the_old_one(server: Server, informer: Informer) -> None:
-    server.there = Server(CART).there
-    new = again(CART, "new")
+async def test_late_deletion_does_not_drop_the_recreated_workload(server: FakeServer, informer: Informer) -> None:
+    server.objects = FakeServer(CART).objects
+    new = recreated(CART, "new")
     async with informer.running():
         server.put(new)
         server.remove(CART)
-        await settled()
+        await all_read()
 
         assert informer.workload(CART_REF) == new
     informer.stop()
 
 
-async def test_argo_rollout_has_the_template_that_it_takes(server: Server, informer: Informer) -> None:
+async def test_argo_rollout_has_the_template_that_it_takes(server: FakeServer, informer: Informer) -> None:
     taker = workload(ARGO_ROLLOUT, "till", lender=WorkloadReference(kind="Deployment", name="cart"))
-    server.there = Server(taker, CART).there
+    server.objects = FakeServer(taker, CART).objects
     async with informer.running():
         found = informer.workload(WorkloadRef("shop", ARGO_ROLLOUT, "till"))
 
@@ -237,11 +237,11 @@ async def test_argo_rollout_has_the_template_that_it_takes(server: Server, infor
     informer.stop()
 
 
-async def test_watches_begin_once_for_many_users_and_end_after_a_while(
-    server: Server, informer: Informer, monkeypatch: pytest.MonkeyPatch
+async def test_watches_start_once_for_many_users_and_end_after_the_last(
+    server: FakeServer, informer: Informer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(informer_module, "_LINGER_SECONDS", 0.05)
-    server.there = Server(CART, space()).there
+    server.objects = FakeServer(CART, space()).objects
 
     async def use() -> None:
         async with informer.running():
@@ -251,7 +251,7 @@ async def test_watches_begin_once_for_many_users_and_end_after_a_while(
     await asyncio.gather(use(), use(), use())
     # The next user comes soon.
     await use()
-    assert len(server.begun) == len(set(server.begun)) == len(informer_module._TYPES)
+    assert len(server.started) == len(set(server.started)) == len(informer_module._TYPES)
     running = informer._task
     assert running is not None
     await asyncio.wait([running], timeout=5)
@@ -260,37 +260,37 @@ async def test_watches_begin_once_for_many_users_and_end_after_a_while(
         informer.workload(CART_REF)
     assert informer.pods_of(CART) == []
     await use()
-    assert len(server.begun) == 2 * len(informer_module._TYPES)
+    assert len(server.started) == 2 * len(informer_module._TYPES)
     informer.stop()
 
 
-async def test_error_before_everything_is_known_reaches_every_user(server: Server, informer: Informer) -> None:
+async def test_error_before_the_first_sync_is_raised_to_every_user(server: FakeServer, informer: Informer) -> None:
     denied = PermissionDeniedError("A permission is missing.")
-    server.troubles[path("Pod")] = denied
+    server.errors[path("Pod")] = denied
 
     async def use() -> None:
         async with informer.running():
             raise AssertionError
 
-    told = await asyncio.gather(use(), use(), return_exceptions=True)
-    assert list(told) == [denied, denied]
-    server.troubles.clear()
+    raised = await asyncio.gather(use(), use(), return_exceptions=True)
+    assert list(raised) == [denied, denied]
+    server.errors.clear()
     async with informer.running():
         assert informer.workload(CART_REF) is None
     informer.stop()
 
 
-async def test_later_error_wakes_everybody_and_is_told_at_the_next_look(server: Server, informer: Informer) -> None:
-    server.there = Server(CART).there
+async def test_later_error_notifies_every_subscriber_and_ends_reads(server: FakeServer, informer: Informer) -> None:
+    server.objects = FakeServer(CART).objects
     async with informer.running():
         with (
-            informer.subscribe(CART_REF) as one,
+            informer.subscribe(CART_REF) as item,
             informer.subscribe(TILL_REF) as other,
         ):
             server.fail("Pod", PermissionDeniedError("A permission is missing."))
-            await settled()
+            await all_read()
 
-            assert (one.is_set(), other.is_set()) == (True, True)
+            assert (item.is_set(), other.is_set()) == (True, True)
         with pytest.raises(UnreachableError):
             informer.workload(CART_REF)
         async with informer.running():
@@ -298,11 +298,11 @@ async def test_later_error_wakes_everybody_and_is_told_at_the_next_look(server: 
     informer.stop()
 
 
-async def test_who_missed_the_end_is_not_shown_half_of_the_new_beginning(server: Server, informer: Informer) -> None:
-    server.there = Server(CART, SET, POD).there
+async def test_reads_while_the_watches_start_again_are_refused(server: FakeServer, informer: Informer) -> None:
+    server.objects = FakeServer(CART, SET, POD).objects
     async with informer.running():
         server.fail("Pod", PermissionDeniedError("A permission is missing."))
-        await settled()
+        await all_read()
         slow = server.slow[path("Pod")] = asyncio.Event()
 
         async def use() -> None:
@@ -310,7 +310,7 @@ async def test_who_missed_the_end_is_not_shown_half_of_the_new_beginning(server:
                 pass
 
         another = asyncio.create_task(use())
-        await settled()
+        await all_read()
         with pytest.raises(UnreachableError):
             informer.workload(CART_REF)
         slow.set()
@@ -321,33 +321,33 @@ async def test_who_missed_the_end_is_not_shown_half_of_the_new_beginning(server:
     informer.stop()
 
 
-async def test_budgets_of_watches_that_have_ended_are_not_taken_for_none(server: Server, informer: Informer) -> None:
-    server.there = Server(budget(1, 2)).there
+async def test_budgets_are_not_empty_after_the_watches_have_ended(server: FakeServer, informer: Informer) -> None:
+    server.objects = FakeServer(budget(1, 2)).objects
     async with informer.running():
         assert informer.budgets("shop") == [budget(1, 2)]
         server.fail("Pod", PermissionDeniedError("A permission is missing."))
-        await settled()
+        await all_read()
 
         with pytest.raises(UnreachableError):
             informer.budgets("shop")
     informer.stop()
 
 
-async def test_news_that_comes_while_the_watches_end_is_not_kept(server: Server, informer: Informer) -> None:
+async def test_change_that_arrives_while_the_watches_end_is_dropped(server: FakeServer, informer: Informer) -> None:
     async with informer.running():
         server.put(POD)
     informer.stop()
-    await settled()
+    await all_read()
 
     assert not informer._objects["Pod"]
 
 
-async def test_nothing_is_kept_of_what_is_gone(server: Server, informer: Informer) -> None:
-    server.there = Server(CART, SET, POD).there
+async def test_nothing_is_kept_of_deleted_objects(server: FakeServer, informer: Informer) -> None:
+    server.objects = FakeServer(CART, SET, POD).objects
     async with informer.running():
-        for one in (POD, SET, CART):
-            server.remove(one)
-        await settled()
+        for item in (POD, SET, CART):
+            server.remove(item)
+        await all_read()
 
         assert not informer._pods
         assert not informer._replica_sets
@@ -356,10 +356,10 @@ async def test_nothing_is_kept_of_what_is_gone(server: Server, informer: Informe
     informer.stop()
 
 
-# Any changes at all.
+# Any sequence of changes.
 
 DEPLOYMENTS = [workload("Deployment", name) for name in ("a", "b")]
-NEWER = [again(one, f"newer/{one.metadata.name}") for one in DEPLOYMENTS]
+NEWER = [recreated(item, f"newer/{item.metadata.name}") for item in DEPLOYMENTS]
 SETS = [
     workload("ReplicaSet", name, owner=owner, made_from=template()) for name in ("s", "t") for owner in [*NEWER, None]
 ]
@@ -371,80 +371,82 @@ PODS = [
 ]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["put", "remove", "lose", "anew", "wait"]),
+        st.sampled_from(["put", "remove", "lose", "relist", "wait"]),
         st.sampled_from([*DEPLOYMENTS, *NEWER, *SETS, *PODS]),
     ),
     max_size=40,
 )
 
 
-class Story:
-    """Changes of the server. Those of a kind in `lost` are not told until its watch begins anew."""
+class ServerChanges:
+    """Changes of the server. Those of a kind in `lost` are not sent until its watch lists again."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: FakeServer) -> None:
         self._server = server
         self.lost: set[str] = set()
 
-    def put(self, one: Thing) -> None:
-        there, kind = self._server.there, kind_of(one)
+    def put(self, item: AnyObject) -> None:
+        objects, kind = self._server.objects, kind_of(item)
         # A name belongs to one object at a time.
-        same = [old for (of, _), old in there.items() if of == kind and _place(old.metadata) == _place(one.metadata)]
+        same = [old for (of, _), old in objects.items() if of == kind and _name(old.metadata) == _name(item.metadata)]
         for old in same:
-            if old.metadata.uid != one.metadata.uid:
+            if old.metadata.uid != item.metadata.uid:
                 self.remove(old)
         if kind in self.lost:
-            there[kind, one.metadata.uid] = one
+            objects[kind, item.metadata.uid] = item
         else:
-            self._server.put(one)
+            self._server.put(item)
 
-    def remove(self, one: Thing) -> None:
-        kind = kind_of(one)
-        there = self._server.there.get((kind, one.metadata.uid))
-        if there is not None and kind in self.lost:
-            del self._server.there[kind, one.metadata.uid]
-        elif there is not None:
-            self._server.remove(there)
+    def remove(self, item: AnyObject) -> None:
+        kind = kind_of(item)
+        objects = self._server.objects.get((kind, item.metadata.uid))
+        if objects is not None and kind in self.lost:
+            del self._server.objects[kind, item.metadata.uid]
+        elif objects is not None:
+            self._server.remove(objects)
 
-    def lose(self, one: Thing) -> None:
-        self.lost.add(kind_of(one))
+    def lose(self, item: AnyObject) -> None:
+        self.lost.add(kind_of(item))
 
-    def anew(self, one: Thing) -> None:
-        self.lost.discard(kind_of(one))
-        self._server.anew(kind_of(one))
+    def relist(self, item: AnyObject) -> None:
+        self.lost.discard(kind_of(item))
+        self._server.relist(kind_of(item))
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(STEPS)
-async def test_any_changes_leave_the_mirror_equal_to_the_server(
+async def test_informer_equals_the_server_after_any_changes(
     monkeypatch: pytest.MonkeyPatch, steps: list[tuple[str, Workload | Pod]]
 ) -> None:
-    server, informer = install(monkeypatch, Server()), Informer(None)  # type: ignore[arg-type]
-    story = Story(server)
+    server, informer = installed(monkeypatch, FakeServer()), Informer(None)  # type: ignore[arg-type]
+    changes = ServerChanges(server)
     async with informer.running():
-        for step, one in steps:
+        for step, item in steps:
             if step == "wait":
-                await settled()
+                await all_read()
             else:
-                getattr(story, step)(one)
-        for kind in story.lost:
-            server.anew(kind)
-        await settled()
-        workloads = [one for one in server.there.values() if isinstance(one, Workload)]
-        pods = [one for one in server.there.values() if isinstance(one, Pod) and one.metadata.namespace == "shop"]
-        for one in (*DEPLOYMENTS, *NEWER):
-            makers = {one.metadata.uid}
-            makers |= {each.metadata.uid for each in workloads if _made(each, makers)}
-            shown = {_place(each.metadata): each for each in workloads if each.kind == "Deployment"}
+                getattr(changes, step)(item)
+        for kind in changes.lost:
+            server.relist(kind)
+        await all_read()
+        workloads = [item for item in server.objects.values() if isinstance(item, Workload)]
+        pods = [item for item in server.objects.values() if isinstance(item, Pod) and item.metadata.namespace == "shop"]
+        for item in (*DEPLOYMENTS, *NEWER):
+            controllers = {item.metadata.uid}
+            controllers |= {found.metadata.uid for found in workloads if _is_controlled(found, controllers)}
+            by_name = {_name(found.metadata): found for found in workloads if found.kind == "Deployment"}
 
-            assert names(informer, one) == sorted(each.metadata.name for each in pods if _made(each, makers))
-            assert informer.workload(one.ref) == shown.get(_place(one.metadata))
+            assert names(informer, item) == sorted(
+                found.metadata.name for found in pods if _is_controlled(found, controllers)
+            )
+            assert informer.workload(item.ref) == by_name.get(_name(item.metadata))
     informer.stop()
 
 
-def _place(about: Metadata) -> tuple[str, str]:
-    return (about.namespace, about.name)
+def _name(metadata: Metadata) -> tuple[str, str]:
+    return (metadata.namespace, metadata.name)
 
 
-def _made(one: Thing, makers: set[str]) -> bool:
-    maker = one.metadata.controller()
-    return maker is not None and maker.uid in makers
+def _is_controlled(item: AnyObject, controllers: set[str]) -> bool:
+    controller = item.metadata.controller()
+    return controller is not None and controller.uid in controllers

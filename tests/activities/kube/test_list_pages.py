@@ -13,7 +13,7 @@ from tests.activities.api_server import Answer, always, api_server, event, in_tu
 
 pytestmark = pytest.mark.usefixtures("slept")
 
-WHOLE = page("a", "b")
+COMPLETE = page("a", "b")
 
 
 async def names(cluster: ClusterClient) -> tuple[list[str], str]:
@@ -28,7 +28,7 @@ async def test_pages_are_read_to_their_end(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("chunked", [True, False])
 @pytest.mark.parametrize("token", ["", "next"])
-async def test_page_that_is_cut_at_any_byte_is_an_error(tmp_path: Path, token: str, chunked: bool) -> None:
+async def test_page_cut_at_any_byte_is_an_error(tmp_path: Path, token: str, chunked: bool) -> None:
     cut, whole = Answer(page("a", token=token), chunked=chunked), Answer(page("b"))
     async with api_server(lambda query: whole if "continue" in query else cut, tmp_path) as cluster:
         for at in range(0, len(cut.body), 1 if chunked else 3):
@@ -37,7 +37,7 @@ async def test_page_that_is_cut_at_any_byte_is_an_error(tmp_path: Path, token: s
                 await names(cluster)
 
 
-async def test_later_page_that_is_cut_at_any_byte_is_an_error(tmp_path: Path) -> None:
+async def test_later_page_cut_at_any_byte_is_an_error(tmp_path: Path) -> None:
     first, last = Answer(page("a", token="next")), Answer(page("b"))
     async with api_server(lambda query: last if "continue" in query else first, tmp_path) as cluster:
         for at in range(len(last.body)):
@@ -46,7 +46,7 @@ async def test_later_page_that_is_cut_at_any_byte_is_an_error(tmp_path: Path) ->
                 await names(cluster)
 
 
-async def test_page_that_was_cut_is_read_again(tmp_path: Path) -> None:
+async def test_cut_page_is_read_again(tmp_path: Path) -> None:
     pages = in_turn(
         Answer(page("a", token="next"), cut=40),
         Answer(page("a", token="next")),
@@ -57,7 +57,7 @@ async def test_page_that_was_cut_is_read_again(tmp_path: Path) -> None:
         assert await names(cluster) == (["a", "b"], "42")
 
 
-async def test_pages_that_expired_start_anew(tmp_path: Path) -> None:
+async def test_list_whose_pages_expired_begins_again(tmp_path: Path) -> None:
     pages = in_turn(
         Answer(page("old", token="next")),
         Answer(status(410, "expired"), status=410),
@@ -68,7 +68,7 @@ async def test_pages_that_expired_start_anew(tmp_path: Path) -> None:
         assert await names(cluster) == (["a", "b"], "43")
 
 
-async def test_pages_that_always_expire_are_an_error(tmp_path: Path) -> None:
+async def test_list_whose_pages_always_expire_is_an_error(tmp_path: Path) -> None:
     async with api_server(always(Answer(status(410, "expired"), status=410)), tmp_path) as cluster:
         with pytest.raises(UnreachableError, match="expire faster than they are read"):
             await names(cluster)
@@ -81,14 +81,14 @@ async def test_watch_reads_lines_longer_than_the_clients_own_limit(tmp_path: Pat
     assert records == [large.removesuffix(b"\n")]
 
 
-async def test_server_that_asks_for_patience_gets_as_much_as_it_asks_for(tmp_path: Path, slept: list[float]) -> None:
+async def test_retry_after_is_obeyed(tmp_path: Path, slept: list[float]) -> None:
     busy = Answer(status(429, "too many requests"), status=429, headers={"Retry-After": "7"})
-    async with api_server(in_turn(busy, Answer(WHOLE)), tmp_path) as cluster:
+    async with api_server(in_turn(busy, Answer(COMPLETE)), tmp_path) as cluster:
         assert await names(cluster) == (["a", "b"], "42")
     assert slept == [7.0]
 
 
-async def test_token_that_ran_out_is_renewed_and_the_page_read(tmp_path: Path) -> None:
+async def test_page_is_read_again_with_a_renewed_token(tmp_path: Path) -> None:
     unknown = Answer(status(401, "Unauthorized"), status=401)
     pages = in_turn(Answer(page("a", token="next")), unknown, Answer(page("b")))
     async with api_server(pages, tmp_path) as cluster:
@@ -102,14 +102,14 @@ async def test_token_that_ran_out_is_renewed_and_the_page_read(tmp_path: Path) -
         (401, "Unauthorized", "does not know these credentials"),
     ],
 )
-async def test_right_that_is_missing_is_told(tmp_path: Path, code: int, message: str, told: str) -> None:
+async def test_missing_permission_is_an_error(tmp_path: Path, code: int, message: str, told: str) -> None:
     async with api_server(always(Answer(status(code, message), status=code)), tmp_path) as cluster:
         with pytest.raises(PermissionDeniedError, match=told):
             await names(cluster)
 
 
 @pytest.mark.parametrize("token", ["", "next"])
-async def test_object_that_is_none_is_named(tmp_path: Path, token: str) -> None:
+async def test_undecodable_object_is_named(tmp_path: Path, token: str) -> None:
     odd = b'{"metadata":{"name":"odd","namespace":"shop"},"spec":"nonsense"}'
     pages = Answer(b'{"metadata":{"continue":"%s"},"items":[%s]}' % (token.encode(), odd))
     async with api_server(always(pages), tmp_path) as cluster:

@@ -60,7 +60,7 @@ def refusal(code: int, message: str) -> bytes:
 
 #: An annotation, at a resource version.
 END = event("BOOKMARK", field(1, field(6, "42") + field(12, field(1, "k8s.io/initial-events-end") + field(2, "true"))))
-WHOLE = event("ADDED", pod("a")) + event("ADDED", pod("b")) + END
+COMPLETE = event("ADDED", pod("a")) + event("ADDED", pod("b")) + END
 
 
 async def names(cluster: ClusterClient) -> tuple[list[str], str]:
@@ -73,22 +73,22 @@ def frames(body: bytes) -> Answer:
 
 @pytest.mark.parametrize("chunked", [True, False])
 async def test_stream_is_read_to_its_bookmark(tmp_path: Path, chunked: bool) -> None:
-    answer = Answer(WHOLE, chunked=chunked, media_type=_STREAM)
+    answer = Answer(COMPLETE, chunked=chunked, media_type=_STREAM)
     async with api_server(always(answer), tmp_path) as cluster:
         assert await names(cluster) == (["a", "b"], "42")
 
 
-async def test_stream_that_is_cut_at_any_byte_is_an_error(tmp_path: Path) -> None:
-    answer = Answer(WHOLE, chunked=True, media_type=_STREAM)
+async def test_stream_cut_at_any_byte_is_an_error(tmp_path: Path) -> None:
+    answer = Answer(COMPLETE, chunked=True, media_type=_STREAM)
     async with api_server(always(answer), tmp_path) as cluster:
-        for cut in range(len(WHOLE)):
+        for cut in range(len(COMPLETE)):
             answer.cut = cut
             with pytest.raises(UnreachableError):
                 await names(cluster)
 
 
 async def test_changes_before_the_bookmark_count(tmp_path: Path) -> None:
-    body = WHOLE.removesuffix(END) + event("DELETED", pod("a")) + event("MODIFIED", pod("b")) + END
+    body = COMPLETE.removesuffix(END) + event("DELETED", pod("a")) + event("MODIFIED", pod("b")) + END
     async with api_server(always(frames(body)), tmp_path) as cluster:
         assert await names(cluster) == (["b"], "42")
 
@@ -98,9 +98,9 @@ async def test_object_of_a_megabyte_is_one_frame(tmp_path: Path) -> None:
         assert await names(cluster) == (["a"], "42")
 
 
-async def test_stream_too_old_starts_anew(tmp_path: Path) -> None:
+async def test_expired_stream_begins_again(tmp_path: Path) -> None:
     old = event("ADDED", pod("old")) + event("ERROR", refusal(410, "too old resource version"))
-    async with api_server(in_turn(frames(old), frames(WHOLE)), tmp_path) as cluster:
+    async with api_server(in_turn(frames(old), frames(COMPLETE)), tmp_path) as cluster:
         assert await names(cluster) == (["a", "b"], "42")
 
 
@@ -112,13 +112,13 @@ async def test_stream_too_old_starts_anew(tmp_path: Path) -> None:
         pytest.param(b"\x00\x00\x00\x09" + field(1, "ADDED") + field(2, b""), id="no-object"),
     ],
 )
-async def test_what_is_no_pod_is_an_error(tmp_path: Path, garbage: bytes) -> None:
+async def test_undecodable_frame_is_an_error(tmp_path: Path, garbage: bytes) -> None:
     async with api_server(lambda _: frames(garbage + END), tmp_path) as cluster:
         with pytest.raises(UnreachableError, match="cannot be read"):
             await names(cluster)
 
 
-async def test_refusal_in_that_encoding_is_understood(tmp_path: Path) -> None:
+async def test_refusal_in_protobuf_is_decoded(tmp_path: Path) -> None:
     denied = 'pods is forbidden: User "u" cannot watch resource "pods"'
 
     def answer(query: Query) -> Answer:
@@ -130,7 +130,7 @@ async def test_refusal_in_that_encoding_is_understood(tmp_path: Path) -> None:
         assert await names(cluster) == (["a"], "42")
 
 
-async def test_right_that_is_missing_is_told(tmp_path: Path) -> None:
+async def test_missing_permission_is_an_error(tmp_path: Path) -> None:
     denied = 'pods is forbidden: User "u" cannot list resource "pods"'
     answers = {
         True: Answer(sent(refusal(403, denied)), status=403, media_type=MEDIA_TYPE),

@@ -1,4 +1,4 @@
-"""One reading of a cluster that changes while it is read."""
+"""A snapshot of a cluster that changes while it is read."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from activities.kube.client import connect
 from activities.kube.snapshot import read_snapshot
 from mesh.k8s.owners import top_owner
-from tests.activities.api_server import Answer, Query, kubeconfig, server
+from tests.activities.api_server import Answer, Query, api_server_of_paths
 
 
 def _object(name: str, owner: tuple[str, str] | None = None) -> dict[str, Any]:
@@ -23,23 +22,23 @@ def _object(name: str, owner: tuple[str, str] | None = None) -> dict[str, Any]:
 
 def _stream(*objects: dict[str, Any]) -> bytes:
     end = {"metadata": {"resourceVersion": "42", "annotations": {"k8s.io/initial-events-end": "true"}}}
-    lines = [*({"type": "ADDED", "object": one} for one in objects), {"type": "BOOKMARK", "object": end}]
+    lines = [*({"type": "ADDED", "object": item} for item in objects), {"type": "BOOKMARK", "object": end}]
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
-class _Moving:
-    """A cluster in which a Deployment and all below it are made after its owners were asked for the first time."""
+class _ChangingCluster:
+    """A cluster in which a Deployment and its ReplicaSet are created after owners were listed for the first time."""
 
-    def __init__(self, *, gone: bool = False) -> None:
-        self.asked: Counter[str] = Counter()
-        self._gone = gone
+    def __init__(self, *, deleted: bool = False) -> None:
+        self.requests: Counter[str] = Counter()
+        self._deleted = deleted
 
     def __call__(self, path: str, query: Query) -> Answer:
         kind = path.rpartition("/")[2]
-        self.asked[kind] += 1
+        self.requests[kind] += 1
         if "watch" not in query:
             return Answer(b'{"metadata":{"resourceVersion":"1"},"items":[]}')
-        later = self.asked[kind] > 1 and not self._gone
+        later = self.requests[kind] > 1 and not self._deleted
         match kind:
             case "pods":
                 return Answer(_stream(_object("p", ("ReplicaSet", "r")), _object("q", ("StatefulSet", "s"))))
@@ -53,30 +52,24 @@ class _Moving:
                 return Answer(_stream())
 
 
-async def test_owners_made_while_pods_are_read_are_found(tmp_path: Path) -> None:
-    moving = _Moving()
-    async with server(moving) as port:
-        file = tmp_path / "kubeconfig"
-        file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{port}")))
-        async with await connect(str(file)) as cluster:
-            world = await read_snapshot(cluster)
+async def test_owners_created_while_pods_are_read_are_found(tmp_path: Path) -> None:
+    changing = _ChangingCluster()
+    async with api_server_of_paths(changing, tmp_path) as cluster:
+        snapshot = await read_snapshot(cluster)
 
-    owners = {pod.metadata.name: top_owner(pod, world.owners) for pod in world.pods}
-    # What is above a ReplicaSet that was not there yet is only known once it is.
+    owners = {pod.metadata.name: top_owner(pod, snapshot.owners) for pod in snapshot.pods}
+    # The owner of a ReplicaSet that did not exist yet is only known once it does.
     assert (owners["p"].kind, owners["p"].name, owners["p"].gone) == ("Deployment", "d", False)
     assert (owners["q"].kind, owners["q"].gone) == ("StatefulSet", False)
-    assert moving.asked["pods"] == moving.asked["statefulsets"] == 1
+    assert changing.requests["pods"] == changing.requests["statefulsets"] == 1
 
 
-async def test_owners_that_are_gone_are_looked_for_once(tmp_path: Path) -> None:
-    moving = _Moving(gone=True)
-    async with server(moving) as port:
-        file = tmp_path / "kubeconfig"
-        file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{port}")))
-        async with await connect(str(file)) as cluster:
-            world = await read_snapshot(cluster)
+async def test_missing_owners_are_searched_once_more(tmp_path: Path) -> None:
+    changing = _ChangingCluster(deleted=True)
+    async with api_server_of_paths(changing, tmp_path) as cluster:
+        snapshot = await read_snapshot(cluster)
 
-    [pod] = [one for one in world.pods if one.metadata.name == "p"]
-    assert top_owner(pod, world.owners).gone
-    assert moving.asked["replicasets"] == 2
-    assert moving.asked["deployments"] == 1
+    [pod] = [item for item in snapshot.pods if item.metadata.name == "p"]
+    assert top_owner(pod, snapshot.owners).gone
+    assert changing.requests["replicasets"] == 2
+    assert changing.requests["deployments"] == 1

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from activities.kube.client import ClusterClient, connect
 from activities.kube.watch import ObjectReference, watch_changes
 from mesh.errors import PermissionDeniedError
-from tests.activities.api_server import Answer, Query, kubeconfig, server, status
-from tests.activities.kube.test_watch_objects import EXPIRED, UNKNOWN, bookmark, changed
+from tests.activities.api_server import Answer, Query, api_server_of_paths, status
+from tests.activities.kube.test_watch_objects import EXPIRED, UNAUTHORIZED, bookmark, changed
 
 pytestmark = pytest.mark.usefixtures("slept")
 
@@ -49,19 +47,10 @@ class Server:
 
 
 @asynccontextmanager
-async def connected(answers: Server, folder: Path) -> AsyncIterator[ClusterClient]:
-    file = folder / "kubeconfig"
-    async with server(answers) as port, asyncio.timeout(20):
-        file.write_text(json.dumps(kubeconfig(f"http://127.0.0.1:{port}")))
-        async with await connect(str(file)) as client:
-            yield client
-
-
-@asynccontextmanager
 async def watching(answers: Server, folder: Path) -> AsyncIterator[asyncio.Queue[ObjectReference | str]]:
     """What the watch reports, "started" among it."""
     reported: asyncio.Queue[ObjectReference | str] = asyncio.Queue()
-    async with connected(answers, folder) as client:
+    async with asyncio.timeout(20), api_server_of_paths(answers, folder) as client:
         watch = asyncio.create_task(watch_changes(client, reported.put_nowait, lambda: reported.put_nowait("started")))
         try:
             yield reported
@@ -80,7 +69,7 @@ async def reports(reported: asyncio.Queue[ObjectReference | str], count: int) ->
     return [await reported.get() for _ in range(count)]
 
 
-async def test_changes_are_reported_and_what_was_there_is_not(tmp_path: Path) -> None:
+async def test_changes_are_reported_and_existing_objects_are_not(tmp_path: Path) -> None:
     answers = Server(Answer(changed("cart", "43") + changed("till", "44", "DELETED")))
     async with watching(answers, tmp_path) as reported:
         assert await reports(reported, 3) == ["started", CART, TILL]
@@ -90,7 +79,7 @@ async def test_changes_are_reported_and_what_was_there_is_not(tmp_path: Path) ->
     assert len(answers.lists) == 7
 
 
-async def test_watch_that_was_cut_resumes_after_the_last_change(tmp_path: Path) -> None:
+async def test_cut_watch_resumes_after_the_last_change(tmp_path: Path) -> None:
     first = changed("cart", "43") + changed("till", "44")
     answers = Server(Answer(first, cut=len(first) - 5), Answer(changed("till", "44") + bookmark("60")))
     async with watching(answers, tmp_path) as reported:
@@ -100,7 +89,7 @@ async def test_watch_that_was_cut_resumes_after_the_last_change(tmp_path: Path) 
     assert answers.versions == ["42", "43", "60"]
 
 
-async def test_version_too_old_begins_at_the_newest(tmp_path: Path) -> None:
+async def test_expired_watch_begins_at_the_newest_version(tmp_path: Path) -> None:
     answers = Server(Answer(EXPIRED), Answer(changed("cart", "43")))
     async with watching(answers, tmp_path) as reported:
         assert await reports(reported, 2) == ["started", CART]
@@ -109,14 +98,14 @@ async def test_version_too_old_begins_at_the_newest(tmp_path: Path) -> None:
     assert answers.versions[:2] == ["42", "42"]
 
 
-async def test_token_that_expired_is_renewed(tmp_path: Path) -> None:
-    async with watching(Server(UNKNOWN, Answer(changed("cart", "43"))), tmp_path) as reported:
+async def test_expired_token_is_renewed(tmp_path: Path) -> None:
+    async with watching(Server(UNAUTHORIZED, Answer(changed("cart", "43"))), tmp_path) as reported:
         assert await reports(reported, 2) == ["started", CART]
 
 
-async def test_permission_that_is_missing_ends_all_watches(tmp_path: Path) -> None:
+async def test_missing_permission_ends_all_watches(tmp_path: Path) -> None:
     denied = Answer(status(403, 'pods is forbidden: User "u" cannot watch resource "pods"'), status=403)
-    async with connected(Server(denied), tmp_path) as client:
+    async with api_server_of_paths(Server(denied), tmp_path) as client:
         with pytest.raises(ExceptionGroup) as raised:
             await watch_changes(client, lambda _: None, lambda: None)
 

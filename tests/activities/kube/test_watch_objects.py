@@ -1,4 +1,4 @@
-"""What is followed is never short and never doubled, whatever happens on the way."""
+"""A watch of objects misses nothing and repeats nothing, whatever happens to the connection."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ from tests.activities.api_server import END, Answer, Query, api_server, event, p
 
 pytestmark = pytest.mark.usefixtures("slept")
 
-BEGINNING = event("ADDED", "a") + event("ADDED", "b") + END
-TOLD = ["begun", "+a", "+b", "all at 42"]
+FIRST_EVENT = event("ADDED", "a")
+INITIAL_EVENTS = FIRST_EVENT + event("ADDED", "b") + END
+LISTED = ["relist", "+a", "+b", "synced at 42"]
 EXPIRED = b'{"type":"ERROR","object":' + status(410, "too old resource version") + b"}\n"
-UNKNOWN = Answer(status(401, "Unauthorized"), status=401)
+UNAUTHORIZED = Answer(status(401, "Unauthorized"), status=401)
 
 
 class Server:
-    """Answers in turn, and then never again."""
+    """Sends these answers in turn, then none."""
 
     def __init__(self, *answers: Answer) -> None:
         self._left = list(answers)
@@ -37,12 +38,12 @@ class Server:
 
     @property
     def versions(self) -> list[str]:
-        """From which version each stream was asked for; none for everything."""
+        """The version that each stream began at; empty for one that began with every object."""
         return [query.get("resourceVersion", "") for query in self.asked]
 
 
-async def told(server: Callable[[Query], Answer], folder: Path, count: int) -> list[str]:
-    """The first so many changes in words."""
+async def reported(server: Callable[[Query], Answer], folder: Path, count: int) -> list[str]:
+    """The first so many events, described."""
     found: list[str] = []
     async with (
         api_server(server, folder) as cluster,
@@ -50,18 +51,18 @@ async def told(server: Callable[[Query], Answer], folder: Path, count: int) -> l
         contextlib.aclosing(watch_objects(cluster, "/api/v1/pods", Pod)) as changes,
     ):
         async for change in changes:
-            found.append(words(change))
+            found.append(described(change))
             if len(found) == count:
                 break
     return found
 
 
-def words(change: ObjectChange[Pod] | RelistStarted | Synced) -> str:
+def described(change: ObjectChange[Pod] | RelistStarted | Synced) -> str:
     match change:
         case RelistStarted():
-            return "begun"
+            return "relist"
         case Synced(version):
-            return f"all at {version}"
+            return f"synced at {version}"
         case ObjectChange(pod, deleted):
             return f"{'-' if deleted else '+'}{pod.metadata.name}"
 
@@ -75,48 +76,50 @@ def bookmark(version: str) -> bytes:
     return json.dumps({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": version}}}).encode() + b"\n"
 
 
-async def test_everything_comes_first_then_every_change(tmp_path: Path) -> None:
+async def test_every_object_comes_first_then_every_change(tmp_path: Path) -> None:
     server = Server(
-        Answer(BEGINNING + changed("b", "43") + changed("c", "44", "ADDED") + changed("a", "45", "DELETED"))
+        Answer(INITIAL_EVENTS + changed("b", "43") + changed("c", "44", "ADDED") + changed("a", "45", "DELETED"))
     )
 
-    assert await told(server, tmp_path, 7) == [*TOLD, "+b", "+c", "-a"]
+    assert await reported(server, tmp_path, 7) == [*LISTED, "+b", "+c", "-a"]
     assert len(server.asked) == 1
 
 
-@pytest.mark.parametrize("cut", [0, 50, len(event("ADDED", "a")), len(event("ADDED", "a")) + 1, len(BEGINNING) - 1])
+@pytest.mark.parametrize(
+    "cut", [0, 50, len(event("ADDED", "a")), len(event("ADDED", "a")) + 1, len(INITIAL_EVENTS) - 1]
+)
 @pytest.mark.parametrize("chunked", [True, False])
-async def test_beginning_that_was_cut_begins_anew(tmp_path: Path, cut: int, chunked: bool, slept: list[float]) -> None:
-    server = Server(Answer(BEGINNING, cut=cut, chunked=chunked), Answer(BEGINNING))
-    before = ["begun", *["+a"][: cut // len(event("ADDED", "a"))], *["+b"][: cut // (len(BEGINNING) - 1)]]
+async def test_cut_list_begins_again(tmp_path: Path, cut: int, chunked: bool, slept: list[float]) -> None:
+    server = Server(Answer(INITIAL_EVENTS, cut=cut, chunked=chunked), Answer(INITIAL_EVENTS))
+    before = ["relist", *["+a"][: cut // len(FIRST_EVENT)], *["+b"][: cut // (len(INITIAL_EVENTS) - 1)]]
 
-    assert await told(server, tmp_path, len(before) + 4) == [*before, *TOLD]
+    assert await reported(server, tmp_path, len(before) + 4) == [*before, *LISTED]
     assert server.versions == ["", ""]
     assert slept == [1.0]
 
 
 @pytest.mark.parametrize("chunked", [True, False])
-async def test_stream_that_was_cut_later_goes_on_from_the_last_change(tmp_path: Path, chunked: bool) -> None:
-    first = BEGINNING + changed("b", "43") + changed("c", "44", "ADDED")
-    # In the middle of the last change, which therefore was not told.
+async def test_cut_watch_resumes_after_the_last_change(tmp_path: Path, chunked: bool) -> None:
+    first = INITIAL_EVENTS + changed("b", "43") + changed("c", "44", "ADDED")
+    # Cut in the middle of the last change, which therefore was not reported.
     server = Server(Answer(first, cut=len(first) - 5, chunked=chunked), Answer(changed("c", "44", "ADDED")))
 
-    assert await told(server, tmp_path, 6) == [*TOLD, "+b", "+c"]
+    assert await reported(server, tmp_path, 6) == [*LISTED, "+b", "+c"]
     assert server.versions == ["", "43"]
     assert "sendInitialEvents" not in server.asked[1]
 
 
-async def test_bookmarks_move_the_version_on(tmp_path: Path) -> None:
-    server = Server(Answer(BEGINNING + bookmark("60")), Answer(changed("a", "61")), Answer(changed("b", "62")))
+async def test_watch_resumes_at_the_last_bookmark(tmp_path: Path) -> None:
+    server = Server(Answer(INITIAL_EVENTS + bookmark("60")), Answer(changed("a", "61")), Answer(changed("b", "62")))
 
-    assert await told(server, tmp_path, 7) == [*TOLD, "all at 60", "+a", "+b"]
+    assert await reported(server, tmp_path, 7) == [*LISTED, "synced at 60", "+a", "+b"]
     assert server.versions == ["", "60", "61"]
 
 
-async def test_bookmark_before_the_beginning_is_over_completes_nothing(tmp_path: Path) -> None:
+async def test_bookmark_amid_the_initial_events_is_not_synced(tmp_path: Path) -> None:
     server = Server(Answer(event("ADDED", "a") + bookmark("41") + event("ADDED", "b") + END))
 
-    assert await told(server, tmp_path, 4) == TOLD
+    assert await reported(server, tmp_path, 4) == LISTED
 
 
 @pytest.mark.parametrize(
@@ -124,15 +127,15 @@ async def test_bookmark_before_the_beginning_is_over_completes_nothing(tmp_path:
     [Answer(EXPIRED), Answer(status(410, "too old resource version"), status=410)],
     ids=["in-the-stream", "at-once"],
 )
-async def test_version_too_old_begins_anew(tmp_path: Path, expired: Answer) -> None:
-    server = Server(Answer(BEGINNING), expired, Answer(event("ADDED", "b") + END))
+async def test_expired_watch_lists_again(tmp_path: Path, expired: Answer) -> None:
+    server = Server(Answer(INITIAL_EVENTS), expired, Answer(event("ADDED", "b") + END))
 
-    assert await told(server, tmp_path, 7) == [*TOLD, "begun", "+b", "all at 42"]
+    assert await reported(server, tmp_path, 7) == [*LISTED, "relist", "+b", "synced at 42"]
     assert server.versions == ["", "42", ""]
 
 
 @pytest.mark.parametrize("refusal", [400, 422])
-async def test_server_without_watch_lists_is_listed_and_watched(tmp_path: Path, refusal: int) -> None:
+async def test_server_without_watch_lists_is_listed_in_pages_then_watched(tmp_path: Path, refusal: int) -> None:
     server = Server(
         Answer(status(refusal, "sendInitialEvents is forbidden"), status=refusal),
         Answer(page("a", token="next")),
@@ -140,60 +143,62 @@ async def test_server_without_watch_lists_is_listed_and_watched(tmp_path: Path, 
         Answer(changed("b", "43", "DELETED")),
     )
 
-    assert await told(server, tmp_path, 5) == [*TOLD, "-b"]
+    assert await reported(server, tmp_path, 5) == [*LISTED, "-b"]
     assert ["watch" in query for query in server.asked] == [True, False, False, True]
     assert server.versions[-1] == "42"
 
 
-async def test_token_that_ran_out_is_refused_once(tmp_path: Path) -> None:
-    server = Server(UNKNOWN, Answer(BEGINNING), UNKNOWN, Answer(changed("a", "43")))
+async def test_expired_token_may_be_refused_once(tmp_path: Path) -> None:
+    server = Server(UNAUTHORIZED, Answer(INITIAL_EVENTS), UNAUTHORIZED, Answer(changed("a", "43")))
 
-    assert await told(server, tmp_path, 6) == ["begun", *TOLD, "+a"]
+    assert await reported(server, tmp_path, 6) == ["relist", *LISTED, "+a"]
 
 
-@pytest.mark.parametrize("before", [[], [Answer(BEGINNING)]], ids=["at-the-beginning", "later"])
+@pytest.mark.parametrize("before", [[], [Answer(INITIAL_EVENTS)]], ids=["at-the-beginning", "later"])
 async def test_credentials_refused_twice_are_an_error(tmp_path: Path, before: list[Answer]) -> None:
-    server = Server(*before, UNKNOWN, UNKNOWN)
+    server = Server(*before, UNAUTHORIZED, UNAUTHORIZED)
     with pytest.raises(PermissionDeniedError) as raised:
-        await told(server, tmp_path, 100)
+        await reported(server, tmp_path, 100)
 
     assert raised.value.status == 401
     assert len(server.asked) == len(before) + 2
 
 
-@pytest.mark.parametrize("before", [[], [Answer(BEGINNING)]], ids=["at-the-beginning", "later"])
-async def test_right_that_is_missing_is_told_at_once(tmp_path: Path, before: list[Answer]) -> None:
+@pytest.mark.parametrize("before", [[], [Answer(INITIAL_EVENTS)]], ids=["at-the-beginning", "later"])
+async def test_missing_permission_is_raised_at_once(tmp_path: Path, before: list[Answer]) -> None:
     denied = Answer(status(403, 'pods is forbidden: User "u" cannot watch resource "pods"'), status=403)
     server = Server(*before, denied)
     with pytest.raises(PermissionDeniedError, match="A permission is missing"):
-        await told(server, tmp_path, 100)
+        await reported(server, tmp_path, 100)
 
     assert len(server.asked) == len(before) + 1
 
 
-async def test_kind_that_is_not_there_is_told(tmp_path: Path) -> None:
+async def test_missing_kind_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(NotFoundError):
-        await told(Server(Answer(status(404, "not found"), status=404)), tmp_path, 100)
+        await reported(Server(Answer(status(404, "not found"), status=404)), tmp_path, 100)
 
 
-async def test_server_that_asks_for_patience_gets_as_much_as_it_asks_for(tmp_path: Path, slept: list[float]) -> None:
+async def test_retry_after_is_obeyed(tmp_path: Path, slept: list[float]) -> None:
     busy = Answer(status(429, "too many requests"), status=429, headers={"Retry-After": "7"})
-    server = Server(busy, Answer(BEGINNING), Answer(status(503, "down"), status=503), Answer(changed("a", "43")))
+    server = Server(busy, Answer(INITIAL_EVENTS), Answer(status(503, "down"), status=503), Answer(changed("a", "43")))
 
-    assert await told(server, tmp_path, 6) == ["begun", *TOLD, "+a"]
+    assert await reported(server, tmp_path, 6) == ["relist", *LISTED, "+a"]
     assert slept == [7.0, 1.0, 1.0]
 
 
-async def test_streams_that_end_at_once_are_not_asked_for_without_a_pause(tmp_path: Path, slept: list[float]) -> None:
-    server = Server(Answer(BEGINNING), Answer(), Answer(), Answer(EXPIRED), Answer(EXPIRED), Answer(BEGINNING))
+async def test_streams_that_end_at_once_are_resumed_after_a_pause(tmp_path: Path, slept: list[float]) -> None:
+    server = Server(
+        Answer(INITIAL_EVENTS), Answer(), Answer(), Answer(EXPIRED), Answer(EXPIRED), Answer(INITIAL_EVENTS)
+    )
 
-    assert await told(server, tmp_path, 9) == [*TOLD, "begun", "begun", *TOLD[1:]]
+    assert await reported(server, tmp_path, 9) == [*LISTED, "relist", "relist", *LISTED[1:]]
     assert slept == [1.0] * 5
 
 
 @pytest.mark.parametrize("garbage", [b"<html>Bad day</html>\n", b"\n", b'{"type":"ADDED"\n'])
-async def test_what_is_no_event_is_a_cut(tmp_path: Path, garbage: bytes) -> None:
-    server = Server(Answer(event("ADDED", "a") + garbage), Answer(BEGINNING + garbage), Answer(changed("a", "43")))
+async def test_undecodable_record_counts_as_a_cut(tmp_path: Path, garbage: bytes) -> None:
+    server = Server(Answer(event("ADDED", "a") + garbage), Answer(INITIAL_EVENTS + garbage), Answer(changed("a", "43")))
 
-    assert await told(server, tmp_path, 7) == ["begun", "+a", *TOLD, "+a"]
+    assert await reported(server, tmp_path, 7) == ["relist", "+a", *LISTED, "+a"]
     assert server.versions == ["", "", "42"]

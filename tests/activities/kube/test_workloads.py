@@ -1,4 +1,4 @@
-"""One workload is read with everything that it consists of."""
+"""A single workload is read with everything that it consists of."""
 
 from __future__ import annotations
 
