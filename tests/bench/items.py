@@ -1,4 +1,4 @@
-"""What a long remediation queue costs: its opening, the worker that keeps it, the list, an operator's word.
+"""What a long remediation queue costs: its opening, the worker that keeps it, the list, an operator's command.
 
 One mesh with a standalone Pod for each item, the dev server, one worker with the rights of its service account.
 Commands are timed as whole processes, as an operator waits for them.
@@ -54,7 +54,7 @@ def main() -> None:
         _say(f"worker after the opening {worker.memory_info().rss / 2**20:.0f} MB")
         time.sleep(_SETTLE_SECONDS)
         _idle(worker)
-        _words(service)
+        _commands(service)
         _say(f"worker at the end {worker.memory_info().rss / 2**20:.0f} MB")
     finally:
         lifecycle.down(_NAME)
@@ -105,12 +105,12 @@ def _idle(worker: psutil.Process) -> None:
     _say(f"idle worker over {_IDLE_SECONDS} s: {used:.1%} of a core, {worker.memory_info().rss / 2**20:.0f} MB")
 
 
-def _words(service: Service) -> None:
-    """The list, and each of an operator's words to items that nobody has spoken to yet."""
+def _commands(service: Service) -> None:
+    """Times the list, and each command of an operator, on items that got no command before."""
     _tell("queue list -o json", [_command(service, *_WHOLE_LIST) for _ in range(_RUNS)])
     _tell("queue list -n", [_command(service, "queue", "list", "-n", "bench-7") for _ in range(_RUNS)])
     why = ("--because", "bench")
-    words: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
+    commands: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         "show": ((), (0,)),
         "snooze": (("--for", "2h", *why), (0,)),
         "skip": (("--until", "2999-01-31", *why), (0,)),
@@ -118,9 +118,9 @@ def _words(service: Service) -> None:
         "resolve": (why, (1,)),
         "retry": (why, (1,)),
     }
-    for number, (word, (more, codes)) in enumerate(words.items()):
+    for number, (command, (more, codes)) in enumerate(commands.items()):
         items = [f"bench-{number}/Pod/odd-{run}" for run in range(_RUNS)]
-        _tell(f"queue {word}", [_command(service, "queue", word, item, *more, codes=codes) for item in items])
+        _tell(f"queue {command}", [_command(service, "queue", command, item, *more, codes=codes) for item in items])
 
 
 def _command(service: Service, *arguments: str, codes: Sequence[int] = (0,)) -> float:

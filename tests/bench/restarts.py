@@ -137,11 +137,11 @@ async def _upgrade(service: Service, policy: Path, counts: Path, watcher: Watche
     if process.returncode not in (0, 3):
         raise SystemExit(f"the upgrade ended with {process.returncode}: {err.decode()[-2000:]}")
     megabytes = await peak
-    told = json.loads(out)
+    status = json.loads(out)
     client = await Client.connect(service.temporal.address)
     began, ended, events, longest = await _histories(client, service.mesh)
     requests = _number(counts) - before
-    restarted = told["workloads"]["restarted"]
+    restarted = status["workloads"]["restarted"]
     _say(
         f"  {restarted} restarted, each {requests / restarted:.1f} requests and {events / restarted:.1f} events, "
         f"longest history {longest}, in flight at most {watcher.most} of {_IN_FLIGHT}, worker {megabytes:.0f} MB"

@@ -77,12 +77,12 @@ def _timed(command: list[str], *, own_clock: bool = False) -> tuple[float, float
     """Seconds and peak megabytes of a process; with its own clock it prints the seconds."""
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    told = process.communicate()[0]
+    output = process.communicate()[0]
     seconds = time.perf_counter() - began
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
     if own_clock:
-        own, peak = told.split()[-2:]
+        own, peak = output.split()[-2:]
         return float(own), float(peak)
     return seconds, 0.0
 
@@ -90,8 +90,8 @@ def _timed(command: list[str], *, own_clock: bool = False) -> tuple[float, float
 def _tell(what: str, figures: Sequence[tuple[float, float]]) -> None:
     times = sorted(seconds for seconds, _ in figures)
     peak = max(megabytes for _, megabytes in figures)
-    told = f"{times[0]:.2f} {statistics.median(times):.2f} {times[-1]:.2f} s (min median max)"
-    _say(f"{what:36} {told}" + (f", peak {peak:.0f} MB" if peak else ""))
+    figures_text = f"{times[0]:.2f} {statistics.median(times):.2f} {times[-1]:.2f} s (min median max)"
+    _say(f"{what:36} {figures_text}" + (f", peak {peak:.0f} MB" if peak else ""))
 
 
 async def _read(way: str, kubeconfig: str) -> float:

@@ -84,7 +84,7 @@ def test_rollout_becomes_a_replica_set_and_injected_pods(mesh: Mesh, rollouts: d
     assert [_proxies(pod) for pod in pods] == [[f"{ISTIO_HUB}/proxyv2:1.29.3"]] * 2
 
 
-def test_restart_makes_every_pod_anew_and_leaves_the_template_alone(mesh: Mesh, rollouts: dict[str, Any]) -> None:
+def test_restart_replaces_every_pod_and_leaves_the_template_alone(mesh: Mesh, rollouts: dict[str, Any]) -> None:
     apply(mesh, ROLLOUT)
     _until(lambda: _rollout(mesh)["status"].get("phase") == "Healthy")
     before, hash_before = {_uid(pod) for pod in _pods(mesh)}, _rollout(mesh)["status"]["currentPodHash"]

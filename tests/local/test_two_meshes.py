@@ -49,14 +49,14 @@ def documents(home: Path) -> Iterator[dict[str, dict[str, Any]]]:
         "right": ["--istio", "1.28.1", "--plain-sidecars", "--nodes", "4"],
     }
     with ThreadPoolExecutor() as pool:
-        told = dict(
+        outputs = dict(
             zip(
                 commands,
                 pool.map(lambda item: _command("up", "--name", item[0], *item[1]), commands.items()),
                 strict=True,
             )
         )
-    yield {name: json.loads(output) for name, output in told.items()}
+    yield {name: json.loads(output) for name, output in outputs.items()}
     for name in commands:
         lifecycle.down(name)
 
@@ -87,14 +87,14 @@ def test_up_prints_one_document_per_mesh_and_they_share_nothing(documents: dict[
 
 
 def test_kubeconfig_file_that_was_asked_for_has_the_mesh_as_current_context(home: Path, left: Mesh) -> None:
-    told = subprocess.run(
+    done = subprocess.run(
         [kubectl.program(), "--kubeconfig", home / "config", "config", "current-context"],
         capture_output=True,
         text=True,
         check=True,
         env=left.environment,
     )
-    assert told.stdout.strip() == "left"
+    assert done.stdout.strip() == "left"
 
 
 def test_each_mesh_injects_its_own_version(left: Mesh, right: Mesh) -> None:
@@ -131,7 +131,7 @@ def test_gateway_cni_and_priority_class_are_there(left: Mesh) -> None:
 def test_service_account_token_has_the_rights_that_rbac_gives_it(left: Mesh) -> None:
     kubectl.kubectl(left, "create", "serviceaccount", "reader", "-n", "default")
     token = kubectl.kubectl(left, "create", "token", "reader", "-n", "default").strip()
-    ask = (
+    can_list_pods = (
         "auth",
         "can-i",
         "list",
@@ -144,7 +144,7 @@ def test_service_account_token_has_the_rights_that_rbac_gives_it(left: Mesh) -> 
     )
     outside = ("--kubeconfig", os.devnull)
     with pytest.raises(KubectlError):
-        kubectl.kubectl(left, *outside, *ask)
+        kubectl.kubectl(left, *outside, *can_list_pods)
 
     kubectl.kubectl(
         left,
@@ -157,10 +157,10 @@ def test_service_account_token_has_the_rights_that_rbac_gives_it(left: Mesh) -> 
         "--serviceaccount=default:reader",
     )
 
-    assert kubectl.kubectl(left, *outside, *ask).strip() == "yes"
+    assert kubectl.kubectl(left, *outside, *can_list_pods).strip() == "yes"
 
 
-def test_odd_pods_stay_as_they_are_until_they_are_mended(left: Mesh) -> None:
+def test_odd_pods_stay_as_they_are_until_they_are_fixed(left: Mesh) -> None:
     _namespace(left, "odd")
     behaviours = {
         "crash-looping": ("Running", "CrashLoopBackOff"),
@@ -196,13 +196,13 @@ def test_another_tag_is_an_upgrade_and_a_revision_stands_beside_it(left: Mesh) -
 
     assert injected_proxy(left) == f"{HUB}/proxyv2:1.30.2"
     assert injected_proxy(left, "canary") == f"{HUB}/proxyv2:1.31.0"
-    told = lifecycle.status("left")
-    assert told["state"] == "up"
-    assert {name: (plane["tag"], plane["alive"]) for name, plane in told["revisions"].items()} == {
+    status = lifecycle.status("left")
+    assert status["state"] == "up"
+    assert {name: (plane["tag"], plane["alive"]) for name, plane in status["revisions"].items()} == {
         "default": ("1.30.2", True),
         "canary": ("1.31.0", True),
     }
-    assert told["revisions"]["default"]["istiod"] != told["revisions"]["canary"]["istiod"]
+    assert status["revisions"]["default"]["istiod"] != status["revisions"]["canary"]["istiod"]
     daemonset = kubectl.read(left, "daemonset", "istio-cni-node", "-n", "istio-system")
     assert daemonset["spec"]["template"]["spec"]["containers"][0]["image"].endswith(":1.30.2")
 

@@ -21,7 +21,7 @@ def pod(
     annotations: dict[str, str] | None = None,
     **metadata: Any,  # noqa: ANN401  # metadata as the API has it
 ) -> Object:
-    """An injected, running, ready Pod with an old proxy, unless told otherwise."""
+    """An injected, running, ready Pod with an old proxy, by default."""
     proxy = {"name": "istio-proxy", "image": image, "resources": RESOURCES if resources is None else resources}
     app = {"name": "app", "image": "app:1"}
     owners = [{"kind": owner[0], "name": owner[1], "uid": owner[1]}] if owner else []

@@ -14,7 +14,7 @@ EXPECTED = ExpectedProxy(NEW, RESOURCES)
 
 
 class FakeApi(Api):
-    """Serves Pods in the pages given, remembers patches, refuses what it is told to."""
+    """Serves Pods in the given pages, records patches, and refuses those that `refuse` names."""
 
     def __init__(self, *pages: list[Object], refuse: str = "nothing") -> None:
         self.pages = pages

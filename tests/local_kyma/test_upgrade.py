@@ -113,7 +113,7 @@ def _misled_in_this_order(kymas: list[Object], istios: list[Object]) -> None:
 
 
 def _needs_a_hand_for_the_bare_pod(mesh: Mesh) -> None:
-    """The Warning names the Pod; a change of the CR reconciles anew, restarts the gateway and nothing else."""
+    """The Warning names the Pod; a change of the CR starts a reconciliation, restarts the gateway and nothing else."""
     assert _condition(_istio(mesh), "ProxySidecarRestartSucceeded") == ("False", "ProxySidecarManualRestartRequired")
     messages = [condition["message"] for condition in _istio(mesh)["status"]["conditions"]]
     assert "The sidecars of the following workloads could not be restarted: app/loner" in messages

@@ -18,8 +18,13 @@ async def main(kubeconfig: str) -> None:
         began = time.perf_counter()
         survey = await run_survey(cluster)
         seconds = time.perf_counter() - began
-    told = {"pods": survey.pods, "workloads": len(survey.workloads), "seconds": seconds, "megabytes": peak_megabytes()}
-    print(json.dumps(told))  # noqa: T201
+    found = {
+        "pods": survey.pods,
+        "workloads": len(survey.workloads),
+        "seconds": seconds,
+        "megabytes": peak_megabytes(),
+    }
+    print(json.dumps(found))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ from mesh.survey.pod_class import PodClass
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import fingerprint
 from mesh.text import DETAIL_LIMIT
-from tests.scale.world import LONGEST_NAME, LONGEST_NAMESPACE
+from tests.scale.synthetic_cluster import LONGEST_NAME, LONGEST_NAMESPACE
 from worker.compose import compose_activities
 from worker.data_converter import data_converter
 from workflows.counters import Counters
@@ -105,7 +105,7 @@ RESULT = RestartResult(LONG, RestartOutcome.ALREADY_CURRENT, Reason.ON_DELETE, D
 STEER = WaveControl(paused=True, stopped=True, in_flight=200, taken={f"{one:03}{'s' * 60}": 200 for one in range(200)})
 _FACT = "\U0001f6d1" * FACT_LIMIT
 FACTS = Facts(_FACT, _FACT, _FACT, (_FACT,) * SECRETS_NAMED, True, _FACT, _FACT, _FACT, _FACT)
-SIGHTING = Finding(
+FINDING = Finding(
     LONG.namespace,
     LONG.kind,
     LONG.name,
@@ -118,7 +118,7 @@ SIGHTING = Finding(
 )
 ITEM = Item(
     REF.name,
-    SIGHTING,
+    FINDING,
     NOW,
     NOW,
     ItemState.RETRYING,
@@ -189,11 +189,11 @@ WORST: tuple[object, ...] = (
     OpenItemsInput(SURVEY),
     OpenItemInput(REF, RESULT),
     OpenItemsResult(MANY, BY_REASON),
-    SIGHTING,
-    SetPodWarningsInput(REF, SIGHTING, DETAIL),
-    RecheckItemInput(REF, SIGHTING),
-    Observation(NOW, SIGHTING, DETAIL, True, NOW),
-    *(view_of(replace(ITEM, finding=replace(SIGHTING, reason=reason))) for reason in Reason),
+    FINDING,
+    SetPodWarningsInput(REF, FINDING, DETAIL),
+    RecheckItemInput(REF, FINDING),
+    Observation(NOW, FINDING, DETAIL, True, NOW),
+    *(view_of(replace(ITEM, finding=replace(FINDING, reason=reason))) for reason in Reason),
     ITEM.for_list(),
     RemediationItemInput(REF, ITEM),
     ItemCommand(TYPED, TYPED),
@@ -239,22 +239,22 @@ def test_pause_names_few_of_many_failed_restarts() -> None:
     counters = Counters()
     for _ in range(50):
         counters.take_wave(WaveResult(failed=(LONG,) * WAVE_OF))
-    told = counters.budget_exceeded(Budget())
+    message = counters.budget_exceeded(Budget())
 
-    assert told is not None
-    assert len(told) <= len(PROGRESS.needs_attention or "")
+    assert message is not None
+    assert len(message) <= len(PROGRESS.needs_attention or "")
     assert _bytes(counters.failed) <= _MOST
 
 
 async def test_failure_is_short_whatever_the_api_server_quotes() -> None:
     class _Refusing:
         @translating_errors
-        async def ask(self) -> None:
+        async def call(self) -> None:
             raise RejectedError("\U0001f6d1" * 1_000_000, "y" * 1_000_000)
 
     failure = Failure()
     with pytest.raises(Exception, match="🛑") as raised:
-        await _Refusing().ask()
+        await _Refusing().call()
     data_converter.failure_converter.to_failure(raised.value, data_converter.payload_converter, failure)
 
     assert failure.HasField("cause")

@@ -24,7 +24,7 @@ from mesh.k8s.objects import Workload
 from mesh.plan.policy import Budget, InFlight, Policy, Waves
 from mesh.survey.reasons import Reason
 from mesh.text import DETAIL_LIMIT
-from tests.scale.world import LONGEST_NAME, Size, SyntheticCluster, served
+from tests.scale.synthetic_cluster import LONGEST_NAME, Size, SyntheticCluster, served
 from tests.workflows.fakes import FakeCluster
 from tests.workflows.stage import compose_real_temporal, serve, start_upgrade
 from worker.compose import compose_activities
@@ -56,8 +56,8 @@ class _HalfFake(FakeCluster):
         return list((fakes | {name: self._composed[name] for name in _REAL}).values())
 
     @activity.defn(name="restart_workload")
-    async def restart_workload(self, ask: RestartInput) -> RestartResult:
-        one = ask.workload
+    async def restart_workload(self, request: RestartInput) -> RestartResult:
+        one = request.workload
         if int(one.name.split("-")[1]) < _FAILING:
             return RestartResult(one, RestartOutcome.FAILED, Reason.ROLLOUT_TIMED_OUT, "\U0001f6d1" * DETAIL_LIMIT)
         await self._connection.patch(path(one.kind, one.namespace, one.name), {}, Workload)
@@ -84,9 +84,9 @@ async def test_no_event_of_any_history_is_above_the_limit(tmp_path: Path) -> Non
     assert result.progress.items.by_reason == {"StandalonePod": _STANDALONE, "RolloutTimedOut": _FAILING}
     # The upgrade, its wave, the watch, and the items.
     assert histories == 3 + _STANDALONE + _FAILING
-    told = "\n".join(f"{size:>8} {name}" for name, size in sorted(largest.items(), key=lambda one: -one[1])[:10])
-    print(f"\nLargest events in bytes, of {histories} histories:\n{told}")  # noqa: T201
-    assert max(largest.values()) <= _MOST, told
+    lines = "\n".join(f"{size:>8} {name}" for name, size in sorted(largest.items(), key=lambda one: -one[1])[:10])
+    print(f"\nLargest events in bytes, of {histories} histories:\n{lines}")  # noqa: T201
+    assert max(largest.values()) <= _MOST, lines
 
 
 async def _watches(client: Client, ref: ClusterRef, items: int) -> None:

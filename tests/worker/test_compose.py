@@ -56,7 +56,7 @@ def test_every_activity_is_served() -> None:
         ("127.0.0.1:7233", ()),
     ],
 )
-def test_namespace_of_temporal_is_told_by_its_address(host: str, namespaces: tuple[str, ...]) -> None:
+def test_address_of_temporal_names_its_namespace(host: str, namespaces: tuple[str, ...]) -> None:
     assert namespace_of(host) == namespaces
 
 

@@ -115,15 +115,15 @@ async def module(mesh: Mesh, tmp_path: Path) -> AsyncIterator[ClusterClient]:
 
 @pytest_asyncio.fixture
 async def held(service: ClusterClient) -> AsyncIterator[HoldInput]:
-    """The hold is on, for an hour; let go of afterwards."""
+    """Puts the hold in force for an hour; releases it afterwards."""
     ref = ClusterRef("test", await read_uid(service))
-    ask = HoldInput(ref, "upgrade:test/run", timedelta(hours=1), hold=True)
+    request = HoldInput(ref, "upgrade:test/run", timedelta(hours=1), hold=True)
     hold, environment = HoldActivities(ServedCluster(service, ref)), ActivityEnvironment()
-    await environment.run(hold.renew_hold, ask)
+    await environment.run(hold.renew_hold, request)
     async with asyncio.timeout(_IN_FORCE_SECONDS):
-        await environment.run(hold.await_hold, ask)
-    yield ask
-    await environment.run(hold.release_hold, ask)
+        await environment.run(hold.await_hold, request)
+    yield request
+    await environment.run(hold.release_hold, request)
 
 
 async def _restart(cluster: ClusterClient, kind: str, namespace: str, name: str, at: datetime | None = None) -> None:

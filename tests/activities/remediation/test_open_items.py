@@ -27,7 +27,7 @@ from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import fingerprint
 from tests.activities.temporal import FakeTemporal
 from tests.mesh.build import NOW
-from tests.scale.world import Size, SyntheticCluster, served
+from tests.scale.synthetic_cluster import Size, SyntheticCluster, served
 
 REF = ClusterRef("one", "uid")
 WORK = WorkloadRef("space-0", "Deployment", "work-0-")

@@ -28,7 +28,7 @@ from mesh.survey.reasons import Reason
 from mesh.survey.survey import SurveyedWorkload
 from tests.activities.api_server import Answer, api_server, status
 from tests.activities.temporal import FakeTemporal, Start
-from tests.scale.world import Size, SyntheticCluster, served
+from tests.scale.synthetic_cluster import Size, SyntheticCluster, served
 from tests.workflows.stage import until
 
 REF = ClusterRef("one", "uid")

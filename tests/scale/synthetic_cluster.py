@@ -254,10 +254,10 @@ def _page(request: web.Request, collection: _Collection) -> web.Response:
 
 
 @asynccontextmanager
-async def served(world: SyntheticCluster, folder: Path) -> AsyncIterator[Path]:
-    """The kubeconfig of a server of this world."""
+async def served(cluster: SyntheticCluster, folder: Path) -> AsyncIterator[Path]:
+    """Serves the cluster; yields its kubeconfig."""
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", world.answer)
+    app.router.add_route("*", "/{path:.*}", cluster.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
@@ -268,5 +268,5 @@ async def served(world: SyntheticCluster, folder: Path) -> AsyncIterator[Path]:
         file.write_text(json.dumps(kubeconfig(f"http://{address}:{port}")))
         yield file
     finally:
-        world.end()
+        cluster.end()
         await runner.cleanup()
