@@ -1,4 +1,4 @@
-"""Temporal as the activities of the queue use it: a list of open items, and what was started and told."""
+"""Temporal as the activities of the queue use it: a list of open items, started workflows and signals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PAGE = 2
 
 
 def opened(identity: str) -> Item:
-    """An item as its first sighting left it, long ago."""
+    """An item that was opened long ago."""
     before = datetime(2026, 1, 1, tzinfo=UTC)
     workload = item_workload(identity)
     finding = Finding(workload.namespace, workload.kind, workload.name, Reason.POD_PENDING, "why", (), 0)
@@ -36,28 +36,28 @@ def opened(identity: str) -> Item:
 
 @dataclass(frozen=True)
 class Start:
-    """A workflow that was started, or signalled where it ran."""
+    """A workflow that was started, or that got a signal because it ran."""
 
     workflow: str
     id: str
     signal: str | None
-    said: tuple[Any, ...]
+    signal_arguments: tuple[Any, ...]
     item: Item | None = None
     first_task_after: timedelta | None = None
 
 
 @dataclass
 class FakeTemporal:
-    """Attributes say what its list shows, `told` and `started` what came."""
+    """Attributes say what its list shows; `signalled` and `started` what it received."""
 
     open: set[str] = field(default_factory=set)
     #: What the memos of items say.
     items: dict[str, Item] = field(default_factory=dict)
     #: Its list cannot be read.
     unlisted: bool = False
-    readings: int = 0
-    told: list[str] = field(default_factory=list)
-    looks: list[Observation] = field(default_factory=list)
+    lists_read: int = 0
+    signalled: list[str] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
     started: list[Start] = field(default_factory=list)
 
     @property
@@ -82,7 +82,7 @@ class FakeTemporal:
     ) -> ListWorkflowExecutionsResponse:
         self._check(ask.query)
         first = int(ask.next_page_token or 0)
-        self.readings += first == 0
+        self.lists_read += first == 0
         page = sorted(self.open)[first : first + _PAGE]
         token = str(first + _PAGE).encode() if first + _PAGE < len(self.open) else b""
         return ListWorkflowExecutionsResponse(executions=[self._listed(one) for one in page], next_page_token=token)
@@ -117,11 +117,11 @@ class _Handle:
     temporal: FakeTemporal
     id: str
 
-    async def signal(self, name: str, look: Observation) -> None:
+    async def signal(self, name: str, observation: Observation) -> None:
         assert name == "observed"
         self._find()
-        self.temporal.told.append(self.id)
-        self.temporal.looks.append(look)
+        self.temporal.signalled.append(self.id)
+        self.temporal.observations.append(observation)
 
     async def describe(self) -> _Description:
         item = self.temporal.items.get(self.id)

@@ -205,7 +205,7 @@ class RunningUpgrade:
 
 
 async def notify(client: Client, cluster: FakeCluster) -> WorkflowHandle[Any, None]:
-    """Has the cluster's items watched, as `WatchActivities.poke` does."""
+    """Announces new items, as `ClusterWatchActivities.notify` does."""
     return await client.start_workflow(
         ClusterWatchWorkflow.run,
         WatchClusterInput(cluster.ref),

@@ -1,4 +1,4 @@
-"""Opening items: what a survey sees, and restarts that failed."""
+"""Items are opened for findings of a survey, and for restarts that failed."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ class Queue:
         return opened
 
     @property
-    def sightings(self) -> list[Finding]:
-        """What items were opened for."""
+    def findings(self) -> list[Finding]:
+        """The findings that items were opened for."""
         return [one.item.finding for one in self.temporal.started if one.item is not None]
 
     @property
-    def pokes(self) -> int:
-        """How often the watch was told of new items, each time after the last of them."""
+    def announcements(self) -> int:
+        """How often new items were announced to the watch."""
         return [one.workflow for one in self.temporal.started].count("ClusterWatch")
 
 
@@ -82,11 +82,11 @@ async def queue(tmp_path: Path) -> AsyncIterator[Queue]:
         yield queue
 
 
-async def test_item_for_each_workload_that_a_person_must_settle_and_one_poke(queue: Queue) -> None:
+async def test_item_for_each_workload_that_an_operator_must_settle_and_one_announcement(queue: Queue) -> None:
     opened = await queue.open_items()
 
     assert opened == OpenItemsResult(2, {"StandalonePod": 2})
-    assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1"]
+    assert sorted(one.name for one in queue.findings) == ["alone-0", "alone-1"]
     assert [one.workflow for one in queue.temporal.started] == ["RemediationItem", "RemediationItem", "ClusterWatch"]
 
 
@@ -105,7 +105,7 @@ async def test_first_tasks_of_many_wait_until_the_others_are_open(
     assert {one.first_task_after for one in items} == {timedelta(seconds=seconds) if seconds else None}
 
 
-async def test_nothing_to_settle_pokes_nobody(tmp_path: Path) -> None:
+async def test_no_finding_announces_nothing(tmp_path: Path) -> None:
     async with queue_of(tmp_path, stale=0, standalone=0) as queue:
         assert await queue.open_items() == OpenItemsResult(0, {})
         assert queue.temporal.started == []
@@ -114,14 +114,14 @@ async def test_nothing_to_settle_pokes_nobody(tmp_path: Path) -> None:
 async def test_failed_restart_is_opened_for_what_trying_found(queue: Queue) -> None:
     assert await queue.open_item()
 
-    [seen] = queue.sightings
+    [seen] = queue.findings
     assert (seen.ref, seen.reason, seen.detail) == (
         WORK,
         Reason.RESTART_REVERTED,
         "the mark was taken off",
     )
     assert (len(seen.pods), seen.pod_count) == (2, 2)
-    assert queue.pokes == 1
+    assert queue.announcements == 1
 
 
 async def test_failed_restart_that_is_well_by_now_needs_no_item(queue: Queue) -> None:
@@ -144,7 +144,7 @@ async def test_item_that_closed_after_the_reading_stays_closed(queue: Queue) -> 
     queue.temporal.items[identity] = Item("one", finding, NOW, later, closed="its Pods are current")
 
     assert (await queue.open_items()).by_reason == {"StandalonePod": 1}
-    assert [one.name for one in queue.sightings] == ["alone-1"]
+    assert [one.name for one in queue.findings] == ["alone-1"]
 
 
 @pytest.mark.parametrize("reason", [Reason.RESTART_REVERTED, Reason.CRASH_LOOPING])
@@ -156,11 +156,11 @@ async def test_item_of_a_failed_restart_stays_as_it_is(queue: Queue, reason: Rea
     opened = await queue.open_items(WORK)
 
     assert opened == OpenItemsResult(3, {"StandalonePod": 2, str(reason): 1})
-    assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1"]
+    assert sorted(one.name for one in queue.findings) == ["alone-0", "alone-1"]
 
 
 async def test_failed_restart_whose_item_was_never_opened_is_opened_at_the_end(queue: Queue) -> None:
     opened = await queue.open_items(WORK)
 
     assert opened == OpenItemsResult(3, {"StandalonePod": 2, "RolloutTimedOut": 1})
-    assert sorted(one.name for one in queue.sightings) == ["alone-0", "alone-1", "work-0-"]
+    assert sorted(one.name for one in queue.findings) == ["alone-0", "alone-1", "work-0-"]

@@ -1,4 +1,4 @@
-"""The watch learns from Temporal which items are open, and tells those of which something changed."""
+"""The watch reads from Temporal which items are open, and signals those for which something changed."""
 
 from __future__ import annotations
 
@@ -36,39 +36,39 @@ CART, TILL = (item_id("one", WorkloadRef("shop", "Deployment", name)) for name i
 
 
 class Watch:
-    """One watch on its way."""
+    """A running watch."""
 
     def __init__(self, activities: ClusterWatchActivities, temporal: FakeTemporal, world: SyntheticCluster) -> None:
         self.temporal = temporal
         self.world = world
         self._activities = activities
         self._environment = ActivityEnvironment()
-        self.beats: list[object] = []
-        self._environment.on_heartbeat = lambda *details: self.beats.extend(details)
+        self.heartbeats: list[object] = []
+        self._environment.on_heartbeat = lambda *details: self.heartbeats.extend(details)
         self.running = asyncio.create_task(self._environment.run(activities.watch_cluster, WatchClusterInput(REF)))
 
     async def notify(self) -> None:
         await self._activities.notify(REF)
 
-    async def tells(self, *items: str) -> None:
-        """Waits until just these were told since the last time."""
-        await until(f"{items} are told", lambda: len(self.temporal.told) >= len(items))
+    async def signals(self, *items: str) -> None:
+        """Waits until just these items got a signal since the last call."""
+        await until(f"{items} get signals", lambda: len(self.temporal.signalled) >= len(items))
         await asyncio.sleep(0.1)
-        assert sorted(self.temporal.told) == sorted(items)
-        self.temporal.told.clear()
+        assert sorted(self.temporal.signalled) == sorted(items)
+        self.temporal.signalled.clear()
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes its time in life, and does not find something new at every look."""
-    for name in ("_GATHER_SECONDS", "_SETTLE_SECONDS", "_BEAT_SECONDS", "_AGAIN_SECONDS"):
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits take no time, and every observation is a new one, which only the test wants."""
+    for name in ("_BURST_SECONDS", "_SETTLE_SECONDS", "_HEARTBEAT_SECONDS", "_RETRY_SECONDS"):
         monkeypatch.setattr(watch_module, name, 0.01)
-    monkeypatch.setattr(watch_module, "_REST", 0)
-    looks = count()
+    monkeypatch.setattr(watch_module, "_REST_FACTOR", 0)
+    number = count()
 
-    def something_new(record: SurveyedWorkload | None, reason: Reason, at: datetime) -> Observation:
-        assert record is None
-        return Observation(at, Finding("shop", "Deployment", "any", reason, f"look {next(looks)}", (), 0))
+    def something_new(workload: SurveyedWorkload | None, reason: Reason, at: datetime) -> Observation:
+        assert workload is None
+        return Observation(at, Finding("shop", "Deployment", "any", reason, f"observation {next(number)}", (), 0))
 
     monkeypatch.setattr(watch_module, "observe", something_new)
 
@@ -81,50 +81,50 @@ def temporal() -> FakeTemporal:
 
 @pytest_asyncio.fixture
 async def watch(temporal: FakeTemporal, tmp_path: Path) -> AsyncIterator[Watch]:
-    """A watch that has told the two items of the moment before it began."""
+    """A watch that has sent its first observation to the two items."""
     world = SyntheticCluster(Size(namespaces=1, deployments=1, pods_each=1, stale=1, standalone=0))
     async with served(world, tmp_path) as kubeconfig, await connect(str(kubeconfig)) as cluster:
         activities = ClusterWatchActivities(ServedCluster(cluster, REF), temporal.client, "queue", SurveyCache(cluster))
         watch = Watch(activities, temporal, world)
-        await watch.tells(CART, TILL)
+        await watch.signals(CART, TILL)
         yield watch
         watch.running.cancel()
         await asyncio.gather(watch.running, return_exceptions=True)
 
 
-async def test_item_is_told_when_its_pods_change(watch: Watch) -> None:
+async def test_item_gets_a_signal_when_its_pods_change(watch: Watch) -> None:
     watch.world.touch("shop", "cart-7d4-x2x")
     watch.world.touch("shop", "other-1")
     watch.world.touch("bank", "till-1")
 
-    await watch.tells(CART)
+    await watch.signals(CART)
 
 
 async def test_changes_of_one_moment_are_one_signal(watch: Watch) -> None:
     for number in range(100):
         watch.world.touch("shop", f"cart-{number}")
-    await until("it is told", lambda: CART in watch.temporal.told)
+    await until("the item gets a signal", lambda: CART in watch.temporal.signalled)
     await asyncio.sleep(0.2)
 
     # They come through a connection: one or two moments.
-    assert 1 <= watch.temporal.told.count(CART) <= 5
+    assert 1 <= watch.temporal.signalled.count(CART) <= 5
 
 
-async def test_item_that_knows_it_already_is_not_told(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_item_that_knows_it_already_gets_no_signal(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "observe", observe)
     watch.world.touch("shop", "cart-1")
-    await watch.tells(CART)
-    assert [one.closed for one in watch.temporal.looks[-1:]] == ["the workload has no Pods any more"]
+    await watch.signals(CART)
+    assert [one.closed for one in watch.temporal.observations[-1:]] == ["the workload has no Pods any more"]
 
     # It flaps, and nothing of it is news.
     for number in range(5):
         watch.world.touch("shop", f"cart-{number}")
         await asyncio.sleep(0.05)
     watch.world.touch("shop", "till-1")
-    await watch.tells(TILL)
+    await watch.signals(TILL)
 
 
-async def test_look_that_fails_is_taken_up_again(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_reading_is_repeated(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = [UnreachableError("The API server does not answer.")] * 2
     get = SurveyCache.get
 
@@ -136,76 +136,78 @@ async def test_look_that_fails_is_taken_up_again(watch: Watch, monkeypatch: pyte
     monkeypatch.setattr(SurveyCache, "get", failing)
     watch.world.touch("shop", "cart-1")
 
-    await watch.tells(CART)
+    await watch.signals(CART)
     assert failures == []
 
 
-async def test_item_that_closed_meanwhile_needs_no_telling(watch: Watch) -> None:
+async def test_item_that_closed_meanwhile_needs_no_signal(watch: Watch) -> None:
     watch.temporal.open.remove(CART)
     watch.world.touch("shop", "cart-1")
     watch.world.touch("shop", "till-1")
 
-    await watch.tells(TILL)
+    await watch.signals(TILL)
 
 
-async def test_new_item_is_known_at_once_by_a_poke(watch: Watch) -> None:
+async def test_announced_item_is_watched_at_once(watch: Watch) -> None:
     new = item_id("one", WorkloadRef("shop", "Pod", "new"))
     watch.temporal.open.add(new)
     await watch.notify()
 
     # The others have been told before.
-    await watch.tells(new)
+    await watch.signals(new)
     watch.world.touch("shop", "new")
-    await watch.tells(new)
+    await watch.signals(new)
     assert watch.temporal.started == [Start("ClusterWatch", "watch:one", "track", ())]
 
 
-async def test_item_that_the_list_shows_late_is_found_without_a_poke(
+async def test_item_that_the_list_shows_late_is_found_without_an_announcement(
     watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.02)
+    monkeypatch.setattr(watch_module, "_COUNT_SECONDS", 0.02)
     await watch.notify()
     new = item_id("one", WorkloadRef("shop", "Pod", "new"))
     watch.temporal.open.add(new)
 
-    await watch.tells(new)
+    await watch.signals(new)
 
 
-async def test_item_in_place_of_another_is_found_a_while_later(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.02)
+async def test_item_that_opened_in_place_of_another_is_found_later(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "_COUNT_SECONDS", 0.02)
     await watch.notify()
     new = item_id("one", WorkloadRef("shop", "Pod", "new"))
-    await until("it is idle", lambda: watch.temporal.readings == 2)
+    await until("it is idle", lambda: watch.temporal.lists_read == 2)
     watch.temporal.open = {CART, new}
     await asyncio.sleep(0.2)
-    assert watch.temporal.told == []
+    assert watch.temporal.signalled == []
 
-    monkeypatch.setattr(watch_module, "_REREAD_SECONDS", 0.0)
-    await watch.tells(new)
+    monkeypatch.setattr(watch_module, "_RELIST_SECONDS", 0.0)
+    await watch.signals(new)
 
 
 async def test_idle_watch_does_not_read_the_list(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.01)
+    monkeypatch.setattr(watch_module, "_COUNT_SECONDS", 0.01)
     await watch.notify()
-    await until("the poke is taken in", lambda: watch.temporal.readings == 2)
+    await until("the list is read again", lambda: watch.temporal.lists_read == 2)
     await asyncio.sleep(0.3)
 
-    assert watch.temporal.readings == 2
+    assert watch.temporal.lists_read == 2
 
 
-async def test_list_that_is_away_ends_nothing(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.01)
+async def test_watch_goes_on_without_the_list(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "_COUNT_SECONDS", 0.01)
     watch.temporal.unlisted = True
     await watch.notify()
     await asyncio.sleep(0.2)
     watch.world.touch("shop", "cart-1")
 
-    await watch.tells(CART)
+    await watch.signals(CART)
     assert not watch.running.done()
 
 
-async def test_watch_ends_when_nothing_is_open_and_stays_so(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.01)
+async def test_watch_ends_once_no_item_stays_open(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "_COUNT_SECONDS", 0.01)
     watch.temporal.open.clear()
     await watch.notify()
 
@@ -213,25 +215,27 @@ async def test_watch_ends_when_nothing_is_open_and_stays_so(watch: Watch, monkey
         await watch.running
 
 
-async def test_empty_list_that_fills_again_does_not_end_it(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watch_module, "_REFRESH_SECONDS", 0.3)
+async def test_watch_goes_on_when_the_list_was_empty_for_a_moment(
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch_module, "_COUNT_SECONDS", 0.3)
     watch.temporal.open.clear()
     await watch.notify()
-    await until("it saw none", lambda: watch.temporal.readings == 2)
+    await until("it saw none", lambda: watch.temporal.lists_read == 2)
     watch.temporal.open.add(CART)
 
-    await watch.tells(CART)
+    await watch.signals(CART)
     assert not watch.running.done()
 
 
-async def test_number_of_items_is_shown(watch: Watch) -> None:
-    watch.beats.clear()
-    await until("it beats", lambda: bool(watch.beats))
+async def test_heartbeat_carries_the_number_of_watched_items(watch: Watch) -> None:
+    watch.heartbeats.clear()
+    await until("a heartbeat comes", lambda: bool(watch.heartbeats))
 
-    assert set(watch.beats) == {2}
+    assert set(watch.heartbeats) == {2}
 
 
-async def test_right_that_is_missing_is_told_as_what_it_is(tmp_path: Path, temporal: FakeTemporal) -> None:
+async def test_missing_permission_ends_the_watch_with_its_own_error(tmp_path: Path, temporal: FakeTemporal) -> None:
     """Watches are many at once, and their failures come as a group."""
     denied = Answer(status(403, 'pods is forbidden: User "u" cannot watch resource "pods"'), status=403)
     first = Answer(b'{"metadata":{"resourceVersion":"7"}}')
