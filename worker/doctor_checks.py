@@ -26,7 +26,7 @@ from mesh.errors import UpgradeError
 from mesh.identity import TASK_QUEUE, ClusterRef
 from mesh.istio.expected_proxy import injection_query
 from mesh.istio.images import parse_image
-from mesh.istio.injection import decide
+from mesh.istio.injection import decide_injection
 from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Container, Namespace, PodSpec, PodTemplate
 from mesh.k8s.rollout import rollout
@@ -207,7 +207,7 @@ async def _asked(cluster: ClusterClient) -> Check:
     injector = await read_injector(cluster)
     namespace = await cluster.get(f"{NAMESPACES}/{PROBE_NAMESPACE}", Namespace)
     template = PodTemplate(spec=PodSpec(containers=(Container(name="probe", image="pause"),)))
-    decision = decide(injector, PROBE_NAMESPACE, namespace.metadata.labels or {}, template)
+    decision = decide_injection(injector, PROBE_NAMESPACE, namespace.metadata.labels or {}, template)
     if not decision.injected:
         told = f"no injector answers for namespace {PROBE_NAMESPACE}: {decision.reason}"
         return Check(name, ok=False, message=told, remedy="Run: kubectl apply -f deploy/rbac.yaml")

@@ -22,7 +22,7 @@ from activities.istiod.addresses import read_service_ip, url_host
 from activities.istiod.admission_review import build_review
 from activities.kube.client import ClusterClient
 from mesh.errors import UpgradeError
-from mesh.istio.expected_proxy import ExpectedProxy, InjectionQuery, answered, computed
+from mesh.istio.expected_proxy import ExpectedProxy, InjectionQuery, computed_proxy, proxy_in_answer
 from mesh.istio.injection import Injector
 from mesh.k8s.objects import ClientConfig, Pod
 
@@ -74,10 +74,10 @@ class _Inquiry:
             if isinstance(address, _UnreachableInjectorError):
                 raise address
             async with self._limit:
-                return answered(await self._injected(address, query))
+                return proxy_in_answer(await self._injected(address, query))
         except _UnreachableInjectorError as error:
             self._addresses[_client(query)] = error
-            return computed(self._injector, query, str(error))
+            return computed_proxy(self._injector, query, str(error))
         except _NoAnswerError as error:
             # The injector would answer the API server the same.
             return ExpectedProxy(None, None, str(error))

@@ -22,7 +22,7 @@ from activities.istiod.addresses import read_service_ip, url_host
 from activities.kube.client import ClusterClient
 from activities.kube.paths import path
 from mesh.errors import PermissionDeniedError, UpgradeError
-from mesh.istio.proxy_status import ConnectedProxies, Listing, put_together, read_listing, read_version
+from mesh.istio.proxy_status import ConnectedProxies, IstiodListing, merge_listings, read_listing, read_version
 from mesh.k8s.objects import Metadata
 from mesh.text import one_line
 from mesh.wellknown import ISTIO_NAMESPACE, REVISION
@@ -72,7 +72,7 @@ async def read_connected_proxies(cluster: ClusterClient) -> ConnectedProxies:
     async with aiohttp.ClientSession(timeout=_TIMEOUT) as session:
         reader = _ProxyStatusReader(cluster, session)
         listings = await asyncio.gather(*(reader.revision(name, by_revision[name]) for name in sorted(by_revision)))
-    return put_together(listing for of_revision in listings for listing in of_revision)
+    return merge_listings(listing for of_revision in listings for listing in of_revision)
 
 
 class _ProxyStatusReader:
@@ -83,7 +83,7 @@ class _ProxyStatusReader:
         self._session = session
         self._limit = asyncio.Semaphore(_REQUESTS_AT_ONCE)
 
-    async def revision(self, name: str, pods: Sequence[_IstiodPod]) -> list[Listing]:
+    async def revision(self, name: str, pods: Sequence[_IstiodPod]) -> list[IstiodListing]:
         listings = await asyncio.gather(*(self._ask(name, pod.metadata.name, pod.status.pod_ip) for pod in pods))
         if any(listing.problem is None for listing in listings):
             return listings
@@ -95,34 +95,34 @@ class _ProxyStatusReader:
             return [of_service]
         return [
             of_service,
-            Listing(name, problem=f"{of_service.istiod} is only one of {len(pods)} istiods of revision {name}"),
+            IstiodListing(name, problem=f"{of_service.istiod} is only one of {len(pods)} istiods of revision {name}"),
         ]
 
-    async def _ask_service(self, revision: str) -> Listing:
+    async def _ask_service(self, revision: str) -> IstiodListing:
         name = "istiod" if revision == "default" else f"istiod-{revision}"
         istiod = f"Service {name}"
         try:
             address = await read_service_ip(self._cluster, ISTIO_NAMESPACE, name)
         except UpgradeError as error:
-            return Listing(istiod, problem=f"{istiod} is unknown: {error.message}")
+            return IstiodListing(istiod, problem=f"{istiod} is unknown: {error.message}")
         return await self._ask(revision, istiod, address)
 
-    async def _ask(self, revision: str, istiod: str, address: str) -> Listing:
+    async def _ask(self, revision: str, istiod: str, address: str) -> IstiodListing:
         if not address:
-            return Listing(istiod, problem=f"{istiod} has no IP address")
+            return IstiodListing(istiod, problem=f"{istiod} has no IP address")
         url = f"http://{url_host(address)}:{MONITORING_PORT}"
         try:
             async with self._limit:
                 status, content = await self._get(f"{url}/debug/syncz")
                 if status != 200:
-                    return Listing(istiod, problem=_refusal(istiod, status))
+                    return IstiodListing(istiod, problem=_refusal(istiod, status))
                 listing = read_listing(istiod, content)
                 _, build = await self._get(f"{url}/version")
         except _TooLongError:
-            return Listing(istiod, problem=f"the answer of {istiod} does not end")
+            return IstiodListing(istiod, problem=f"the answer of {istiod} does not end")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = one_line(str(error)) or type(error).__name__
-            return Listing(istiod, problem=f"{istiod} does not answer: {reason}")
+            return IstiodListing(istiod, problem=f"{istiod} does not answer: {reason}")
         return dataclasses.replace(listing, revision=revision, version=read_version(build))
 
     async def _get(self, url: str) -> tuple[int, bytes]:

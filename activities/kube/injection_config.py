@@ -9,13 +9,8 @@ from typing import TypeVar
 from activities.kube.client import ClusterClient
 from activities.kube.paths import PROXY_CONFIGS, WEBHOOKS, path
 from mesh.errors import NotFoundError, PermissionDeniedError
-from mesh.istio.injection import (
-    Injector,
-    InjectorConfig,
-    ProxyConfig,
-    injection_webhooks,
-    injector_config,
-)
+from mesh.istio.injection import Injector, injection_webhooks
+from mesh.istio.injector_config import InjectorConfig, ProxyConfig, injector_config
 from mesh.k8s.objects import ConfigMap, WebhookConfiguration
 from mesh.wellknown import ISTIO_NAMESPACE
 

@@ -85,7 +85,7 @@ class _SnapshotReader:
 
     async def read(self) -> ClusterSnapshot:
         injector, injector_problems = await read_permitted_injector(self._cluster)
-        self._raw_specs = injector.edited
+        self._raw_specs = injector.has_edited_templates
         # The Pods come as fast as the API server writes them, on one of its cores: the owners cost no further time.
         (pods, version), owners = await asyncio.gather(self._pods(), self._owners(READ_KINDS))
         if not pods and "Pod" in self._unread:

@@ -141,7 +141,7 @@ class RestartExecutor:
         if cause is None and state.workload.template is None:
             cause = Cause(Reason.UNSUPPORTED_OWNER, "it has no Pod template")
         if cause is None and state.expectation_known and state.expected.image is None:
-            cause = Cause(Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {state.expected.words}")
+            cause = Cause(Reason.WOULD_LOSE_SIDECAR, f"would get no sidecar: {state.expected}")
         # Budgets are waited for: a budget with a fixed number allows nothing while a neighbour's Pod is missing. What
         # a budget never allows is found by surveys, and here after `no_progress`.
         return cause or (None if self._request.by_operator else last_rollout_failed(workload_state))
@@ -229,7 +229,7 @@ class RestartExecutor:
         wrong = (pod for pod in state.pods if not runs_expected(pod, state.expected))
         newest = max(wrong, key=lambda pod: pod.metadata.creation_timestamp or _LONG_AGO, default=None)
         image = live_proxy(newest) if newest is not None else None
-        detail = f"new Pods have {image or 'no sidecar'}, expected: {state.expected.words}"
+        detail = f"new Pods have {image or 'no sidecar'}, expected: {state.expected}"
         return self._failed(Reason.INJECTION_FAILED, detail)
 
     async def _no_progress_made(self) -> RestartResult:

@@ -11,7 +11,7 @@ from activities.kube.client import ClusterClient
 from activities.kube.injection_config import read_injector
 from activities.kube.workloads import read_workload
 from mesh.istio.expected_proxy import ExpectedProxy, injection_query
-from mesh.istio.injection import Injector, decide
+from mesh.istio.injection import Injector, decide_injection
 from mesh.k8s.objects import Namespace, Workload
 
 #: Seconds for which one reading of the injector serves all restarts.
@@ -51,13 +51,13 @@ class ExpectedProxyCache:
 
     async def _ask(self, workload: Workload, namespace: Namespace) -> ExpectedProxy:
         name = workload.metadata.namespace
-        if self._injector.edited:
+        if self._injector.has_edited_templates:
             # An edited injection template may read fields that the informer does not keep.
             workload = await read_workload(self._cluster, workload.ref)
         template = workload.template
         if template is None:
             return ExpectedProxy(None, None, "it has no Pod template")
-        decision = decide(self._injector, name, namespace.metadata.labels or {}, template)
+        decision = decide_injection(self._injector, name, namespace.metadata.labels or {}, template)
         if not decision.injected:
             return ExpectedProxy(None, None, decision.problem, refusal=decision.reason or None)
         query = injection_query(self._injector, name, decision, template)

@@ -11,7 +11,7 @@ from activities.kube.client import ClusterClient
 from activities.kube.snapshot import read_snapshot
 from mesh.errors import PermissionDeniedError
 from mesh.istio.expected_proxy import ExpectedProxy
-from mesh.istio.proxy_status import NOBODY, ConnectedProxies
+from mesh.istio.proxy_status import NO_CONNECTED_PROXIES, ConnectedProxies
 from mesh.survey.builder import SurveyBuilder
 from mesh.survey.snapshot import NO_UPGRADE, ClusterSnapshot, UpgradeContext
 from mesh.survey.survey import Survey
@@ -74,5 +74,5 @@ async def _read_permitted(cluster: ClusterClient, namespaces: Sequence[str]) -> 
     builder = SurveyBuilder(snapshot)
     answers = await ask_injector(cluster, snapshot.injector, builder.queries)
     # Most images carry a version, and then istiods need not be asked.
-    connected = await read_connected_proxies(cluster) if builder.needs_proxy_versions(answers) else NOBODY
+    connected = await read_connected_proxies(cluster) if builder.needs_proxy_versions(answers) else NO_CONNECTED_PROXIES
     return ClusterReading(snapshot, builder, answers, connected)

@@ -1,7 +1,7 @@
 """How a sidecar differs from what its template would get, beyond the image.
 
-Told, never acted on: Kyma's module restarts for these, and again for ever where something else in the cluster sets
-them. What the injector itself answers for a template with its own resources is what is compared with.
+Drift is reported, never acted on: Kyma's module restarts Pods for it, forever where something else in the cluster sets
+these fields. Compared is what the injector answers for the very template, with the resources that it asks for.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
-from mesh.istio.expected_proxy import Shape, shape_of
+from mesh.istio.expected_proxy import SidecarShape, sidecar_shape
 from mesh.k8s.objects import Pod, Resources
 from mesh.wellknown import SIDECAR_STATUS
 
 
 class Drift(StrEnum):
-    """What differs."""
+    """What differs between a sidecar and the expected one."""
 
     RESOURCES = "resources"
     REVISION = "revision"
@@ -24,9 +24,9 @@ class Drift(StrEnum):
     STATUS = "status"
 
 
-def drift_of(pod: Pod, expected: Shape) -> dict[Drift, str]:
-    """What differs of a Pod with a sidecar, each in words; empty when nothing does."""
-    live = shape_of(pod)
+def drift_of(pod: Pod, expected: SidecarShape) -> dict[Drift, str]:
+    """Returns what differs between the sidecar of a Pod and the expected one, each with a text."""
+    live = sidecar_shape(pod)
     found = {}
     resources = _resources_differ(live.resources, expected.resources)
     if resources:
@@ -34,27 +34,29 @@ def drift_of(pod: Pod, expected: Shape) -> dict[Drift, str]:
     if pod.metadata.annotation(SIDECAR_STATUS) is None:
         found[Drift.STATUS] = f"{SIDECAR_STATUS} is missing"
     elif live.revision is None:
-        found[Drift.STATUS] = f"{SIDECAR_STATUS} tells no revision"
+        found[Drift.STATUS] = f"{SIDECAR_STATUS} names no revision"
     elif live.revision != expected.revision and expected.revision:
-        found[Drift.REVISION] = f"made by revision {live.revision}, would be by {expected.revision}"
-    if live.setup != expected.setup:
-        found[Drift.CNI] = f"has {live.setup or 'no init container'}, would get {expected.setup or 'none'}"
+        found[Drift.REVISION] = f"injected by revision {live.revision}, would be by {expected.revision}"
+    if live.init_container != expected.init_container:
+        found[Drift.CNI] = (
+            f"has {live.init_container or 'no init container'}, would get {expected.init_container or 'none'}"
+        )
     return found
 
 
 def _resources_differ(live: Resources, expected: Resources) -> str | None:
     if live == expected:
         return None
-    told = []
-    for what, ours, theirs in (
+    differences = []
+    for what, live_values, expected_values in (
         ("request", live.requests or {}, expected.requests or {}),
         ("limit", live.limits or {}, expected.limits or {}),
     ):
         for name in ("cpu", "memory"):
-            has, wants = ours.get(name), theirs.get(name)
+            has, wants = live_values.get(name), expected_values.get(name)
             if quantity(has) != quantity(wants):
-                told.append(f"{name} {what} {has or 'none'}, would get {wants or 'none'}")
-    return "; ".join(told) or None
+                differences.append(f"{name} {what} {has or 'none'}, would get {wants or 'none'}")
+    return "; ".join(differences) or None
 
 
 _SUFFIXES: Mapping[str, Decimal] = {
@@ -65,7 +67,7 @@ _SUFFIXES: Mapping[str, Decimal] = {
 
 
 def quantity(text: str | None) -> Decimal | str | None:
-    """A Kubernetes quantity as a number; what is none stays as it is and equals only itself.
+    """Returns a Kubernetes quantity as a number; any other text stays as it is and equals only itself.
 
     Source: k8s.io/apimachinery/pkg/api/resource, Quantity.
     """

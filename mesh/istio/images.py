@@ -1,4 +1,4 @@
-"""The grammar of proxy images: `<hub>/<name>:<tag>[@sha256:…]`."""
+"""References to proxy images: `<hub>/<name>:<tag>[@sha256:…]`."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ class Image:
         """The Istio version in the tag; None when the tag names none or there is only a digest."""
         return version_of_tag(self.tag)
 
+    @property
+    def is_immutable(self) -> bool:
+        """Whether the reference always names the same content: it has a digest, or its tag names a version."""
+        return bool(self.digest) or self.version is not None
+
 
 @lru_cache(maxsize=4096)
 def parse_image(reference: str) -> Image:
-    """Splits any image reference; the tag is what follows the last `:` after the last `/`."""
+    """Splits an image reference; the tag is what follows the last `:` after the last `/`."""
     name, _, digest = reference.partition("@")
     head, slash, last = name.rpartition("/")
     before, colon, after = last.rpartition(":")

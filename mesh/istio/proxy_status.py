@@ -1,10 +1,10 @@
-"""Which version each connected proxy runs, as istiods themselves say it: their answers to `GET /debug/syncz`.
+"""Which version each connected proxy runs, according to the istiods: their answers to `GET /debug/syncz`.
 
-Each istiod lists only the proxies that are connected to itself, so one answer is never the whole picture. Two answers
-may also contradict each other: a Pod made anew under its old name (StatefulSet) can still be listed by the istiod
-that its predecessor was connected to. Then nobody knows, and there is no version.
+Each istiod lists only the proxies that are connected to it, so one answer is never complete. Two answers may contradict
+each other: a Pod recreated under its old name (StatefulSet) can still be listed by the istiod that its predecessor was
+connected to. Then the version is unknown.
 
-A version is the proxy's own claim, text without a fixed form: `1.30.2`, `1.32-alpha.527f8d6c`, or empty.
+A version is the proxy's own claim, a text without a fixed form: `1.30.2`, `1.32-alpha.527f8d6c`, or empty.
 Source of the answer's form: istio/istio, pilot/pkg/xds/debug.go, SyncStatus.
 """
 
@@ -22,10 +22,10 @@ PodKey = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Listing:
-    """What one istiod lists, as (Pod, version); where there is nothing to read, `problem` is the sentence why.
+class IstiodListing:
+    """The proxies that one istiod lists, as (Pod, version), or the `problem` why its answer cannot be read.
 
-    `version` is its own, where it told one, and `revision` whose it is.
+    `version` and `revision` are the istiod's own.
     """
 
     istiod: str
@@ -37,40 +37,40 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class ConnectedProxies:
-    """What all istiods say together.
+    """What all istiods list together.
 
     A Pod is in `versions`, or in `doubts` with the sentence why its version is unknown, or connected to no istiod that
-    could be asked. `problems` are sentences about the others: with them, a Pod's absence says nothing. `planes` are
-    the versions of istiods by revision, of those whose istiods agree.
+    could be asked. `problems` are sentences about the istiods that could not: with them, a Pod's absence says nothing.
+    `istiod_versions` are by revision, for the revisions whose istiods all have the same version.
     """
 
     versions: Mapping[PodKey, str] = field(default_factory=dict)
     doubts: Mapping[PodKey, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    planes: Mapping[str, str] = field(default_factory=dict)
+    istiod_versions: Mapping[str, str] = field(default_factory=dict)
 
     def version_of(self, namespace: str, pod: str) -> str | None:
-        """What the Pod's proxy calls itself, perhaps empty; None when it is not connected or istiods disagree."""
+        """Returns the version that the Pod's proxy claims, perhaps empty; None when it is unknown."""
         return self.versions.get((namespace, pod))
 
     def is_current(self, namespace: str, pod: str, revision: str) -> bool | None:
-        """Whether the Pod's proxy is of the version of that revision's istiods; None when nobody knows."""
-        proxy, plane = self.version_of(namespace, pod), self.planes.get(revision)
-        return proxy == plane if plane and proxy and _is_version(proxy) else None
+        """Whether the Pod's proxy has the version of that revision's istiods; None when that is unknown."""
+        proxy, istiod = self.version_of(namespace, pod), self.istiod_versions.get(revision)
+        return proxy == istiod if istiod and proxy and _is_version(proxy) else None
 
     def why_unknown(self, namespace: str, pod: str, revision: str) -> str:
-        """The sentence for `is_current` that is None."""
+        """Returns why `is_current` is None."""
         name = (namespace, pod)
         if name in self.doubts:
             return self.doubts[name]
         proxy = self.version_of(namespace, pod)
         if proxy is None:
-            told = "no istiod lists it"
+            reason = "no istiod lists it"
         elif not _is_version(proxy):
-            told = f"it calls its version {proxy}" if proxy else "it tells no version"
+            reason = f"it reports version {proxy}" if proxy else "it reports no version"
         else:
-            told = f"it runs {proxy}, and no version is known that all istiods of revision {revision} have"
-        return "; ".join((told, *self.problems))
+            reason = f"it runs {proxy}, and the istiods of revision {revision} have no common known version"
+        return "; ".join((reason, *self.problems))
 
 
 class _SyncStatus(msgspec.Struct, frozen=True, gc=False):
@@ -83,41 +83,41 @@ class _SyncStatus(msgspec.Struct, frozen=True, gc=False):
 _answer = msgspec.json.Decoder(tuple[_SyncStatus, ...])
 
 
-def read_listing(istiod: str, content: bytes) -> Listing:
-    """One istiod's answer; any other content is a listing with a problem. `istiod` names it in sentences."""
+def read_listing(istiod: str, content: bytes) -> IstiodListing:
+    """Reads the answer of an istiod, which `istiod` names in sentences; an unreadable one becomes the problem."""
     try:
         proxies = _answer.decode(content)
-    # Text that is no UTF-8 is no DecodeError, and nesting without end is neither.
+    # Invalid UTF-8 and nesting without end are not DecodeErrors.
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Listing(istiod, problem=f"the answer of {istiod} cannot be read: {one_line(str(error))}")
-    return Listing(istiod, tuple((name, one.istio_version) for one in proxies if (name := _pod(one.proxy))))
+        return IstiodListing(istiod, problem=f"the answer of {istiod} cannot be read: {one_line(str(error))}")
+    return IstiodListing(istiod, tuple((name, one.istio_version) for one in proxies if (name := _pod(one.proxy))))
 
 
-def put_together(listings: Iterable[Listing]) -> ConnectedProxies:
-    """One picture of all answers; a Pod with several versions has a doubt and no version."""
-    said: dict[PodKey, dict[str, set[str]]] = {}
-    planes: dict[str, set[str]] = {}
+def merge_listings(listings: Iterable[IstiodListing]) -> ConnectedProxies:
+    """Returns what all listings say together; a Pod with several versions has a doubt and no version."""
+    claims: dict[PodKey, dict[str, set[str]]] = {}
+    istiod_versions: dict[str, set[str]] = {}
     problems = []
     for listing in listings:
         if listing.version is not None:
-            planes.setdefault(listing.revision, set()).add(listing.version)
+            istiod_versions.setdefault(listing.revision, set()).add(listing.version)
         if listing.problem is not None:
             problems.append(listing.problem)
         for pod, version in listing.connections:
-            said.setdefault(pod, {}).setdefault(version, set()).add(listing.istiod)
+            claims.setdefault(pod, {}).setdefault(version, set()).add(listing.istiod)
     return ConnectedProxies(
-        versions={pod: next(iter(by_version)) for pod, by_version in said.items() if len(by_version) == 1},
-        doubts={pod: _doubt(by_version) for pod, by_version in said.items() if len(by_version) > 1},
+        versions={pod: next(iter(by_version)) for pod, by_version in claims.items() if len(by_version) == 1},
+        doubts={pod: _doubt(by_version) for pod, by_version in claims.items() if len(by_version) > 1},
         problems=tuple(problems),
-        planes={revision: next(iter(found)) for revision, found in planes.items() if len(found) == 1},
+        istiod_versions={revision: next(iter(found)) for revision, found in istiod_versions.items() if len(found) == 1},
     )
 
 
-NOBODY = ConnectedProxies()
+NO_CONNECTED_PROXIES = ConnectedProxies()
 
 
 def read_version(content: bytes) -> str | None:
-    """The version in an istiod's answer to `GET /version`; None where it tells none.
+    """Returns the version in an istiod's answer to `GET /version`, None where it has none.
 
     The answer is `<version>-<commit>-<build status>`: istio/istio, pkg/version, BuildInfo.String.
     """
@@ -126,7 +126,7 @@ def read_version(content: bytes) -> str | None:
 
 
 def _is_version(text: str) -> bool:
-    """A build that was given none says `unknown` or nothing: istio/istio, pkg/version."""
+    """A build without a version says `unknown` or nothing: istio/istio, pkg/version."""
     return text[:1].isdigit()
 
 

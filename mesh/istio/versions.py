@@ -24,20 +24,20 @@ class Version(NamedTuple):
 
 
 def parse_version(text: str) -> Version | None:
-    """`1.30.2`, `v1.30.2` or `1.30.2-distroless` as a Version; None for anything else."""
+    """Returns the version of `1.30.2`, `v1.30.2` or `1.30.2-distroless`; None for any other text."""
     match = _VERSION.fullmatch(text)
     return Version(int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 @lru_cache(maxsize=4096)
 def version_of_tag(tag: str) -> Version | None:
-    """The Istio version that an image tag names, None when it names none (`latest`, `1.32-alpha.527f8d6c`)."""
+    """Returns the Istio version that an image tag names; None for `latest` or `1.32-alpha.527f8d6c`."""
     match = _IMAGE_TAG_VERSION.fullmatch(tag)
     return Version(int(match[1]), int(match[2]), int(match[3])) if match else None
 
 
 def refusal_of_istio_update(current: Version, target: Version) -> str | None:
-    """Why Kyma's module would refuse this update of Istio, None when it would not.
+    """Returns why Kyma's module would refuse this update of Istio, None when it would not.
 
     Source: kyma-project/istio, internal/reconciliations/istio/configuration, CheckIstioVersionUpdate.
     """
@@ -54,7 +54,7 @@ def refusal_of_istio_update(current: Version, target: Version) -> str | None:
 
 
 def refusal_of_module_update(current: Version, target: Version) -> str | None:
-    """Why Kyma's lifecycle-manager would refuse this module version, None when it would not.
+    """Returns why Kyma's lifecycle-manager would refuse this module version, None when it would not.
 
     Source: kyma-project/lifecycle-manager, pkg/templatelookup/regular.go, markInvalidSkewUpdate.
     """
@@ -64,7 +64,11 @@ def refusal_of_module_update(current: Version, target: Version) -> str | None:
 
 
 def required_version(text: str, what: str) -> Version:
-    """`parse_version`, or a RefusedError that names what could not be read."""
+    """Returns the version that a text names.
+
+    Raises:
+        RefusedError: the text is not a version; the message says of `what`.
+    """
     version = parse_version(text)
     if version is None:
         raise RefusedError(f"{what} {text!r} is not a version.", "Write it as MAJOR.MINOR.PATCH.")

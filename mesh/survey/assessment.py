@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import TypeVar
 
 from mesh.istio.expected_proxy import ExpectedProxy
-from mesh.istio.injection import Decision
+from mesh.istio.injection import InjectionDecision
 from mesh.istio.proxy_status import ConnectedProxies
 from mesh.k8s.objects import DisruptionBudget, Namespace, Pod
 from mesh.k8s.owners import Owner
 from mesh.k8s.rollout import Rollout, rollout
-from mesh.survey.pod_class import WORKLOAD_ORDER, PodClass, finished
+from mesh.survey.pod_class import WORKLOAD_ORDER, PodClass, has_finished
 from mesh.survey.pod_rules import most_severe
 from mesh.survey.reasons import Cause
 from mesh.survey.snapshot import ClusterSnapshot, UpgradeContext
@@ -41,7 +41,7 @@ class WorkloadState:
     @cached_property
     def unfinished_pods(self) -> Sequence[Pod]:
         """The Pods without those that have ended and are not waited for."""
-        return [pod for pod in self.pods if not finished(pod, self.owner)]
+        return [pod for pod in self.pods if not has_finished(pod, self.owner)]
 
     @cached_property
     def active_pods(self) -> Sequence[Pod]:
@@ -67,7 +67,7 @@ class Assessment(WorkloadState):
     those of the namespace.
     """
 
-    decision: Decision
+    decision: InjectionDecision
     expected: ExpectedProxy
     pods_by_class: Mapping[PodClass, Sequence[Pod]]
     budgets: Sequence[DisruptionBudget]

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mesh.istio.drift import Drift, drift_of
-from mesh.istio.expected_proxy import NO_PROXY, ExpectedProxy, InjectionQuery, injection_query
+from mesh.istio.expected_proxy import NO_SIDECAR, ExpectedProxy, InjectionQuery, injection_query
 from mesh.istio.images import parse_image
-from mesh.istio.injection import Decision, decide
-from mesh.istio.proxy_status import NOBODY, ConnectedProxies
+from mesh.istio.injection import InjectionDecision, decide_injection
+from mesh.istio.proxy_status import NO_CONNECTED_PROXIES, ConnectedProxies
 from mesh.k8s.objects import DisruptionBudget, Pod, PodTemplate
 from mesh.k8s.owners import Owner, top_owner
 from mesh.k8s.pod_warnings import NONE, Annotations, warnings_in
@@ -23,7 +23,7 @@ from mesh.maintenance_windows import declared_windows
 from mesh.survey.actions import Action, decide_action
 from mesh.survey.assessment import Assessment
 from mesh.survey.evidence import NO_EVIDENCE, evidence_of
-from mesh.survey.pod_class import PodClass, classify, excluded, is_fixed, live_proxy
+from mesh.survey.pod_class import PodClass, classify, is_excluded, live_proxy
 from mesh.survey.pod_rules import with_event_message
 from mesh.survey.snapshot import NO_UPGRADE, ClusterSnapshot, UpgradeContext
 from mesh.survey.survey import Survey, SurveyedWorkload
@@ -36,7 +36,7 @@ class _Group:
     """The Pods of a workload; `query` is the key of the query about its template, None where nothing is asked."""
 
     owner: Owner
-    decision: Decision
+    decision: InjectionDecision
     query: str | None
     pods: list[Pod] = field(default_factory=list)
 
@@ -62,7 +62,7 @@ class SurveyBuilder:
         return any(
             live_proxy(pod) == image
             for group in self._groups.values()
-            if (image := _expected(group, answers).image) is not None and not is_fixed(parse_image(image))
+            if (image := _expected(group, answers).image) is not None and not parse_image(image).is_immutable
             for pod in group.pods
         )
 
@@ -70,7 +70,7 @@ class SurveyBuilder:
         self,
         answers: Mapping[str, ExpectedProxy],
         context: UpgradeContext = NO_UPGRADE,
-        connected: ConnectedProxies = NOBODY,
+        connected: ConnectedProxies = NO_CONNECTED_PROXIES,
     ) -> Survey:
         """Returns the survey, given the injector's answers by the keys of their queries."""
         snapshot = self._snapshot
@@ -114,11 +114,11 @@ class SurveyBuilder:
         if group is None:
             namespace = snapshot.namespaces.get(owner.namespace)
             labels = (namespace.metadata.labels or {}) if namespace else {}
-            decision = decide(snapshot.injector, owner.namespace, labels, owner.template)
+            decision = decide_injection(snapshot.injector, owner.namespace, labels, owner.template)
             group = groups[ref] = _Group(owner, decision, self._query(owner, decision))
         return group
 
-    def _query(self, owner: Owner, decision: Decision) -> str | None:
+    def _query(self, owner: Owner, decision: InjectionDecision) -> str | None:
         if not decision.injected:
             return None
         query = injection_query(self._snapshot.injector, owner.namespace, decision, owner.template)
@@ -143,7 +143,7 @@ class SurveyBuilder:
 
 def _expected(group: _Group, answers: Mapping[str, ExpectedProxy]) -> ExpectedProxy:
     if group.query is None:
-        return ExpectedProxy(None, None, group.decision.problem) if group.decision.problem else NO_PROXY
+        return ExpectedProxy(None, None, group.decision.problem) if group.decision.problem else NO_SIDECAR
     return answers[group.query]
 
 
@@ -156,7 +156,7 @@ def _classify_pods(
 ) -> Mapping[PodClass, Sequence[Pod]]:
     config = snapshot.injector.configs.get(group.decision.revision or "")
     exclusion = (
-        excluded(group.owner, snapshot.namespaces.get(group.owner.namespace))
+        is_excluded(group.owner, snapshot.namespaces.get(group.owner.namespace))
         or group.owner.namespace in context.exclude_namespaces
     )
     by_class: dict[PodClass, list[Pod]] = defaultdict(list)
@@ -176,7 +176,7 @@ def _classify_pods(
                 exclusion=exclusion,
                 connected=connected,
             )
-            if connected is NOBODY:  # else the Pod's name counts as well
+            if connected is NO_CONNECTED_PROXIES:  # else the Pod's name counts as well
                 known[shared] = pod_class
         by_class[pod_class].append(pod)
     return by_class

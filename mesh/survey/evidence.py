@@ -154,7 +154,7 @@ def _of_workload(assessment: Assessment, reason: Reason | None) -> Iterator[str]
 
 def _of_proxies(pods: Sequence[Pod], expected: ExpectedProxy) -> Iterator[str]:
     live = sorted({image for pod in pods if (image := live_proxy(pod)) is not None})
-    yield f"expected proxy: {expected.words}"
+    yield f"expected proxy: {expected}"
     yield f"live: {', '.join(live) or 'no sidecar'}"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from mesh.istio.images import parse_image
 from mesh.survey.assessment import Assessment
-from mesh.survey.pod_class import PodClass, excluded, live_proxy, refused
+from mesh.survey.pod_class import PodClass, is_excluded, live_proxy
 from mesh.survey.reasons import Cause, Reason
 from mesh.text import one_line
 from mesh.wellknown import REVISION
@@ -16,7 +16,7 @@ def would_lose_sidecar(assessment: Assessment) -> Cause | None:
     """New Pods would get no sidecar."""
     if assessment.pod_class is not PodClass.ORPHANED:
         return None
-    why = "the injector answers without one" if refused(assessment.expected) else assessment.decision.reason
+    why = "the injector answers without one" if assessment.expected.is_refused else assessment.decision.reason
     return Cause(Reason.WOULD_LOSE_SIDECAR, one_line(f"would get no sidecar: {why}"))
 
 
@@ -74,7 +74,7 @@ def gateway_not_upgraded(assessment: Assessment) -> Cause | None:
     namespace, injector = assessment.namespace, assessment.snapshot.injector
     if assessment.pod_class is not PodClass.GATEWAY or context.mark is None:
         return None
-    if excluded(owner, namespace) or owner.namespace in context.exclude_namespaces:
+    if is_excluded(owner, namespace) or owner.namespace in context.exclude_namespaces:
         return None
     revision = owner.template.metadata.label(REVISION) or (namespace.metadata.label(REVISION) if namespace else None)
     config = injector.configs.get(injector.revision_of(revision or "default"))

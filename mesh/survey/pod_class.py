@@ -5,9 +5,9 @@ from __future__ import annotations
 from enum import StrEnum
 
 from mesh.istio.expected_proxy import ExpectedProxy
-from mesh.istio.images import Image, parse_image
-from mesh.istio.injection import Decision
-from mesh.istio.proxy_status import NOBODY, ConnectedProxies
+from mesh.istio.images import parse_image
+from mesh.istio.injection import InjectionDecision
+from mesh.istio.proxy_status import NO_CONNECTED_PROXIES, ConnectedProxies
 from mesh.k8s.objects import Namespace, Pod
 from mesh.k8s.owners import Owner
 from mesh.wellknown import AMBIENT_REDIRECTION, EXCLUDE_FROM_RESTART, PROXY_CONTAINER, PROXY_IMAGE, SIDECAR_STATUS
@@ -71,7 +71,7 @@ def made_by_injector(pod: Pod, owner: Owner | None = None) -> bool:
     return owner is not None and owner.workload is not None and not owner.template.spec.proxies()
 
 
-def runs(pod: Pod, expected: str) -> bool | None:
+def runs_image(pod: Pod, expected: str) -> bool | None:
     """Whether the live proxy is the expected image; None when only its name is, and the name may move.
 
     A tag that names no version (`latest`, a branch) is the same name for different images; a digest never is.
@@ -80,15 +80,10 @@ def runs(pod: Pod, expected: str) -> bool | None:
     wanted = parse_image(expected)
     if live != expected:
         return bool(wanted.digest) and running_digest(pod) == wanted.digest
-    return True if is_fixed(wanted) else None
+    return True if wanted.is_immutable else None
 
 
-def is_fixed(image: Image) -> bool:
-    """Whether its name always means the same content: a digest, or a tag that names a version."""
-    return bool(image.digest) or image.version is not None
-
-
-def excluded(owner: Owner, namespace: Namespace | None) -> bool:
+def is_excluded(owner: Owner, namespace: Namespace | None) -> bool:
     """Whether the exclusion annotation holds on the workload (its template or Pod counts too) or its namespace."""
     holders = [owner.template.metadata]
     if owner.workload is not None:
@@ -101,12 +96,12 @@ def excluded(owner: Owner, namespace: Namespace | None) -> bool:
 def classify(
     pod: Pod,
     owner: Owner,
-    decision: Decision,
+    decision: InjectionDecision,
     expected: ExpectedProxy,
     *,
     revision_image: str | None,
     exclusion: bool,
-    connected: ConnectedProxies = NOBODY,
+    connected: ConnectedProxies = NO_CONNECTED_PROXIES,
 ) -> PodClass:
     """The first class whose condition holds.
 
@@ -123,16 +118,16 @@ def classify(
 def _class(
     pod: Pod,
     owner: Owner,
-    decision: Decision,
+    decision: InjectionDecision,
     expected: ExpectedProxy,
     revision_image: str | None,
     connected: ConnectedProxies,
 ) -> PodClass:
     live = live_proxy(pod)
-    injected = decision.injected and not refused(expected)
+    injected = decision.injected and not expected.is_refused
     if pod.metadata.deletion_timestamp is not None:
         found = PodClass.TERMINATING
-    elif finished(pod, owner):
+    elif has_finished(pod, owner):
         found = PodClass.FINISHED
     elif pod.metadata.annotation(AMBIENT_REDIRECTION) == "enabled":
         found = PodClass.AMBIENT
@@ -151,21 +146,16 @@ def _class(
     return found
 
 
-def _without_proxy(decision: Decision, *, injected: bool) -> PodClass:
+def _without_proxy(decision: InjectionDecision, *, injected: bool) -> PodClass:
     if decision.problem is not None:
         return PodClass.UNKNOWN
     return PodClass.MISSING if injected else PodClass.UNINJECTED
 
 
-def refused(expected: ExpectedProxy) -> bool:
-    """Whether the injector itself answered that it gives no sidecar: it knows better than any reading of its rules."""
-    return expected.image is None and expected.source == "injector"
-
-
-def _compared(pod: Pod, decision: Decision, expected: ExpectedProxy, connected: ConnectedProxies) -> PodClass:
+def _compared(pod: Pod, decision: InjectionDecision, expected: ExpectedProxy, connected: ConnectedProxies) -> PodClass:
     if expected.image is None:
         return PodClass.UNKNOWN
-    same = runs(pod, expected.image)
+    same = runs_image(pod, expected.image)
     if same is None:
         same = connected.is_current(pod.metadata.namespace, pod.metadata.name, decision.revision or "")
     if same is None:
@@ -173,7 +163,7 @@ def _compared(pod: Pod, decision: Decision, expected: ExpectedProxy, connected: 
     return PodClass.CURRENT if same else PodClass.STALE
 
 
-def finished(pod: Pod, owner: Owner) -> bool:
+def has_finished(pod: Pod, owner: Owner) -> bool:
     """Whether it has ended and nothing waits for another in its place."""
     if pod.status.phase == "Succeeded":
         return True
@@ -211,6 +201,6 @@ def pod_is_current(pod: Pod, expected: ExpectedProxy) -> bool:
 def runs_expected(pod: Pod, expected: ExpectedProxy) -> bool:
     """Whether one Pod runs what its template would get now, by an injector's hand.
 
-    A name that tells no version counts: after a restart nothing newer can be had under it.
+    An image whose tag names no version counts: after a restart, nothing newer has that name.
     """
-    return made_by_injector(pod) and expected.image is not None and runs(pod, expected.image) is not False
+    return made_by_injector(pod) and expected.image is not None and runs_image(pod, expected.image) is not False

@@ -19,7 +19,7 @@ from activities.survey.activities import ListWaveMembersInput, SurveyActivities,
 from activities.survey.cache import SurveyCache
 from activities.survey.run import ClusterReading
 from mesh.identity import ClusterRef
-from mesh.istio.proxy_status import NOBODY
+from mesh.istio.proxy_status import NO_CONNECTED_PROXIES
 from mesh.k8s.objects import Pod, Workload
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.maintenance_windows import parse_windows
@@ -162,7 +162,7 @@ class Surveys:
 
         async def read_cluster(*_: object) -> ClusterReading:
             snapshot = replace(world(), taken_at=found.taken_at)
-            return ClusterReading(snapshot, SurveyBuilder(snapshot), {}, NOBODY)
+            return ClusterReading(snapshot, SurveyBuilder(snapshot), {}, NO_CONNECTED_PROXIES)
 
         monkeypatch.setattr(ClusterReading, "survey", judge)
         monkeypatch.setattr("activities.survey.cache.read_cluster", read_cluster)

@@ -16,7 +16,8 @@ from cli.render.documents import ScanFilter, control_plane_document, scan_docume
 from mesh.history import HistoryEntry
 from mesh.istio.drift import Drift
 from mesh.istio.expected_proxy import ExpectedProxy
-from mesh.istio.injection import Injector, InjectorConfig, injection_webhooks
+from mesh.istio.injection import Injector, injection_webhooks
+from mesh.istio.injector_config import InjectorConfig
 from mesh.istio.versions import Version
 from mesh.k8s.objects import Container, Metadata, PodSpec, PodTemplate, Workload, WorkloadSpec
 from mesh.remediation.advice import advise

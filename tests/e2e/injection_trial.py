@@ -21,8 +21,8 @@ from deploy.local.binaries import ISTIO_HUB
 from deploy.local.kubectl import apply
 from deploy.local.mesh import Mesh
 from mesh.errors import RejectedError
-from mesh.istio.expected_proxy import NO_PROXY, ExpectedProxy, InjectionQuery, injection_query
-from mesh.istio.injection import Decision, Injector, decide
+from mesh.istio.expected_proxy import NO_SIDECAR, ExpectedProxy, InjectionQuery, injection_query
+from mesh.istio.injection import InjectionDecision, Injector, decide_injection
 from mesh.k8s.objects import ClientConfig, Namespace, PodTemplate
 from mesh.k8s.raw_spec import RawObject, workload_with_raw_spec
 
@@ -113,10 +113,10 @@ class RestartOutcome:
 
     case: Case
     seen: Seen
-    decision: Decision
+    decision: InjectionDecision
     question: str = ""
-    told: ExpectedProxy = NO_PROXY
-    alone: ExpectedProxy = NO_PROXY
+    told: ExpectedProxy = NO_SIDECAR
+    alone: ExpectedProxy = NO_SIDECAR
 
 
 class Trial:
@@ -162,12 +162,12 @@ class Trial:
     async def _outcome(self, injector: Injector, one: Case) -> RestartOutcome:
         namespace = self._namespace(one)
         template = await self._template(one)
-        decision = decide(injector, namespace, self._labels[namespace], template)
+        decision = decide_injection(injector, namespace, self._labels[namespace], template)
         seen = await self._seen(one)
         if decision.webhook is None:
             return RestartOutcome(one, seen, decision)
         question = injection_query(injector, namespace, decision, template)
-        alone = Decision(dataclasses.replace(decision.webhook, client=_NOBODY))
+        alone = InjectionDecision(dataclasses.replace(decision.webhook, client=_NOBODY))
         return RestartOutcome(
             one,
             seen,

@@ -139,7 +139,7 @@ def test_status_that_does_not_parse_is_drift_and_no_reason_to_restart(platform: 
     found = _workloads(_scan(platform, "-n", namespace))["cart"]
 
     assert (found["class"], found["action"], found["drift"]) == ("current", "none", ["status"])
-    assert found["detail"] == "sidecar.istio.io/status tells no revision"
+    assert found["detail"] == "sidecar.istio.io/status names no revision"
 
 
 @pytest.mark.parametrize("key", ["values", "config"])

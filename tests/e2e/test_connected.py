@@ -51,8 +51,8 @@ _CASES = (
     Case("same-elsewhere", ((("canary", ISTIO_VERSION),),), "current"),
     Case("older-elsewhere", ((("canary", _OLDER),),), "stale", 1),
     Case("of-canary", ((("canary", ISTIO_VERSION),),), "current", revision="canary"),
-    Case("no-version", ((("default", ""),),), "unknown", why="it tells no version"),
-    Case("no-number", ((("default", "unknown"),),), "unknown", why="it calls its version unknown"),
+    Case("no-version", ((("default", ""),),), "unknown", why="it reports no version"),
+    Case("no-number", ((("default", "unknown"),),), "unknown", why="it reports version unknown"),
     Case("agreed", ((_SAME, ("canary", ISTIO_VERSION)),), "current"),
     Case(
         "disagreed",
@@ -173,7 +173,7 @@ def test_istiod_that_does_not_answer_is_told_and_the_others_count(stage: Service
     assert f"{_NOBODY}; istiod-canary" in found["silent"]["detail"]
     # Its own control plane is the one that is away.
     assert found["of-canary"]["class"] == "unknown"
-    assert f"it runs {ISTIO_VERSION}, and no version is known" in found["of-canary"]["detail"]
+    assert f"it runs {ISTIO_VERSION}, and the istiods of revision" in found["of-canary"]["detail"]
     assert _told(done, "Service istiod-canary does not answer: ")
 
 

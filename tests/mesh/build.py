@@ -10,7 +10,8 @@ import msgspec
 from hypothesis import settings
 
 from mesh.istio.expected_proxy import ExpectedProxy
-from mesh.istio.injection import Injector, InjectorConfig, injection_webhooks, injector_config
+from mesh.istio.injection import Injector, injection_webhooks
+from mesh.istio.injector_config import InjectorConfig, injector_config
 from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import (
     Condition,

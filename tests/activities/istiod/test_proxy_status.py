@@ -78,7 +78,7 @@ def read_proxies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ReadProxies
 async def test_each_istiod_is_asked_at_its_own_address(read_proxies: ReadProxies) -> None:
     found = await read_proxies(pods(_FIRST, _SECOND), {_FIRST: LISTS_CART, _SECOND: LISTS_PAY})
 
-    assert found == ConnectedProxies({_CART: "1.30.2", _PAY: "1.31.0"}, planes={"default": "1.31.0"})
+    assert found == ConnectedProxies({_CART: "1.30.2", _PAY: "1.31.0"}, istiod_versions={"default": "1.31.0"})
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ async def test_istiod_without_an_address_is_a_problem(read_proxies: ReadProxies)
 async def test_service_is_asked_where_the_only_istiod_cannot_be_reached(read_proxies: ReadProxies) -> None:
     found = await read_proxies(pods(_FIRST), {_FIRST: _CUT, _SERVICE: LISTS_CART}, service=service(_SERVICE))
 
-    assert found == ConnectedProxies({_CART: "1.30.2"}, planes={"default": "1.31.0"})
+    assert found == ConnectedProxies({_CART: "1.30.2"}, istiod_versions={"default": "1.31.0"})
 
 
 async def test_service_answers_for_one_of_several_istiods_only(read_proxies: ReadProxies) -> None:

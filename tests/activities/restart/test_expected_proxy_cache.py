@@ -15,7 +15,8 @@ from activities.kube.client import ClusterClient
 from activities.restart import expected_proxy_cache
 from activities.restart.expected_proxy_cache import ExpectedProxyCache
 from mesh.istio.expected_proxy import ExpectedProxy, InjectionQuery
-from mesh.istio.injection import Injector, injector_config
+from mesh.istio.injection import Injector
+from mesh.istio.injector_config import injector_config
 from mesh.k8s.objects import PodTemplate, Workload
 from mesh.k8s.workload_ref import WorkloadRef
 from tests.mesh.build import NEW, config_map, injector, space, template, workload
@@ -144,7 +145,7 @@ async def test_template_without_injection_says_why(proxies: ExpectedProxyCache) 
 
     assert found.image is None
     assert found.problem is None
-    assert found.words == "no injection webhook selects it"
+    assert str(found) == "no injection webhook selects it"
 
 
 async def test_workload_without_a_template_says_so(proxies: ExpectedProxyCache) -> None:
@@ -157,7 +158,7 @@ async def test_edited_injection_template_needs_the_whole_workload(
     fake: FakeInjector, proxies: ExpectedProxyCache
 ) -> None:
     common = injector_config(config_map(values='{"global": {"hub": "hub", "tag": "1.30.2"}}'))
-    fake.injector = injector(configs=(replace(common, common=False),))
+    fake.injector = injector(configs=(replace(common, image_is_common=False),))
     made = msgspec.structs.replace(template({"app": "cart"}), spec=msgspec.structs.replace(template().spec, whole="{}"))
     fake.raw_workloads["shop/Deployment/cart"] = of_generation(CART, 1, made)
 

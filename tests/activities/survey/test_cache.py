@@ -15,8 +15,8 @@ from activities.survey import cache
 from activities.survey.cache import MAX_AGE_SECONDS, SurveyCache
 from activities.survey.run import ClusterReading
 from mesh.errors import UnreachableError
-from mesh.istio.expected_proxy import NO_PROXY
-from mesh.istio.proxy_status import NOBODY
+from mesh.istio.expected_proxy import NO_SIDECAR
+from mesh.istio.proxy_status import NO_CONNECTED_PROXIES
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.builder import SurveyBuilder
 from mesh.survey.snapshot import UpgradeContext
@@ -41,7 +41,7 @@ class FakeReadings:
         alone = [pod(name, namespace=name) for name in ("shop", "bank")]
         snapshot = replace(world(*alone, space("shop"), space("bank")), taken_at=taken_at)
         builder = SurveyBuilder(snapshot)
-        return ClusterReading(snapshot, builder, {one.key: NO_PROXY for one in builder.queries}, NOBODY)
+        return ClusterReading(snapshot, builder, {one.key: NO_SIDECAR for one in builder.queries}, NO_CONNECTED_PROXIES)
 
     def monotonic(self) -> float:
         return self.now

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.istio.drift import Drift, drift_of, quantity
-from mesh.istio.expected_proxy import ExpectedProxy, Shape
+from mesh.istio.expected_proxy import ExpectedProxy, SidecarShape
 from mesh.k8s.objects import Container, Pod, PodSpec, Resources
 from mesh.survey.actions import Action
 from mesh.survey.pod_class import PodClass
 from tests.mesh.build import NEW, pod, quick, record, workload
 
-EXPECTED = Shape(Resources(requests={"cpu": "100m", "memory": "128Mi"}), "istio-validation", "default")
+EXPECTED = SidecarShape(Resources(requests={"cpu": "100m", "memory": "128Mi"}), "istio-validation", "default")
 
 
 def injected(
@@ -39,7 +39,7 @@ def injected(
         ),
         (injected(setup="istio-init"), {Drift.CNI: "has istio-init, would get istio-validation"}),
         (injected(setup=None), {Drift.CNI: "has no init container, would get istio-validation"}),
-        (injected(revision="canary"), {Drift.REVISION: "made by revision canary, would be by default"}),
+        (injected(revision="canary"), {Drift.REVISION: "injected by revision canary, would be by default"}),
     ],
     ids=["none", "written-otherwise", "resources", "cni-mode", "no-init-container", "revision"],
 )
@@ -64,7 +64,7 @@ def test_status_that_tells_no_revision_is_drift(status: str) -> None:
         injected(), metadata=pod(annotations={"sidecar.istio.io/status": status}).metadata
     )
 
-    assert drift_of(annotated, EXPECTED) == {Drift.STATUS: "sidecar.istio.io/status tells no revision"}
+    assert drift_of(annotated, EXPECTED) == {Drift.STATUS: "sidecar.istio.io/status names no revision"}
 
 
 def test_drift_is_told_and_never_acted_on() -> None:

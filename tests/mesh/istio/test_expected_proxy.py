@@ -1,4 +1,4 @@
-"""One question for all that must get the same; what is computed where nobody answers."""
+"""One query for all templates that must get the same proxy; what is computed where the injector does not answer."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from mesh.istio.expected_proxy import ExpectedProxy, InjectionQuery, answered, computed, injected_by, injection_query
-from mesh.istio.injection import Injector, InjectorConfig, ProxyConfig, decide, injector_config
+from mesh.istio.expected_proxy import (
+    ExpectedProxy,
+    InjectionQuery,
+    computed_proxy,
+    injecting_revision,
+    injection_query,
+    proxy_in_answer,
+)
+from mesh.istio.injection import Injector, decide_injection
+from mesh.istio.injector_config import InjectorConfig, ProxyConfig, injector_config
 from mesh.k8s.objects import Container, Metadata, PodSpec, PodTemplate, Resources
 from mesh.wellknown import SIDECAR_STATUS
 from tests.mesh.build import NEW, Labels, config_map, injector, pod, template
@@ -18,7 +26,7 @@ OWN_PROXY = msgspec.structs.replace(template(), spec=PodSpec(containers=(Contain
 
 
 def ask(by: Injector, about: PodTemplate, namespace: str = "app") -> InjectionQuery:
-    return injection_query(by, namespace, decide(by, namespace, ENABLED, about), about)
+    return injection_query(by, namespace, decide_injection(by, namespace, ENABLED, about), about)
 
 
 def proxy_config(namespace: str = "app", labels: Labels = None, *, image: str | None = "debug") -> ProxyConfig:
@@ -56,14 +64,14 @@ def test_templates_that_may_get_another_proxy_are_asked_about_by_themselves(
 
 
 def test_edited_template_that_reads_labels_is_asked_about_for_each() -> None:
-    by = injector(configs=(replace(injector_config(config_map()), common=False),))
+    by = injector(configs=(replace(injector_config(config_map()), image_is_common=False),))
 
     assert ask(by, template({"app": "a"})).key != ask(by, template({"app": "b"})).key
     assert ask(by, template()).key != ask(by, template(), "elsewhere").key
 
 
 def test_edited_template_is_asked_about_with_all_that_it_may_read_or_not_at_all() -> None:
-    by = injector(configs=(replace(injector_config(config_map()), common=False),))
+    by = injector(configs=(replace(injector_config(config_map()), image_is_common=False),))
     fast, slow = (
         msgspec.structs.replace(template(), spec=msgspec.structs.replace(template().spec, whole=text))
         for text in ('{"nodeSelector":{"disk":"fast"}}', "{}")
@@ -86,7 +94,7 @@ def test_proxy_configs_that_may_not_be_read_may_mean_anybody() -> None:
     by = replace(injector(), proxy_configs=None)
 
     assert ask(by, template({"app": "a"})).key != ask(by, template({"app": "b"})).key
-    assert computed(by, ask(by, template()), "no answer") == ExpectedProxy(None, None, "no answer")
+    assert computed_proxy(by, ask(by, template()), "no answer") == ExpectedProxy(None, None, "no answer")
 
 
 @pytest.mark.parametrize(
@@ -104,13 +112,13 @@ def test_proxy_configs_that_may_not_be_read_may_mean_anybody() -> None:
 def test_image_is_computed_only_for_templates_that_cannot_shape_it(annotations: Labels, image: str | None) -> None:
     by = injector()
 
-    assert computed(by, ask(by, template(None, annotations)), "no answer").image == image
+    assert computed_proxy(by, ask(by, template(None, annotations)), "no answer").image == image
 
 
 def test_template_with_its_own_proxy_is_not_computed() -> None:
     by = injector()
 
-    assert computed(by, ask(by, OWN_PROXY), "no answer") == ExpectedProxy(None, None, "no answer")
+    assert computed_proxy(by, ask(by, OWN_PROXY), "no answer") == ExpectedProxy(None, None, "no answer")
 
 
 @pytest.mark.parametrize(
@@ -127,13 +135,13 @@ def test_template_with_its_own_proxy_is_not_computed() -> None:
 def test_image_is_not_computed_where_a_proxy_config_shapes_it(found: ProxyConfig, image: str | None) -> None:
     by = replace(injector(), proxy_configs=(found,))
 
-    assert computed(by, ask(by, template({"app": "a"})), "no answer").image == image
+    assert computed_proxy(by, ask(by, template({"app": "a"})), "no answer").image == image
 
 
 def test_config_map_that_does_not_parse_is_told_with_the_question_that_nobody_answers() -> None:
     by = injector(configs=(InjectorConfig("default", problem="ConfigMap x does not parse: y"),))
 
-    assert computed(by, ask(by, template()), "no answer").problem == "no answer; ConfigMap x does not parse: y"
+    assert computed_proxy(by, ask(by, template()), "no answer").problem == "no answer; ConfigMap x does not parse: y"
 
 
 def test_answer_tells_the_sidecar_and_what_is_around_it() -> None:
@@ -141,15 +149,19 @@ def test_answer_tells_the_sidecar_and_what_is_around_it() -> None:
     patched = pod(proxy=NEW)
     proxy = Container(name="istio-proxy", image=NEW, resources=limits)
     spec = PodSpec(containers=(proxy,), init_containers=(Container(name="istio-validation"),))
-    found = answered(msgspec.structs.replace(patched, spec=spec))
+    found = proxy_in_answer(msgspec.structs.replace(patched, spec=spec))
 
     assert (found.image, found.source, found.problem) == (NEW, "injector", None)
     assert found.shape is not None
-    assert (found.shape.resources, found.shape.setup, found.shape.revision) == (limits, "istio-validation", "default")
+    assert (found.shape.resources, found.shape.init_container, found.shape.revision) == (
+        limits,
+        "istio-validation",
+        "default",
+    )
 
 
 def test_answer_without_a_sidecar_is_the_injectors_own_no() -> None:
-    assert answered(pod(proxy=None)) == ExpectedProxy(None, "injector")
+    assert proxy_in_answer(pod(proxy=None)) == ExpectedProxy(None, "injector")
 
 
 @pytest.mark.parametrize(
@@ -168,4 +180,4 @@ def test_revision_is_read_leniently(status: str | None, revision: str | None) ->
     annotations = {} if status is None else {SIDECAR_STATUS: status}
     about = Metadata(name="a", annotations=annotations)
 
-    assert injected_by(msgspec.structs.replace(pod(), metadata=about)) == revision
+    assert injecting_revision(msgspec.structs.replace(pod(), metadata=about)) == revision

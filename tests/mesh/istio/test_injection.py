@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mesh.istio.injection import Injector, InjectorConfig, decide, injection_webhooks, injector_config
+from mesh.istio.injection import Injector, decide_injection, injection_webhooks
+from mesh.istio.injector_config import InjectorConfig, injector_config
 from mesh.k8s.objects import Metadata, WebhookConfiguration
 from mesh.k8s.selectors import LabelSelector, Requirement
 from tests.mesh.build import Labels, config_map, injector, space, template, webhooks
@@ -16,6 +17,7 @@ from tests.mesh.build import Labels, config_map, injector, space, template, webh
 TRUTH = json.loads(Path(__file__).with_name("injection_truth_table.json").read_text())
 INJECT, REVISION = "sidecar.istio.io/inject", "istio.io/rev"
 ENABLED = {"istio-injection": "enabled"}
+NEVER, ALWAYS = "never_inject", "always_inject"
 MARKED = LabelSelector(match_labels={"mark": "yes"})
 
 
@@ -28,7 +30,7 @@ def decided(
 ) -> str | None:
     """The revision that would inject."""
     there = space(namespace, labels or {}).metadata.labels or {}
-    return decide(by, namespace, there, template(pod_labels, annotations)).revision
+    return decide_injection(by, namespace, there, template(pod_labels, annotations)).revision
 
 
 @pytest.mark.parametrize(
@@ -43,27 +45,35 @@ def test_truth_table_holds(auto: bool, labels: Labels, pod_labels: Labels, annot
 @pytest.mark.parametrize(
     ("config", "labels", "pod_labels", "revision"),
     [
-        pytest.param({"never": (MARKED,)}, ENABLED, {"mark": "yes"}, None, id="never-selector"),
-        pytest.param({"never": (MARKED,)}, ENABLED, {"mark": "no"}, "default", id="never-selector-of-others"),
-        pytest.param({"never": (MARKED,)}, ENABLED, {"mark": "yes", INJECT: "true"}, "default", id="wish-beats-never"),
+        pytest.param({NEVER: (MARKED,)}, ENABLED, {"mark": "yes"}, None, id="never-selector"),
+        pytest.param({NEVER: (MARKED,)}, ENABLED, {"mark": "no"}, "default", id="never-selector-of-others"),
+        pytest.param({NEVER: (MARKED,)}, ENABLED, {"mark": "yes", INJECT: "true"}, "default", id="wish-beats-never"),
         pytest.param(
-            {"never": (MARKED,), "always": (MARKED,)}, ENABLED, {"mark": "yes"}, None, id="never-beats-always"
+            {NEVER: (MARKED,), ALWAYS: (MARKED,)},
+            ENABLED,
+            {"mark": "yes"},
+            None,
+            id="never-beats-always",
         ),
-        pytest.param({"never": (LabelSelector(),)}, ENABLED, {}, "default", id="empty-selector-ignored"),
-        pytest.param({"always": (MARKED,)}, {}, {"mark": "yes"}, None, id="always-opens-no-unlabelled-namespace"),
+        pytest.param({NEVER: (LabelSelector(),)}, ENABLED, {}, "default", id="empty-selector-ignored"),
+        pytest.param({ALWAYS: (MARKED,)}, {}, {"mark": "yes"}, None, id="always-opens-no-unlabelled-namespace"),
         pytest.param({"policy": "disabled"}, ENABLED, {}, None, id="policy-disabled"),
         pytest.param({"policy": "disabled"}, ENABLED, {INJECT: "true"}, "default", id="wish-beats-policy"),
         pytest.param({"policy": "sometimes"}, ENABLED, {INJECT: "true"}, None, id="illegal-policy-beats-wish"),
         pytest.param({"policy": "disabled"}, ENABLED, {INJECT: "TRUE"}, None, id="values-are-case-sensitive"),
         pytest.param(
-            {"policy": "disabled", "always": (MARKED,)},
+            {"policy": "disabled", ALWAYS: (MARKED,)},
             ENABLED,
             {"mark": "yes"},
             "default",
             id="always-beats-policy",
         ),
         pytest.param(
-            {"policy": "sometimes", "always": (MARKED,)}, ENABLED, {"mark": "yes"}, None, id="illegal-beats-always"
+            {"policy": "sometimes", ALWAYS: (MARKED,)},
+            ENABLED,
+            {"mark": "yes"},
+            None,
+            id="illegal-beats-always",
         ),
     ],
 )
@@ -81,9 +91,9 @@ def test_ignored_namespace_gets_none_though_labelled(namespace: str) -> None:
 
 
 def test_host_network_gets_none_whatever_it_wishes() -> None:
-    found = decide(injector(), "app", ENABLED, template({INJECT: "true"}, host_network=True))
+    found = decide_injection(injector(), "app", ENABLED, template({INJECT: "true"}, host_network=True))
 
-    assert (found.injected, found.reason) == (False, "it uses the host's network")
+    assert (found.injected, found.reason) == (False, "it uses the network of its node")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +189,7 @@ def test_revisions_are_those_of_webhooks_and_config_maps() -> None:
 def test_of_several_webhooks_the_last_one_injects() -> None:
     both = Injector((*injection_webhooks([webhooks()]), *injection_webhooks([webhooks("default", revision="canary")])))
 
-    assert decide(both, "app", ENABLED, template()).revision == "canary"
+    assert decide_injection(both, "app", ENABLED, template()).revision == "canary"
 
 
 @pytest.mark.parametrize(
@@ -208,12 +218,12 @@ def test_policy_that_istio_does_not_know_injects_nothing(config: str) -> None:
 
 def test_selectors_that_cannot_be_evaluated_are_ignored() -> None:
     impossible = LabelSelector(match_expressions=(Requirement("mark", "NotIn"),))
-    by = injector(configs=(InjectorConfig("default", never=(impossible,)),))
+    by = injector(configs=(InjectorConfig("default", never_inject=(impossible,)),))
 
-    assert decide(by, "app", ENABLED, template({"mark": "x"})).injected
+    assert decide_injection(by, "app", ENABLED, template({"mark": "x"})).injected
 
 
 def test_nothing_is_certain_without_the_webhooks() -> None:
-    found = decide(Injector(problem="cannot be read"), "app", ENABLED, template())
+    found = decide_injection(Injector(problem="cannot be read"), "app", ENABLED, template())
 
     assert (found.injected, found.problem) == (False, "cannot be read")

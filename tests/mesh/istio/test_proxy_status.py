@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.istio.proxy_status import ConnectedProxies, Listing, put_together, read_listing, read_version
+from mesh.istio.proxy_status import ConnectedProxies, IstiodListing, merge_listings, read_listing, read_version
 from tests.mesh.build import quick
 
 
@@ -19,7 +19,7 @@ def answer(*proxies: tuple[str, str]) -> bytes:
 
 
 def together(**answers: bytes) -> ConnectedProxies:
-    return put_together(read_listing(istiod, content) for istiod, content in answers.items())
+    return merge_listings(read_listing(istiod, content) for istiod, content in answers.items())
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_unreadable_answer_is_a_problem_and_the_others_count(content: bytes) -> 
 
 
 def test_problem_of_an_istiod_is_kept() -> None:
-    found = put_together([Listing("one", problem="one does not answer"), read_listing("two", b"[]")])
+    found = merge_listings([IstiodListing("one", problem="one does not answer"), read_listing("two", b"[]")])
 
     assert found == ConnectedProxies(problems=("one does not answer",))
 
@@ -124,7 +124,7 @@ ANSWERS = st.lists(PROXIES, max_size=6)
 def test_any_mix_of_answers_gives_a_version_only_where_all_agree(
     mix: list[tuple[str, list[tuple[str, str]] | bytes]],
 ) -> None:
-    found = put_together(
+    found = merge_listings(
         read_listing(istiod, said if isinstance(said, bytes) else answer(*said)) for istiod, said in mix
     )
 
@@ -174,6 +174,6 @@ def test_version_of_an_istiod_is_read_from_its_answer(answer: bytes, version: st
 
 def test_version_of_a_revision_is_what_all_its_istiods_say() -> None:
     said = [("default", "1.30.2"), ("default", "1.30.2"), ("canary", "1.31.0"), ("canary", "1.31.1")]
-    found = put_together(Listing(f"i{n}", revision=rev, version=v) for n, (rev, v) in enumerate(said))
+    found = merge_listings(IstiodListing(f"i{n}", revision=rev, version=v) for n, (rev, v) in enumerate(said))
 
-    assert found.planes == {"default": "1.30.2"}
+    assert found.istiod_versions == {"default": "1.30.2"}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mesh.istio.expected_proxy import NO_PROXY
+from mesh.istio.expected_proxy import NO_SIDECAR
 from mesh.plan.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule, belongs, group_of, plan_waves, stable_hash
 from mesh.survey.actions import Action
 from mesh.survey.pod_class import PodClass
@@ -39,7 +39,7 @@ def candidate(
         pod_class=PodClass.STALE,
         pods=1,
         stale_pods=1,
-        expected=NO_PROXY,
+        expected=NO_SIDECAR,
         proxies={},
         action=Action.ROLLOUT_RESTART,
         reason=None,

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from mesh.istio.expected_proxy import ExpectedProxy
-from mesh.istio.injection import injector_config
+from mesh.istio.injector_config import injector_config
 from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import (
     Condition,

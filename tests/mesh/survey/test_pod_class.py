@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from mesh.istio.expected_proxy import ExpectedProxy
-from mesh.istio.injection import InjectorConfig
-from mesh.istio.proxy_status import NOBODY, ConnectedProxies
+from mesh.istio.injector_config import InjectorConfig
+from mesh.istio.proxy_status import NO_CONNECTED_PROXIES, ConnectedProxies
 from mesh.k8s.objects import Condition, Container, ContainerStatus, Pod, PodSpec, Workload
 from mesh.survey.actions import Action
 from mesh.survey.builder import SurveyBuilder
@@ -244,7 +244,7 @@ def test_proxy_whose_image_names_no_version_is_what_istiod_says(
     asked = SurveyBuilder(world(cart, pod(owner=cart, proxy=image)))
     answers = {one.key: ExpectedProxy(image, "injector") for one in asked.queries}
     connected = ConnectedProxies(
-        versions={("shop", "cart-1"): proxy} if proxy else {}, planes={"default": plane} if plane else {}
+        versions={("shop", "cart-1"): proxy} if proxy else {}, istiod_versions={"default": plane} if plane else {}
     )
     (found,) = asked.survey(answers, connected=connected).workloads
 
@@ -255,7 +255,7 @@ def test_proxy_whose_image_names_no_version_is_what_istiod_says(
 @pytest.mark.parametrize(
     ("connected", "why"),
     [
-        (NOBODY, "no istiod lists it"),
+        (NO_CONNECTED_PROXIES, "no istiod lists it"),
         (
             ConnectedProxies(problems=("istiod-1 does not answer: timeout", "istiod-2 does not either")),
             "no istiod lists it; istiod-1 does not answer: timeout; istiod-2 does not either",
@@ -266,12 +266,15 @@ def test_proxy_whose_image_names_no_version_is_what_istiod_says(
         ),
         (
             ConnectedProxies(versions={("shop", "cart-1"): "1.30.2"}),
-            "it runs 1.30.2, and no version is known that all istiods of revision default have",
+            "it runs 1.30.2, and the istiods of revision default have no common known version",
         ),
-        (ConnectedProxies(versions={("shop", "cart-1"): ""}, planes={"default": "1.30.2"}), "it tells no version"),
         (
-            ConnectedProxies(versions={("shop", "cart-1"): "unknown"}, planes={"default": "1.30.2"}),
-            "it calls its version unknown",
+            ConnectedProxies(versions={("shop", "cart-1"): ""}, istiod_versions={"default": "1.30.2"}),
+            "it reports no version",
+        ),
+        (
+            ConnectedProxies(versions={("shop", "cart-1"): "unknown"}, istiod_versions={"default": "1.30.2"}),
+            "it reports version unknown",
         ),
     ],
     ids=["not-listed", "not-all-were-asked", "doubt", "control-plane-unknown", "no-version", "no-number"],
@@ -295,7 +298,7 @@ def test_version_is_unknown_of_the_pod_that_is_named() -> None:
     image = "hub/proxyv2:latest"
     asked = SurveyBuilder(world(cart, *(pod(name, owner=cart, proxy=image) for name in ("cart-1", "cart-2"))))
     answers = {one.key: ExpectedProxy(image, "injector") for one in asked.queries}
-    connected = ConnectedProxies(versions={("shop", "cart-1"): "1.31.0"}, planes={"default": "1.31.0"})
+    connected = ConnectedProxies(versions={("shop", "cart-1"): "1.31.0"}, istiod_versions={"default": "1.31.0"})
     (found,) = asked.survey(answers, connected=connected).workloads
 
     assert found.detail == "tag latest names no version; Pod cart-2: no istiod lists it"

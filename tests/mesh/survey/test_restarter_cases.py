@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mesh.istio.expected_proxy import ExpectedProxy, Shape
+from mesh.istio.expected_proxy import ExpectedProxy, SidecarShape
 from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Container, DisruptionBudget, Namespace, Pod, PodSpec, Resources, Workload
 from tests.mesh.build import APP, NEW, OLD, custom, pod, record, space, strategy, template, waiting, workload
@@ -36,7 +36,7 @@ PROXIED = workload(
 )
 PINNED = workload(made_from=template({}, {"sidecar.istio.io/proxyImage": "mine/proxyv2:1.28.1"}))
 HOST = workload(made_from=template(host_network=True))
-SHAPE = Shape(Resources(requests={"cpu": "100m"}), None, "default")
+SHAPE = SidecarShape(Resources(requests={"cpu": "100m"}), None, "default")
 
 
 @dataclass(frozen=True)
