@@ -141,7 +141,7 @@ async def test_service_answers_for_one_of_several_istiods_only(read_proxies: Rea
     ("target", "problem"),
     [
         (_NO_SERVICE, "Service istiod is unknown: "),
-        (Answer(status(403, "nobody cannot get"), 403), "Service istiod is unknown: A permission is missing: "),
+        (Answer(status(403, "user u cannot get"), 403), "Service istiod is unknown: A permission is missing: "),
         (service("None"), "Service istiod has no IP address"),
     ],
     ids=["gone", "denied", "headless"],
@@ -166,6 +166,6 @@ async def test_cluster_without_istiod_is_a_problem(read_proxies: ReadProxies) ->
 
 
 async def test_missing_permission_to_list_istiods_is_a_problem(read_proxies: ReadProxies) -> None:
-    found = await read_proxies(Answer(status(403, "nobody cannot list pods"), 403), {})
+    found = await read_proxies(Answer(status(403, "user u cannot list pods"), 403), {})
 
-    assert found.problems == ("Pods of istiod cannot be read: A permission is missing: nobody cannot list pods.",)
+    assert found.problems == ("Pods of istiod cannot be read: A permission is missing: user u cannot list pods.",)

@@ -96,15 +96,15 @@ async def test_page_is_read_again_with_a_renewed_token(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "message", "told"),
+    ("code", "message", "match"),
     [
         (403, 'pods is forbidden: User "u" cannot list resource "pods"', "A permission is missing"),
         (401, "Unauthorized", "does not know these credentials"),
     ],
 )
-async def test_missing_permission_is_an_error(tmp_path: Path, code: int, message: str, told: str) -> None:
+async def test_missing_permission_is_an_error(tmp_path: Path, code: int, message: str, match: str) -> None:
     async with api_server(always(Answer(status(code, message), status=code)), tmp_path) as cluster:
-        with pytest.raises(PermissionDeniedError, match=told):
+        with pytest.raises(PermissionDeniedError, match=match):
             await names(cluster)
 
 
