@@ -1,4 +1,4 @@
-"""Many things at the same time, and not all of them."""
+"""Runs many calls at the same time, within a limit."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-async def gather_limited(most: int, ones: Iterable[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
-    """What `work` makes of each, in their order, at most so many of them at a time."""
-    limit = asyncio.Semaphore(most)
+async def gather_limited(limit: int, items: Iterable[T], func: Callable[[T], Awaitable[R]]) -> list[R]:
+    """Awaits `func` for each item, at most `limit` at a time; returns the results in the order of the items."""
+    semaphore = asyncio.Semaphore(limit)
 
-    async def limited(one: T) -> R:
-        async with limit:
-            return await work(one)
+    async def limited(item: T) -> R:
+        async with semaphore:
+            return await func(item)
 
-    return await asyncio.gather(*(limited(one) for one in ones))
+    return await asyncio.gather(*(limited(item) for item in items))

@@ -1,4 +1,4 @@
-"""The control plane by Kyma's module management: what is there, what would be refused, change, wait."""
+"""Upgrades the control plane by Kyma's module management: resolves the target, sets the channel, waits."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from mesh.kyma.targets import Target, reachable, refusal, resolve
 from mesh.wellknown import KYMA_NAMESPACE
 
 _POLL_SECONDS = 1.0
-#: Ready flickers and a module's version runs ahead of its state: the check must hold this often in a row.
-_SETTLED_AFTER = 4
-#: Kyma's own retries settle many troubles; one that stays this long is told.
-_PATIENCE_SECONDS = 60.0
+#: The check must hold this often in a row: Ready flickers, and a module's version is written before its state.
+_CHECKS_IN_A_ROW = 4
+#: Trouble that Kyma reports for longer than this ends the wait. Kyma's own retries end most of it earlier.
+_TROUBLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class ResolveTargetInput:
-    """`to` as the user typed it."""
+    """`to` is a channel, a module version or an Istio version, as the user typed it."""
 
     cluster: ClusterRef
     to: str
@@ -37,7 +37,7 @@ class ResolveTargetInput:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedTarget:
-    """What `to` means here, and whether the control plane is there already."""
+    """The target in this cluster, the Istio version that is installed, and whether it is the target's already."""
 
     target: Target
     installed: str | None
@@ -46,7 +46,7 @@ class ResolvedTarget:
 
 @dataclass(frozen=True, slots=True)
 class ApplyTargetInput:
-    """Move the control plane to this target."""
+    """The target that the control plane is upgraded to."""
 
     cluster: ClusterRef
     target: Target
@@ -54,7 +54,7 @@ class ApplyTargetInput:
 
 @dataclass(frozen=True, slots=True)
 class AwaitControlPlaneInput:
-    """Wait for this target; give up after a time without any change in what is seen."""
+    """The target to wait for. The wait ends after `no_progress` without any change of the control plane."""
 
     cluster: ClusterRef
     target: Target
@@ -63,14 +63,18 @@ class AwaitControlPlaneInput:
 
 @dataclass(frozen=True, slots=True)
 class AwaitControlPlaneResult:
-    """`trouble` is None when the control plane is done; else what to tell an operator."""
+    """The parts of the check. `trouble` is why the control plane is not upgraded, None when it is."""
 
     trouble: str | None
     parts: tuple[str, ...]
 
 
 async def resolve_target(cluster: ClusterClient, to: str) -> ResolvedTarget:
-    """Reads the catalogue and resolves; RefusedError for what is unknown or what Kyma would refuse."""
+    """Resolves a target by what Kyma's module management offers in the cluster.
+
+    Raises:
+        RefusedError: the target is unknown, or Kyma would refuse it.
+    """
     try:
         catalogue = await read_catalogue(cluster)
     except NotFoundError as error:
@@ -84,8 +88,8 @@ async def resolve_target(cluster: ClusterClient, to: str) -> ResolvedTarget:
         raise RefusedError(f"{target} is refused: {refused}", reachable(catalogue))
     if target.istio is None:
         raise RefusedError(
-            f"Nothing in the cluster tells which Istio module {target.module} carries.",
-            f"Its ModuleTemplate {MODULE}-{target.module} must name its images.",
+            f"The cluster does not say which Istio version module {target.module} carries.",
+            f"ModuleTemplate {MODULE}-{target.module} must name its images.",
         )
     installed = catalogue.istio.installed
     status = catalogue.kyma.module_status
@@ -94,32 +98,32 @@ async def resolve_target(cluster: ClusterClient, to: str) -> ResolvedTarget:
 
 
 class ControlPlaneActivities:
-    """Activities of the kyma driver."""
+    """Activities of the driver `kyma`."""
 
     def __init__(self, served: ServedCluster) -> None:
         self._served = served
 
     @activity.defn
     @heartbeating
-    async def resolve_target(self, ask: ResolveTargetInput) -> ResolvedTarget:
-        """What the user's word means in this cluster; refused before anything is touched."""
-        return await resolve_target(self._served.connection_for(ask.cluster), ask.to)
+    async def resolve_target(self, request: ResolveTargetInput) -> ResolvedTarget:
+        """Resolves what the user typed; refuses a target before anything is changed."""
+        return await resolve_target(self._served.connection_for(request.cluster), request.to)
 
     @activity.defn
     @heartbeating
-    async def apply_target(self, ask: ApplyTargetInput) -> bool:
-        """Sets the channel of module istio in the Kyma CR; False when it was set already."""
-        cluster = self._served.connection_for(ask.cluster)
+    async def apply_target(self, request: ApplyTargetInput) -> bool:
+        """Sets the channel of module istio in the Kyma CR; returns False when it is set already."""
+        cluster = self._served.connection_for(request.cluster)
         location = path("Kyma", KYMA_NAMESPACE, "default")
         kyma = await cluster.get(location, Kyma)
-        if kyma.module is not None and kyma.channel == ask.target.channel:
+        if kyma.module is not None and kyma.channel == request.target.channel:
             return False
         index = kyma.module_index
-        # A merge patch would replace the whole list of modules; the tests make the index safe.
+        # A merge patch would replace the list of modules; the `test` operations make the index safe.
         patch = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": kyma.metadata.resource_version},
             {"op": "test", "path": f"/spec/modules/{index}/name", "value": MODULE},
-            {"op": "add", "path": f"/spec/modules/{index}/channel", "value": ask.target.channel},
+            {"op": "add", "path": f"/spec/modules/{index}/channel", "value": request.target.channel},
         ]
         try:
             await cluster.patch(location, patch, Kyma, JSON_PATCH)
@@ -129,32 +133,34 @@ class ControlPlaneActivities:
 
     @activity.defn
     @translating_errors
-    async def await_control_plane(self, ask: AwaitControlPlaneInput) -> AwaitControlPlaneResult:
-        """Waits until every part of the check holds, several times in a row."""
-        cluster = self._served.connection_for(ask.cluster)
+    async def await_control_plane(self, request: AwaitControlPlaneInput) -> AwaitControlPlaneResult:
+        """Waits until every part of the check holds several times in a row."""
+        cluster = self._served.connection_for(request.cluster)
         in_a_row = 0
-        last_words, last_change = "", time.monotonic()
+        last_message, last_change = "", time.monotonic()
         trouble_since: float | None = None
         while True:
-            seen = check_readiness(await read_control_plane(cluster), ask.target)
+            readiness = check_readiness(await read_control_plane(cluster), request.target)
             now = time.monotonic()
-            in_a_row = in_a_row + 1 if seen.done else 0
-            if in_a_row >= _SETTLED_AFTER:
-                return AwaitControlPlaneResult(None, _parts(seen))
-            if str(seen) != last_words:
-                last_words, last_change = str(seen), now
-                activity.logger.info("control_plane_seen", extra={"fields": {"missing": last_words}})
-            activity.heartbeat(last_words)
-            trouble_since = (trouble_since or now) if seen.trouble else None
-            if seen.trouble and trouble_since is not None and now - trouble_since > _PATIENCE_SECONDS:
-                return AwaitControlPlaneResult(seen.trouble, _parts(seen))
-            if seen.maintenance:
-                # Kyma's own window may be days away: waiting for it is no lack of progress.
+            in_a_row = in_a_row + 1 if readiness.done else 0
+            if in_a_row >= _CHECKS_IN_A_ROW:
+                return AwaitControlPlaneResult(None, _parts(readiness))
+            if str(readiness) != last_message:
+                last_message, last_change = str(readiness), now
+                activity.logger.info("control_plane_checked", extra={"fields": {"missing": last_message}})
+            activity.heartbeat(last_message)
+            trouble_since = (trouble_since or now) if readiness.trouble else None
+            if readiness.trouble and trouble_since is not None and now - trouble_since > _TROUBLE_SECONDS:
+                return AwaitControlPlaneResult(readiness.trouble, _parts(readiness))
+            if readiness.maintenance:
+                # Kyma's own maintenance window may be days away: the wait for it is no lack of progress.
                 last_change = now
-            if now - last_change > ask.no_progress.total_seconds():
-                return AwaitControlPlaneResult(f"no progress for {ask.no_progress}: {last_words}", _parts(seen))
+            if now - last_change > request.no_progress.total_seconds():
+                return AwaitControlPlaneResult(
+                    f"no progress for {request.no_progress}: {last_message}", _parts(readiness)
+                )
             await asyncio.sleep(_POLL_SECONDS)
 
 
-def _parts(seen: Readiness) -> tuple[str, ...]:
-    return tuple(f"{'done' if part.done else 'open'}: {part.name}: {part.message}" for part in seen.parts)
+def _parts(readiness: Readiness) -> tuple[str, ...]:
+    return tuple(f"{'done' if part.done else 'open'}: {part.name}: {part.message}" for part in readiness.parts)

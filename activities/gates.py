@@ -1,4 +1,4 @@
-"""Gates: is it safe to restart anything now?"""
+"""Gates: checks before each step whether restarts are safe now, and whether maintenance windows are open."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from mesh.wellknown import PROBE_NAMESPACE
 
 @dataclass(frozen=True, slots=True)
 class CheckGateInput:
-    """`istio` is the version that a new Pod must come back with; `prometheus` a question beside it."""
+    """`istio` is the version that a new Pod's proxy must have; `prometheus` is the policy's query, if it has one."""
 
     cluster: ClusterRef
     istio: str
@@ -33,14 +33,14 @@ class CheckGateInput:
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """`closed_because` is why nothing may be restarted, None when everything is well."""
+    """`closed_because` says why nothing may be restarted; None when the gate is open."""
 
     closed_because: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class CheckWindowInput:
-    """Windows that must all be open, as written."""
+    """Maintenance windows that must all be open, as the policy writes them."""
 
     cluster: ClusterRef
     windows: tuple[str, ...]
@@ -48,30 +48,33 @@ class CheckWindowInput:
 
 @dataclass(frozen=True, slots=True)
 class WindowState:
-    """Whether they are open, and when that changes; None for never."""
+    """Whether all windows are open, and when that changes; None for never."""
 
     open: bool
     changes_at: datetime | None
 
 
 class GateActivities:
-    """Activities of gates."""
+    """Activities that check gates and windows."""
 
     def __init__(self, served: ServedCluster) -> None:
         self._served = served
 
     @activity.defn
     @heartbeating
-    async def check_gate(self, ask: CheckGateInput) -> GateResult:
-        """Every istiod is rolled out, and a Pod tried through the API server's own path gets the target's proxy."""
-        cluster = self._served.connection_for(ask.cluster)
+    async def check_gate(self, request: CheckGateInput) -> GateResult:
+        """Checks that istiod is rolled out, that a new Pod gets the target's proxy, and what Prometheus says.
+
+        The Pod is a dry run through the API server, as any Pod is created.
+        """
+        cluster = self._served.connection_for(request.cluster)
         istiods = await read_istiods(cluster)
         if not istiods:
             return GateResult("there is no istiod in istio-system")
-        for one in istiods:
-            state = rollout(one.workload)
+        for istiod in istiods:
+            state = rollout(istiod.workload)
             if not state.complete:
-                return GateResult(f"{one.workload.metadata.name} is not rolled out: {state.message}")
+                return GateResult(f"{istiod.workload.metadata.name} is not rolled out: {state.message}")
         try:
             image = await probe_injection(cluster)
         except ClusterError as error:
@@ -80,31 +83,34 @@ class GateActivities:
             return GateResult(error.message)
         if image is None:
             return GateResult(
-                f"a new Pod in namespace {PROBE_NAMESPACE} gets no sidecar; is it labelled for injection?"
+                f"a new Pod in namespace {PROBE_NAMESPACE} gets no sidecar; label the namespace for injection"
             )
         version = parse_image(image).version
-        if str(version) != ask.istio:
-            return GateResult(f"a new Pod would get {image}, not Istio {ask.istio}")
-        return GateResult(await check_prometheus(ask.prometheus) if ask.prometheus else None)
+        if str(version) != request.istio:
+            return GateResult(f"a new Pod would get {image}, not Istio {request.istio}")
+        return GateResult(await check_prometheus(request.prometheus) if request.prometheus else None)
 
     @activity.defn
     @heartbeating
-    async def check_window(self, ask: CheckWindowInput) -> WindowState:
-        """By this worker's time zone rules: another may have others, and a workflow must not depend on whose."""
+    async def check_window(self, request: CheckWindowInput) -> WindowState:
+        """Checks windows by this worker's time zone database, which a workflow must not depend on."""
         now = datetime.now(UTC)
-        windows = parse_windows(*ask.windows)
+        windows = parse_windows(*request.windows)
         if windows.is_open(now):
             return WindowState(open=True, changes_at=windows.closes(now))
         return WindowState(open=False, changes_at=windows.next_open(now))
 
     @activity.defn
     async def ping_worker(self, cluster: ClusterRef) -> None:
-        """Done once a worker serves the cluster."""
+        """Returns: so a workflow learns that a worker serves the cluster."""
         self._served.connection_for(cluster)
 
 
 async def probe_injection(cluster: ClusterClient) -> str | None:
-    """The proxy image that a new Pod gets: a server-side dry run in the service's empty probe namespace."""
+    """Returns the proxy image that a new Pod gets, None for no sidecar.
+
+    The Pod is a server-side dry run in the service's own empty namespace.
+    """
     body = {
         "apiVersion": "v1",
         "kind": "Pod",

@@ -1,6 +1,6 @@
-"""A question to Prometheus before each wave.
+"""Asks Prometheus before each step of waves whether a metric is below its limit.
 
-Source of the answer's form: prometheus.io/docs/prometheus/latest/querying/api, instant queries.
+Source of the answer's format: prometheus.io/docs/prometheus/latest/querying/api, instant queries.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import msgspec
 from mesh.plan.policy import PrometheusGate
 from mesh.text import one_line
 
-_PATIENCE = aiohttp.ClientTimeout(total=20, sock_connect=5)
+_TIMEOUT = aiohttp.ClientTimeout(total=20, sock_connect=5)
 
 #: HTTP codes from here on are errors.
-_ERRORS = 400
+_FIRST_ERROR_CODE = 400
 
 
 class _Sample(msgspec.Struct, frozen=True):
-    """One element of a vector: time and value, the latter as text."""
+    """One element of a vector: a time, and a value as text."""
 
     value: tuple[float, str]
 
@@ -35,11 +35,14 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 async def check_prometheus(gate: PrometheusGate) -> str | None:
-    """Why the gate is shut, None when the query's values are all below its limit. No value at all is shut as well."""
+    """Returns why the gate is closed, None when all values of the query are below its limit.
+
+    A query without any value closes the gate, too.
+    """
     address = f"{gate.address.rstrip('/')}/api/v1/query"
     try:
         async with (
-            aiohttp.ClientSession(timeout=_PATIENCE) as session,
+            aiohttp.ClientSession(timeout=_TIMEOUT) as session,
             session.get(address, params={"query": gate.query}) as response,
         ):
             content = await response.read()
@@ -50,27 +53,27 @@ async def check_prometheus(gate: PrometheusGate) -> str | None:
         return f"the answer of Prometheus cannot be read: {one_line(str(error))}"
     if not values:
         return f"Prometheus has no value for {one_line(gate.query)}"
-    # A value that is no number is not below anything.
+    # NaN is below nothing.
     worst = max(values, key=lambda value: (not value < gate.below, value))
     return None if worst < gate.below else f"{one_line(gate.query)} is {worst:g}, not below {gate.below:g}"
 
 
 def _answer(content: bytes, code: int) -> _Answer:
-    """An error has the same form, unless it comes from something on the way."""
+    """Decodes an answer. Errors have the same format, unless a proxy on the way makes them."""
     try:
         answer = msgspec.json.decode(content, type=_Answer)
     except msgspec.DecodeError:
-        if code < _ERRORS:
+        if code < _FIRST_ERROR_CODE:
             raise
         answer = _Answer()
-    if code >= _ERRORS:
+    if code >= _FIRST_ERROR_CODE:
         raise ValueError(answer.error or f"HTTP {code}")
     return answer
 
 
 def _values(answer: _Answer) -> list[float]:
     if answer.status != "success":
-        raise ValueError(answer.error or "no success")
+        raise ValueError(answer.error or f"its status is {answer.status!r}")
     match answer.data.kind:
         case "vector":
             samples = msgspec.json.decode(answer.data.result, type=tuple[_Sample, ...])
@@ -78,4 +81,4 @@ def _values(answer: _Answer) -> list[float]:
         case "scalar":
             return [float(msgspec.json.decode(answer.data.result, type=tuple[float, str])[1])]
         case kind:
-            raise ValueError(f"a {kind} is no number")
+            raise ValueError(f"it is a {kind}, not a vector or scalar")

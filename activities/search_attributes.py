@@ -1,4 +1,4 @@
-"""Search attributes: what operators filter by. Declared once; the worker registers and checks this very list."""
+"""Search attributes, by which operators filter workflows. The worker registers and checks this list at its start."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ALL: tuple[SearchAttributeKey[Any], ...] = (
 
 
 def item_search_attributes(item: Item) -> TypedSearchAttributes:
-    """By which items are found."""
+    """Returns the attributes by which an item is found."""
     return TypedSearchAttributes(
         [
             SearchAttributePair(CLUSTER, item.cluster),

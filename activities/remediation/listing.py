@@ -1,4 +1,4 @@
-"""Remediation items as Temporal's list shows them: without any worker, and a moment late."""
+"""Lists remediation items from Temporal's list of workflows: no worker is needed, and the list lags a moment behind."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from mesh.identity import items_prefix
 if TYPE_CHECKING:
     from mesh.remediation.item import Item
 
-#: As many as Temporal gives. The items' memos come along, up to 8 kB each, and the client takes answers of 128 MB.
+#: The most that Temporal sends. The items' memos come along, up to 8 kB each; the client takes answers of 128 MB.
 _PAGE = 1000
 
 
 @cache
 def _decoder() -> msgspec.json.Decoder[Item]:
-    # A tenth of a second for a command, which is spent while Temporal works on the list.
+    # The import takes a tenth of a second, which passes while Temporal works on the list.
     from mesh.remediation.item import Item  # noqa: PLC0415
 
     return msgspec.json.Decoder(Item)
@@ -35,7 +35,7 @@ def _decoder() -> msgspec.json.Decoder[Item]:
 
 @dataclass(frozen=True, slots=True)
 class ListedItem:
-    """One run of an item."""
+    """One run of an item's workflow. `id` is the workflow id."""
 
     id: str
     started: datetime
@@ -44,12 +44,12 @@ class ListedItem:
 
 
 def items_query(cluster: str, *, running: bool = True, namespaces: Collection[str] = ()) -> str:
-    """Temporal's list of the items of a cluster: those that are not closed for good, or all; in these namespaces."""
+    """Returns the list filter for a cluster's items: the running ones or all, in these namespaces or in all."""
     query = f'WorkflowId STARTS_WITH "{items_prefix(cluster)}"'
     if running:
         query += ' AND ExecutionStatus = "Running"'
     if namespaces:
-        query += f" AND {NAMESPACE.name} IN ({', '.join(_quoted(one) for one in namespaces)})"
+        query += f" AND {NAMESPACE.name} IN ({', '.join(_quoted(namespace) for namespace in namespaces)})"
     return query
 
 
@@ -59,53 +59,53 @@ def _quoted(text: str) -> str:
 
 
 async def list_items(client: Client, cluster: str) -> list[ListedItem]:
-    """All items of a cluster that run.
+    """Returns the running items of a cluster.
 
     Raises:
         RPCError: Temporal does not answer.
     """
-    return [one async for page in item_pages(client, items_query(cluster)) for one in page]
+    return [item async for page in item_pages(client, items_query(cluster)) for item in page]
 
 
 async def item_pages(client: Client, query: str) -> AsyncGenerator[list[ListedItem]]:
-    """The items that a query finds; each page is on its way while whoever asks works on the one before.
+    """Yields the items that a query finds, page by page; the next page is requested while the caller works on one.
 
-    The answers are taken as they come over the wire: Temporal's own objects cost more than all else of a long list.
+    Decodes Temporal's answers itself: the client's own objects cost more than everything else of a long list.
 
     Raises:
         RPCError: Temporal does not answer.
     """
 
     async def page(token: bytes) -> ListWorkflowExecutionsResponse:
-        ask = ListWorkflowExecutionsRequest(
+        request = ListWorkflowExecutionsRequest(
             namespace=client.namespace, query=query, page_size=_PAGE, next_page_token=token
         )
-        return await client.workflow_service.list_workflow_executions(ask, retry=True)
+        return await client.workflow_service.list_workflow_executions(request, retry=True)
 
-    coming: asyncio.Task[ListWorkflowExecutionsResponse] | None = asyncio.create_task(page(b""))
+    next_page: asyncio.Task[ListWorkflowExecutionsResponse] | None = asyncio.create_task(page(b""))
     try:
-        while coming is not None:
-            answer = await coming
-            coming = asyncio.create_task(page(answer.next_page_token)) if answer.next_page_token else None
-            # Lets it be sent.
+        while next_page is not None:
+            answer = await next_page
+            next_page = asyncio.create_task(page(answer.next_page_token)) if answer.next_page_token else None
+            # Lets the request be sent.
             await asyncio.sleep(0)
-            yield [_listed(one) for one in answer.executions if "item" in one.memo.fields]
+            yield [_listed(info) for info in answer.executions if "item" in info.memo.fields]
     finally:
-        if coming is not None:
-            coming.cancel()
+        if next_page is not None:
+            next_page.cancel()
 
 
-def _listed(one: WorkflowExecutionInfo) -> ListedItem:
+def _listed(info: WorkflowExecutionInfo) -> ListedItem:
     return ListedItem(
-        id=one.execution.workflow_id,
-        started=one.start_time.ToDatetime(UTC),
-        running=one.status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
-        item=_decoder().decode(one.memo.fields["item"].data),
+        id=info.execution.workflow_id,
+        started=info.start_time.ToDatetime(UTC),
+        running=info.status == WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
+        item=_decoder().decode(info.memo.fields["item"].data),
     )
 
 
 async def item_from_memo(described: WorkflowExecution) -> Item | None:
-    """What its memo tells; None for a workflow that has none."""
+    """Returns the item that a workflow's memo holds; None for a workflow without one."""
     from mesh.remediation.item import Item  # noqa: PLC0415  as in _decoder
 
     memo: dict[str, Any] | None = await described.memo_value("item", None, type_hint=dict)

@@ -1,4 +1,4 @@
-"""The question to Prometheus: only a plain value below the limit opens the gate."""
+"""The gate asks Prometheus: only a plain value below the limit opens the gate."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUERY = 'sum(rate(istio_requests_total{response_code=~"5.."}[5m]))'
 
 @asynccontextmanager
 async def prometheus(handler: Handler) -> AsyncIterator[str]:
-    """An HTTP server that answers everything by this handler; its address."""
+    """Serves this handler over HTTP; yields the address."""
     application = web.Application()
     application.router.add_get("/{path:.*}", handler)
     runner = web.AppRunner(application)
@@ -34,7 +34,7 @@ async def prometheus(handler: Handler) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-def saying(body: str, status: int = 200) -> Handler:
+def answering(body: str, status: int = 200) -> Handler:
     async def handler(_: web.Request) -> web.Response:
         return web.Response(text=body, status=status)
 
@@ -50,7 +50,7 @@ def vector(*values: str) -> str:
     return found("vector", samples)
 
 
-async def asked(handler: Handler, path: str = "") -> str | None:
+async def closed_because_of(handler: Handler, path: str = "") -> str | None:
     async with prometheus(handler) as address:
         return await check_prometheus(PrometheusGate(address=f"{address}{path}", query=QUERY, below=0.01))
 
@@ -65,7 +65,7 @@ async def asked(handler: Handler, path: str = "") -> str | None:
     ],
 )
 async def test_values_below_the_limit_open_the_gate(body: str) -> None:
-    assert await asked(saying(body)) is None
+    assert await closed_because_of(answering(body)) is None
 
 
 @pytest.mark.parametrize(
@@ -81,71 +81,75 @@ async def test_values_below_the_limit_open_the_gate(body: str) -> None:
         pytest.param(found("scalar", [1435781451.781, "1"]), "1", id="scalar"),
     ],
 )
-async def test_value_that_is_not_below_the_limit_shuts_the_gate(body: str, worst: str) -> None:
-    assert await asked(saying(body)) == f"{QUERY} is {worst}, not below 0.01"
+async def test_value_that_is_not_below_the_limit_closes_the_gate(body: str, worst: str) -> None:
+    assert await closed_because_of(answering(body)) == f"{QUERY} is {worst}, not below 0.01"
 
 
 @pytest.mark.parametrize(
-    ("handler", "told"),
+    ("handler", "closed_because"),
     [
-        pytest.param(saying(vector()), f"Prometheus has no value for {QUERY}", id="empty"),
+        pytest.param(answering(vector()), f"Prometheus has no value for {QUERY}", id="empty"),
         pytest.param(
-            saying(json.dumps({"status": "error", "errorType": "bad_data", "error": "parse error"}), 400),
+            answering(json.dumps({"status": "error", "errorType": "bad_data", "error": "parse error"}), 400),
             "the answer of Prometheus cannot be read: parse error",
             id="error",
         ),
-        pytest.param(saying(json.dumps({})), "the answer of Prometheus cannot be read: no success", id="nothing"),
         pytest.param(
-            saying(found("matrix", [])), "the answer of Prometheus cannot be read: a matrix is no number", id="matrix"
+            answering(json.dumps({})), "the answer of Prometheus cannot be read: its status is ''", id="nothing"
+        ),
+        pytest.param(
+            answering(found("matrix", [])),
+            "the answer of Prometheus cannot be read: it is a matrix, not a vector or scalar",
+            id="matrix",
         ),
     ],
 )
-async def test_answer_without_a_value_shuts_the_gate(handler: Handler, told: str) -> None:
-    assert await asked(handler) == told
+async def test_answer_without_a_value_closes_the_gate(handler: Handler, closed_because: str) -> None:
+    assert await closed_because_of(handler) == closed_because
 
 
 @pytest.mark.parametrize(
     "handler",
     [
-        pytest.param(saying("<html>Bad gateway</html>"), id="html"),
-        pytest.param(saying(vector("0.002")[:-5]), id="cut-short"),
-        pytest.param(saying("[]"), id="of-another-form"),
-        pytest.param(saying(vector("many")), id="text-for-a-number"),
-        pytest.param(saying(found("vector", [{"metric": {}, "histogram": [1, {"count": "1"}]}])), id="histogram"),
-        pytest.param(saying(found("scalar", [[1, "0"]])), id="scalar-of-a-vector"),
+        pytest.param(answering("<html>Bad gateway</html>"), id="html"),
+        pytest.param(answering(vector("0.002")[:-5]), id="cut-short"),
+        pytest.param(answering("[]"), id="of-another-form"),
+        pytest.param(answering(vector("many")), id="text-for-a-number"),
+        pytest.param(answering(found("vector", [{"metric": {}, "histogram": [1, {"count": "1"}]}])), id="histogram"),
+        pytest.param(answering(found("scalar", [[1, "0"]])), id="scalar-of-a-vector"),
     ],
 )
-async def test_garbage_shuts_the_gate(handler: Handler) -> None:
-    told = await asked(handler)
+async def test_garbage_closes_the_gate(handler: Handler) -> None:
+    closed_because = await closed_because_of(handler)
 
-    assert told is not None
-    assert told.startswith("the answer of Prometheus cannot be read: ")
+    assert closed_because is not None
+    assert closed_because.startswith("the answer of Prometheus cannot be read: ")
 
 
 @pytest.mark.parametrize("body", [pytest.param("", id="empty"), pytest.param(vector("0.002"), id="with-a-good-value")])
-async def test_server_error_shuts_the_gate_whatever_it_says(body: str) -> None:
-    told = await asked(saying(body, 500))
+async def test_server_error_closes_the_gate_whatever_it_says(body: str) -> None:
+    closed_because = await closed_because_of(answering(body, 500))
 
-    assert told is not None
-    assert "500" in told
+    assert closed_because is not None
+    assert "500" in closed_because
 
 
-async def test_no_answer_shuts_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_answer_closes_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     async def cut(request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
         request.transport.abort()
         return web.Response()
 
-    assert str(await asked(cut)).startswith("Prometheus does not answer: ")
+    assert str(await closed_because_of(cut)).startswith("Prometheus does not answer: ")
 
-    async with prometheus(saying(vector("0"))) as address:
+    async with prometheus(answering(vector("0"))) as address:
         pass
     gone = PrometheusGate(address=address, query=QUERY, below=1)
     assert str(await check_prometheus(gone)).startswith("Prometheus does not answer: ")
 
 
-async def test_answer_that_never_comes_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("activities.prometheus._PATIENCE", aiohttp.ClientTimeout(total=0.05))
+async def test_answer_that_never_comes_closes_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("activities.prometheus._TIMEOUT", aiohttp.ClientTimeout(total=0.05))
 
     async def silence(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()
@@ -157,7 +161,7 @@ async def test_answer_that_never_comes_is_not_waited_for(monkeypatch: pytest.Mon
             await response.write(b" ")
         return response
 
-    assert await asked(silence) == "Prometheus does not answer: TimeoutError"
+    assert await closed_because_of(silence) == "Prometheus does not answer: TimeoutError"
 
 
 @pytest.mark.parametrize(
@@ -171,5 +175,5 @@ async def test_query_is_sent_to_the_address_and_whole(path: str, target: str) ->
         seen.append((request.path, request.query["query"]))
         return web.Response(text=vector("0"))
 
-    assert await asked(handler, path) is None
+    assert await closed_because_of(handler, path) is None
     assert seen == [(target, QUERY)]
