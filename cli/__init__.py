@@ -1,1 +1,4 @@
-"""What pipelines and operators type: `kyma-upgrade`."""
+"""The command `kyma-upgrade`, for operators and pipelines.
+
+Holds command lines, their output and their exit codes; may not decide anything about an upgrade.
+"""

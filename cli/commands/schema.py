@@ -11,12 +11,15 @@ from cli.exit_codes import DONE
 
 @click.group()
 def schema() -> None:
-    """Print JSON Schemas, for editors and pipelines."""
+    """Print JSON Schemas of files.
+
+    For editors that complete and check these files, and for pipelines.
+    """
 
 
 @schema.command()
 def policy() -> int:
-    """The policy file."""
+    """Print the JSON Schema of the policy file."""
     from mesh.plan.policy_file import PolicyFile
 
     document = {

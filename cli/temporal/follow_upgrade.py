@@ -1,122 +1,112 @@
-"""Waits for an upgrade: one line per change, a sign of life every minute, and an exit code at the end."""
+"""Follows an upgrade until it ends: prints one line per change, and a sign of life every minute."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+
+from temporalio.client import Client
+from temporalio.service import RPCError
 
 from cli.exit_codes import NEEDS_OPERATOR, TIMED_OUT
 from cli.render.output import say
-from cli.temporal.upgrade_status import Upgrade, find_upgrade
+from cli.render.status_table import status_line
+from cli.temporal.upgrade_status import Upgrade, find_upgrade, no_upgrade
+from mesh.durations import parse_duration
 from mesh.errors import RefusedError, UnreachableError
 
-if TYPE_CHECKING:
-    from temporalio.client import Client
-
 _POLL_SECONDS = 2.0
-#: CI systems end jobs that say nothing for a while.
-_HEARTBEAT_SECONDS = 55.0
-#: A Temporal that restarts is back within minutes; one that is away for longer is not coming back by itself.
-_AWAY_SECONDS = 600.0
-_AWAY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED", "INTERNAL", "RESOURCE_EXHAUSTED"})
+#: CI systems end jobs that print nothing for some minutes.
+_SIGN_OF_LIFE_SECONDS = 55.0
+#: A Temporal server that restarts is back within minutes.
+_OUTAGE_SECONDS = 600.0
+_UNAVAILABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABORTED", "INTERNAL", "RESOURCE_EXHAUSTED"})
 
 
 @dataclass(frozen=True, slots=True)
 class WaitOptions:
-    """`seconds` of all, None without end; `through_pauses` goes on waiting while an operator is needed."""
+    """How long to wait: `seconds` in all, None without limit; `through_pauses` also while an operator is needed."""
 
     seconds: float | None = None
     through_pauses: bool = False
 
+    @classmethod
+    def of(cls, timeout: str | None, *, through_pauses: bool) -> WaitOptions:
+        """Parses a duration like `90s` or `2h30m`.
 
-async def follow(client: Client, cluster: str, patience: WaitOptions) -> tuple[Upgrade, int]:
-    """Returns when the upgrade has ended, needs an operator, or patience is over; the last look and the exit code."""
+        Raises:
+            RefusedError: the text is not a duration.
+        """
+        if timeout is None:
+            return cls(None, through_pauses)
+        duration = parse_duration(timeout)
+        if duration is None:
+            raise RefusedError(f"{timeout!r} is not a duration.", "Write it as 90s, 15m or 2h30m.")
+        return cls(duration.total_seconds(), through_pauses)
+
+
+async def follow(client: Client, cluster: str, options: WaitOptions) -> tuple[Upgrade, int]:
+    """Returns the last status and the exit code when the upgrade ends, needs an operator, or the time is over."""
     started = time.monotonic()
-    teller = _Teller()
-    away_since: float | None = None
-    seen: Upgrade | None = None
+    progress = _ProgressLines()
+    outage_since: float | None = None
+    upgrade: Upgrade | None = None
     while True:
         try:
-            seen, away_since = await _look(client, cluster), None
-        except _AwayError as error:
-            away_since = away_since or time.monotonic()
-            teller.tell("Temporal does not answer; waiting for it.")
-            if time.monotonic() - away_since > _AWAY_SECONDS:
+            upgrade, outage_since = await _read(client, cluster), None
+        except _UnavailableError as error:
+            outage_since = outage_since or time.monotonic()
+            progress.show("Temporal does not answer; waiting for it.")
+            if time.monotonic() - outage_since > _OUTAGE_SECONDS:
                 raise UnreachableError(
-                    "Temporal has not answered for ten minutes; the upgrade goes on once it is back.",
+                    "Temporal has not answered for ten minutes. The upgrade goes on when Temporal is back.",
                     f"Attach again: kyma-upgrade wait --cluster {cluster}",
                 ) from error
         else:
-            teller.tell(line_of(seen.document))
-            if seen.ended:
-                return seen, seen.code
-            if seen.document["needsAttention"] and not patience.through_pauses:
-                return seen, NEEDS_OPERATOR
-        if patience.seconds is not None and time.monotonic() - started >= patience.seconds:
-            if seen is None:
-                raise UnreachableError("Temporal did not answer in time.", "The upgrade, if there is one, goes on.")
-            say(f"The time is over; the upgrade goes on. Attach again: kyma-upgrade wait --cluster {cluster}")
-            return seen, TIMED_OUT
+            progress.show(status_line(upgrade.document))
+            if upgrade.ended:
+                return upgrade, upgrade.code
+            if upgrade.document["needsAttention"] and not options.through_pauses:
+                return upgrade, NEEDS_OPERATOR
+        if options.seconds is not None and time.monotonic() - started >= options.seconds:
+            if upgrade is None:
+                raise UnreachableError("Temporal did not answer in time.", "An upgrade that was running goes on.")
+            say(f"The timeout is over; the upgrade goes on. Attach again: kyma-upgrade wait --cluster {cluster}")
+            return upgrade, TIMED_OUT
         await asyncio.sleep(_POLL_SECONDS)
 
 
-def line_of(document: Mapping[str, Any]) -> str:
-    """One line that changes whenever something happened."""
-    parts = [document["phase"]]
-    if document["target"]:
-        parts.append(f"to {document['target']}")
-    wave, counts = document["wave"], document["workloads"]
-    if wave and document["phase"] not in ("done", "final-survey"):
-        parts.append(f"wave {wave['number'] + 1} of {wave['of']} ({wave['name']})")
-    if counts["planned"]:
-        seen_done = counts["restarted"] + counts["current"]
-        parts.append(f"{seen_done} of {counts['planned']} workloads seen done")
-    if document["items"]["open"]:
-        parts.append(f"{document['items']['open']} items open")
-    if document["needsAttention"]:
-        parts.append(f"WAITING FOR AN OPERATOR: {document['needsAttention']}")
-    if not document["live"] and document["result"] is None:
-        parts.append("no worker answers")
-    return ", ".join(parts)
-
-
-class _AwayError(Exception):
+class _UnavailableError(Exception):
     """Temporal does not answer at the moment."""
 
 
-async def _look(client: Client, cluster: str) -> Upgrade:
-    from temporalio.service import RPCError
-
+async def _read(client: Client, cluster: str) -> Upgrade:
     try:
-        found = await find_upgrade(client, cluster)
+        upgrade = await find_upgrade(client, cluster)
     except RPCError as error:
-        if error.status.name in _AWAY:
-            raise _AwayError from error
+        if error.status.name in _UNAVAILABLE:
+            raise _UnavailableError from error
         raise
-    if found is None:
-        raise RefusedError(
-            f"There is no upgrade of cluster {cluster}.", "Start one: kyma-upgrade start --to …, or check --cluster."
-        )
-    return found
+    if upgrade is None:
+        raise no_upgrade(cluster)
+    return upgrade
 
 
-class _Teller:
-    """Says what is new, and that it still lives when nothing is."""
+class _ProgressLines:
+    """Prints lines that are new, and repeats the last one as a sign of life."""
 
     def __init__(self) -> None:
         self._last = ""
-        self._at = 0.0
+        self._printed_at = 0.0
 
-    def tell(self, line: str) -> None:
-        """Says the line if it is new or the last one was long ago."""
+    def show(self, line: str) -> None:
+        """Prints the line if it is new, or if the last one was printed long ago."""
         now = time.monotonic()
         if line != self._last:
             say(f"{time.strftime('%H:%M:%S')} {line}")
-        elif now - self._at >= _HEARTBEAT_SECONDS:
+        elif now - self._printed_at >= _SIGN_OF_LIFE_SECONDS:
             say(f"{time.strftime('%H:%M:%S')} still: {line}")
         else:
             return
-        self._last, self._at = line, now
+        self._last, self._printed_at = line, now

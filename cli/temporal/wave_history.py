@@ -1,24 +1,26 @@
-"""A wave as its history tells it: every member and how its restart ended, also while it runs."""
+"""A wave from its history: every member and how its restart ended, also while the wave runs."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from cli.temporal.histories import decoded, events_of, is_gone, time_of, told_by
+from temporalio.api.common.v1 import Payloads
+from temporalio.api.enums.v1 import TimeoutType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import Client
+
+from activities.restart.activities import RestartInput, RestartOutcome, RestartResult
+from activities.survey.activities import WaveMember
+from cli.temporal.histories import decoded, events_of, is_gone, time_of, type_and_attributes
+from cli.temporal.upgrade_history import StartedWave
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.reporting.document import MemberStatus, WaveDocument, WorkloadDocument, count_by_status
+from mesh.survey.reasons import Reason
 from mesh.text import one_line
-
-if TYPE_CHECKING:
-    from temporalio.api.common.v1 import Payloads
-    from temporalio.api.history.v1 import HistoryEvent
-    from temporalio.client import Client
-
-    from activities.restart.activities import RestartResult
-    from cli.temporal.upgrade_history import BegunWave
-    from mesh.k8s.workload_ref import WorkloadRef
+from workflows.failures import NO_WORKER
 
 _RUNNING = "running"
-#: Ends of workflows, by the sort of their last event.
+#: States of closed workflows, by the type of their last event.
 _ENDS = {
     "workflow_execution_completed": "done",
     "workflow_execution_failed": "failed",
@@ -26,21 +28,31 @@ _ENDS = {
     "workflow_execution_canceled": "cancelled",
     "workflow_execution_timed_out": "timed out",
 }
+#: Statuses of members by the outcome of their restart.
+_STATUSES = {
+    RestartOutcome.RESTARTED: MemberStatus.RESTARTED,
+    RestartOutcome.ALREADY_CURRENT: MemberStatus.CURRENT,
+    RestartOutcome.GONE: MemberStatus.GONE,
+    RestartOutcome.SCALED_TO_ZERO: MemberStatus.GONE,
+    RestartOutcome.FAILED: MemberStatus.FAILED,
+    # Nothing was written: the member keeps its place.
+    RestartOutcome.POSTPONED: MemberStatus.WAITING,
+}
 
 
-async def read_wave(client: Client, wave: BegunWave, url: str | None = None) -> WaveDocument:
-    """A wave from its own history; from its result where that is not kept any more."""
-    reader = _Reader(client)
+async def read_wave(client: Client, wave: StartedWave, url: str | None = None) -> WaveDocument:
+    """Returns a wave from its own history; from the upgrade's record if Temporal no longer keeps that history."""
+    reader = _HistoryReader(client)
     try:
         async for event in events_of(client, wave.workflow_id, wave.run_id):
-            await reader.take(event)
+            await reader.read(event)
     except Exception as error:
         if not is_gone(error):
             raise
-        return _remembered(wave, url)
+        return _from_result(wave, url)
     workloads = reader.workloads()
     return {
-        **_remembered(wave, url),
+        **_from_result(wave, url),
         "state": reader.state,
         "detail": reader.detail,
         "startedAt": reader.started_at,
@@ -51,10 +63,10 @@ async def read_wave(client: Client, wave: BegunWave, url: str | None = None) -> 
     }
 
 
-def _remembered(wave: BegunWave, url: str | None) -> WaveDocument:
-    """What the upgrade knows of it: the counts, and the failures by name; why they failed, their items tell."""
+def _from_result(wave: StartedWave, url: str | None) -> WaveDocument:
+    """Returns what the upgrade records of a wave: counts, and the names of failed workloads without their cause."""
     result = wave.result
-    workloads = [_outcome(one, MemberStatus.FAILED) for one in result.failed] if result is not None else []
+    workloads = [_document(workload, MemberStatus.FAILED) for workload in result.failed] if result is not None else []
     counts = count_by_status(workloads)
     if result is not None:
         counts.update(restarted=result.restarted, current=result.current, gone=result.gone, left=result.left)
@@ -65,7 +77,7 @@ def _remembered(wave: BegunWave, url: str | None) -> WaveDocument:
         runId=wave.run_id,
         url=url,
         state="done" if result is not None else "ended",
-        detail="Temporal does not keep its history any more",
+        detail="Temporal no longer keeps its history",
         startedAt=None,
         endedAt=None,
         counts=counts,
@@ -74,7 +86,9 @@ def _remembered(wave: BegunWave, url: str | None) -> WaveDocument:
     )
 
 
-class _Reader:
+class _HistoryReader:
+    """Reads the events of a wave, the first one first."""
+
     def __init__(self, client: Client) -> None:
         self._client = client
         self.state = _RUNNING
@@ -83,106 +97,76 @@ class _Reader:
         self.ended_at: str | None = None
         self._lookups: set[int] = set()
         self._restarts: dict[int, WorkloadRef] = {}
-        self._told: dict[WorkloadRef, WorkloadDocument] = {}
+        self._members: dict[WorkloadRef, WorkloadDocument] = {}
 
     def workloads(self) -> list[WorkloadDocument]:
-        """Every member, as far as the wave has come with it."""
-        told = list(self._told.values())
+        """Returns every member with its status."""
+        members = list(self._members.values())
         if self.state == _RUNNING:
-            return told
-        for one in told:
-            if one["outcome"] is MemberStatus.IN_FLIGHT:
-                one["detail"] = "was under way when the wave ended"
-            if one["outcome"] in (MemberStatus.IN_FLIGHT, MemberStatus.WAITING):
-                one["outcome"] = MemberStatus.LEFT
-        return told
+            return members
+        for member in members:
+            if member["outcome"] is MemberStatus.IN_FLIGHT:
+                member["detail"] = "was in flight when the wave ended"
+            if member["outcome"] in (MemberStatus.IN_FLIGHT, MemberStatus.WAITING):
+                member["outcome"] = MemberStatus.LEFT
+        return members
 
-    async def take(self, event: HistoryEvent) -> None:
-        """One event after another."""
-        kind, told = told_by(event)
-        match kind:
+    async def read(self, event: HistoryEvent) -> None:
+        event_type, attributes = type_and_attributes(event)
+        match event_type:
             case "workflow_execution_started":
                 self.started_at = time_of(event)
-            case "activity_task_scheduled" if told.activity_type.name == "list_wave_members":
+            case "activity_task_scheduled" if attributes.activity_type.name == "list_wave_members":
                 self._lookups.add(event.event_id)
-            case "activity_task_scheduled" if told.activity_type.name == "restart_workload":
-                await self._begins(event, told.input)
-            case "activity_task_completed" if told.scheduled_event_id in self._lookups:
-                await self._members(told.result)
-            case "activity_task_completed" if told.scheduled_event_id in self._restarts:
-                await self._restarted(event, told)
+            case "activity_task_scheduled" if attributes.activity_type.name == "restart_workload":
+                await self._restart_scheduled(event, attributes.input)
+            case "activity_task_completed" if attributes.scheduled_event_id in self._lookups:
+                await self._members_found(attributes.result)
+            case "activity_task_completed" if attributes.scheduled_event_id in self._restarts:
+                await self._restart_completed(event, attributes)
             case "activity_task_failed" | "activity_task_timed_out" | "activity_task_canceled":
-                self._not_restarted(event, told)
-            case _ if kind in _ENDS:
-                self.state, self.ended_at = _ENDS[kind], time_of(event)
-                reason = getattr(told, "reason", "") or (told.failure.message if hasattr(told, "failure") else "")
-                self.detail = one_line(reason) or None
+                self._restart_failed(event, attributes)
+            case _ if event_type in _ENDS:
+                self.state, self.ended_at = _ENDS[event_type], time_of(event)
+                failure = attributes.failure.message if hasattr(attributes, "failure") else ""
+                self.detail = one_line(getattr(attributes, "reason", "") or failure) or None
 
-    async def _members(self, payloads: Payloads) -> None:
-        from activities.survey.activities import WaveMember
+    async def _members_found(self, payloads: Payloads) -> None:
+        for member in await decoded(self._client, payloads, list[WaveMember]):
+            self._members[member.workload] = _document(member.workload, MemberStatus.WAITING)
 
-        for one in await decoded(self._client, payloads, list[WaveMember]):
-            self._told[one.workload] = _outcome(one.workload, MemberStatus.WAITING)
-
-    async def _begins(self, event: HistoryEvent, payloads: Payloads) -> None:
-        from activities.restart.activities import RestartInput
-
+    async def _restart_scheduled(self, event: HistoryEvent, payloads: Payloads) -> None:
         workload = (await decoded(self._client, payloads, RestartInput)).workload
         self._restarts[event.event_id] = workload
-        self._told[workload] = _outcome(workload, MemberStatus.IN_FLIGHT, started_at=time_of(event))
+        self._members[workload] = _document(workload, MemberStatus.IN_FLIGHT, started_at=time_of(event))
 
-    async def _restarted(self, event: HistoryEvent, told: Any) -> None:  # noqa: ANN401  # attributes of an event
-        from activities.restart.activities import RestartOutcome, RestartResult
+    async def _restart_completed(self, event: HistoryEvent, attributes: Any) -> None:  # noqa: ANN401  # of an event
+        result = await decoded(self._client, attributes.result, RestartResult)
+        member = self._members[self._restarts[attributes.scheduled_event_id]]
+        member["outcome"] = _STATUSES[result.outcome]
+        member["reason"] = str(result.reason) if result.reason else None
+        member["detail"] = "scaled to zero" if result.outcome is RestartOutcome.SCALED_TO_ZERO else result.detail
+        member["endedAt"] = time_of(event)
 
-        result = await decoded(self._client, told.result, RestartResult)
-        one = self._told[self._restarts[told.scheduled_event_id]]
-        one["outcome"] = _member_status(result)
-        one["reason"] = str(result.reason) if result.reason else None
-        one["detail"] = "scaled to zero" if result.outcome is RestartOutcome.SCALED_TO_ZERO else result.detail
-        one["endedAt"] = time_of(event)
-
-    def _not_restarted(self, event: HistoryEvent, told: Any) -> None:  # noqa: ANN401  # attributes of an event
-        from temporalio.api.enums.v1 import TimeoutType
-
-        from mesh.survey.reasons import Reason
-        from workflows.failures import NO_WORKER
-
-        workload = self._restarts.get(told.scheduled_event_id)
-        if workload is None or not hasattr(told, "failure"):
+    def _restart_failed(self, event: HistoryEvent, attributes: Any) -> None:  # noqa: ANN401  # of an event
+        workload = self._restarts.get(attributes.scheduled_event_id)
+        if workload is None or not hasattr(attributes, "failure"):
             return
-        failure, one = told.failure, self._told[workload]
+        failure, member = attributes.failure, self._members[workload]
         if failure.timeout_failure_info.timeout_type == TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_START:
-            one["outcome"], one["detail"] = MemberStatus.WAITING, NO_WORKER
+            member["outcome"], member["detail"] = MemberStatus.WAITING, NO_WORKER
         else:
-            # As the wave itself takes it.
-            one["outcome"], one["reason"], one["detail"] = (
-                MemberStatus.FAILED,
-                Reason.ROLLOUT_FAILING,
-                one_line(failure.message),
-            )
-            one["endedAt"] = time_of(event)
+            # The wave itself records the same.
+            member["outcome"], member["reason"] = MemberStatus.FAILED, Reason.ROLLOUT_FAILING
+            member["detail"], member["endedAt"] = one_line(failure.message), time_of(event)
 
 
-def _member_status(result: RestartResult) -> MemberStatus:
-    from activities.restart.activities import RestartOutcome
-
-    return {
-        RestartOutcome.RESTARTED: MemberStatus.RESTARTED,
-        RestartOutcome.ALREADY_CURRENT: MemberStatus.CURRENT,
-        RestartOutcome.GONE: MemberStatus.GONE,
-        RestartOutcome.SCALED_TO_ZERO: MemberStatus.GONE,
-        RestartOutcome.FAILED: MemberStatus.FAILED,
-        # Not at all: it keeps its place.
-        RestartOutcome.POSTPONED: MemberStatus.WAITING,
-    }[result.outcome]
-
-
-def _outcome(workload: WorkloadRef, outcome: MemberStatus, started_at: str | None = None) -> WorkloadDocument:
+def _document(workload: WorkloadRef, status: MemberStatus, started_at: str | None = None) -> WorkloadDocument:
     return WorkloadDocument(
         namespace=workload.namespace,
         kind=workload.kind,
         name=workload.name,
-        outcome=outcome,
+        outcome=status,
         reason=None,
         detail=None,
         startedAt=started_at,

@@ -121,8 +121,8 @@ class FakeItemWorkflow:
         return "closed"
 
     @workflow.signal
-    def seen(self, look: Observation) -> None:
+    def observed(self, observation: Observation) -> None:
         view = workflow.memo_value("item", type_hint=dict)
-        if look.closed is not None:
+        if observation.closed is not None:
             workflow.upsert_memo({"item": {**view, "state": "resolved"}})
             self._closed = True

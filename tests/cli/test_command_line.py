@@ -30,6 +30,7 @@ _ALL = (
     "worker",
     "schema",
 )
+_QUEUE = ("list", "show", "retry", "resolve", "skip", "snooze")
 _LATER = ("plan", "rollback")
 
 
@@ -41,7 +42,9 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEMPORAL_ADDRESS", "127.0.0.1:1")
 
 
-@pytest.mark.parametrize("command", [(), *((one,) for one in _ALL), ("queue", "list"), ("queue", "show")])
+@pytest.mark.parametrize(
+    "command", [(), *((one,) for one in _ALL), *(("queue", one) for one in _QUEUE), ("schema", "policy")]
+)
 def test_help_ends_with_0(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
     assert run([*command, "--help"]) == 0
     assert "Usage: kyma-upgrade" in capsys.readouterr().out
@@ -60,12 +63,12 @@ def test_what_does_not_exist_yet_is_not_offered(capsys: pytest.CaptureFixture[st
         (["start", "--to", "fast", "--driver", "sail"], "sail driver is not available in this version"),
         (["start", "--to", "fast", "--driver", "external"], "external driver is not available in this version"),
         (["start", "--to", "fast", "--driver", "other"], "'other' is not one of"),
-        (["start", "--to", "fast", "--wait", "--timeout", "soon"], "'soon' is no duration"),
+        (["start", "--to", "fast", "--wait", "--timeout", "soon"], "'soon' is not a duration"),
         (["start", "--to", "fast", "--policy", "/does/not/exist"], "policy file cannot be read"),
         (["scan", "--class", "rusty"], "'rusty' is not one of"),
         (["scan", "--target", "latest"], "--target 'latest' is not a version"),
         (["scan"], "There is no kubeconfig"),
-        (["wait", "--cluster", "one", "--timeout", "5"], "'5' is no duration"),
+        (["wait", "--cluster", "one", "--timeout", "5"], "'5' is not a duration"),
         (["queue", "show"], "Missing argument 'ITEM'"),
         (["status", "-o", "xml"], "'xml' is not one of"),
         (["report", "--format", "pdf"], "'pdf' is not one of"),
@@ -127,7 +130,7 @@ def test_unexpected_error_is_one_sentence_with_a_hint(
     assert run(["status"]) == 1
     assert capsys.readouterr().err.splitlines() == [
         "Error: ZeroDivisionError: of all things.",
-        "This is not expected: run it again with --debug to see where it comes from.",
+        "This error is unexpected. Run the command again with --debug to see its traceback.",
     ]
 
 

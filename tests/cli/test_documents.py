@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from activities.kube.istiods import Istiod
-from cli.commands.queue import item_document, item_text
-from cli.commands.scan import proxy_text, scan_table
-from cli.commands.status import status_table
-from cli.render.documents import ScanFilter, control_plane_document, scan_document, status_document
+from cli.render.item_document import item_document
+from cli.render.item_table import item_text
+from cli.render.scan_document import ScanFilter, control_plane_document, scan_document
+from cli.render.scan_table import proxy_text, scan_table
+from cli.render.status_document import status_document
+from cli.render.status_table import status_table
 from mesh.history import HistoryEntry
 from mesh.istio.drift import Drift
 from mesh.istio.expected_proxy import ExpectedProxy
@@ -130,7 +132,7 @@ def test_every_class_is_counted_also_those_without_pods(survey: Survey) -> None:
 
 
 def test_class_filter_lists_less_and_counts_the_same(survey: Survey) -> None:
-    document = scan_document("one", survey, [_PLANE], wanted=ScanFilter(("stale",)))
+    document = scan_document("one", survey, [_PLANE], selection=ScanFilter(("stale",)))
 
     assert [one["name"] for one in document["workloads"]] == ["cart"]
     assert document["totals"]["pods"] == 5
@@ -324,6 +326,6 @@ def test_scan_lists_what_drifted_whatever_its_class(survey: Survey) -> None:
     cart, pay = survey.workloads
     drifted = replace(survey, workloads=(cart, replace(pay, drift={Drift.CNI: "has istio-init"})))
 
-    listed = scan_document("one", drifted, [_PLANE], wanted=ScanFilter(("drifted",)))["workloads"]
+    listed = scan_document("one", drifted, [_PLANE], selection=ScanFilter(("drifted",)))["workloads"]
 
     assert [(one["name"], one["drift"]) for one in listed] == [("pay", ["cni"])]

@@ -3,7 +3,8 @@ import json
 import pytest
 import yaml
 
-from cli.render.output import clipped, emit, fitted, shortened, width, wrapped
+from cli.render.columns import clipped, fitted, shortened, width, wrapped
+from cli.render.output import emit
 
 
 @pytest.mark.parametrize("output", [None, "json"])

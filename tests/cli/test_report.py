@@ -19,11 +19,10 @@ from temporalio.worker import Worker
 
 from activities.remediation.activities import RemediationItemInput
 from activities.restart.activities import RestartOutcome
-from cli.commands import report as command
-from cli.commands.report import FORMATS, read_report
-from cli.commands.report import _report as report
+from cli.actions.write_report import FORMATS, write_report
 from cli.exit_codes import DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, USAGE
-from cli.temporal import histories, upgrade_history, wave_history
+from cli.temporal import histories, upgrade_history, upgrade_report, wave_history
+from cli.temporal.upgrade_report import read_queue, read_report
 from cli.temporal.upgrade_status import find_upgrade
 from mesh.errors import PermissionDeniedError, RefusedError
 from mesh.history import HistoryEntry
@@ -160,10 +159,10 @@ async def test_what_was_ended_by_force_is_told_with_who_did_it(
     cluster.let_go_on("restart_workload")
 
     assert document["result"] == "failed"
-    assert document["failure"] == "The upgrade was ended from outside (TERMINATED)."
+    assert document["failure"] == "The upgrade was ended in Temporal (TERMINATED)."
     [wave] = document["waves"]
     assert (wave["state"], [one["outcome"] for one in wave["workloads"]]) == ("terminated", ["left", "left"])
-    assert [one["detail"] for one in wave["workloads"]] == ["was under way when the wave ended", None]
+    assert [one["detail"] for one in wave["workloads"]] == ["was in flight when the wave ended", None]
     [decision] = document["decisions"]
     assert (decision["what"], decision["because"]) == ("terminated in Temporal", "enough")
 
@@ -295,11 +294,11 @@ async def test_what_temporal_does_not_keep_any_more_is_said(
     document = await read(client, upgrade.cluster.ref)
 
     [note] = document["notes"]
-    assert "does not keep the first runs" in note
+    assert "no longer keeps the first runs" in note
     assert 0 < len(document["waves"]) < 10
     assert document["waves"][-1] == {
         **last,
-        "detail": "Temporal does not keep its history any more",
+        "detail": "Temporal no longer keeps its history",
         "startedAt": None,
         "endedAt": None,
         "complete": False,
@@ -361,9 +360,9 @@ async def test_every_item_is_in_the_report_with_what_to_do_and_what_was_done(cli
 async def test_items_that_the_lists_show_late_are_waited_for(
     client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command, "_LOOK_AGAIN_SECONDS", 0.1)
+    monkeypatch.setattr(upgrade_report, "_LIST_AGAIN_SECONDS", 0.1)
     status: dict[str, Any] = {"cluster": ref.name, "items": {"open": 1}, "endedAt": rfc3339(datetime.now(UTC))}
-    looks = asyncio.create_task(command._queue(client, status))
+    looks = asyncio.create_task(read_queue(client, status))
     await asyncio.sleep(0.3)
     await _open(client, ref, "cart")
 
@@ -374,10 +373,10 @@ async def test_items_that_the_lists_show_late_are_waited_for(
 async def test_items_that_have_closed_since_are_not_waited_for(
     client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch, ended: str | None
 ) -> None:
-    monkeypatch.setattr(command, "_LOOK_AGAIN_SECONDS", 3600.0)
+    monkeypatch.setattr(upgrade_report, "_LIST_AGAIN_SECONDS", 3600.0)
     status: dict[str, Any] = {"cluster": ref.name, "items": {"open": 1}, "endedAt": ended}
 
-    assert await asyncio.wait_for(command._queue(client, status), 10) == []
+    assert await asyncio.wait_for(read_queue(client, status), 10) == []
 
 
 # The command.
@@ -397,7 +396,7 @@ async def test_report_ends_with_the_code_of_wait_and_5_while_it_runs(
     if to != "runs":
         await asyncio.wait([asyncio.ensure_future(handle.result())])
 
-    assert await report(settings, "json", None) == code
+    assert await write_report(settings, "json", None) == code
 
     document = json.loads(capsys.readouterr().out)
     assert (document["workflowId"], document["cluster"]) == (upgrade_id(ref.name), ref.name)
@@ -413,13 +412,13 @@ async def test_report_of_what_waits_for_an_operator_ends_with_4(
     )
     await handle.execute_update("pause", ME, result_type=Progress)
 
-    assert await report(settings, "md", None) == NEEDS_OPERATOR
+    assert await write_report(settings, "md", None) == NEEDS_OPERATOR
     assert "**The upgrade waits for an operator:** paused by me: because of the test" in capsys.readouterr().out
 
 
 async def test_report_without_an_upgrade_is_refused(settings: Settings) -> None:
     with pytest.raises(RefusedError, match="no upgrade"):
-        await report(settings, "md", None)
+        await write_report(settings, "md", None)
 
 
 @pytest.mark.usefixtures("at_work")
@@ -431,7 +430,7 @@ async def test_file_is_written_instead_of_stdout(
     file = tmp_path / "report"
     file.write_text("an older one, which is longer than nothing")
 
-    assert await report(settings, form, file) == DONE
+    assert await write_report(settings, form, file) == DONE
 
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", f"Wrote {file}.\n")
@@ -452,7 +451,7 @@ async def test_file_that_cannot_be_written_is_refused_and_leaves_nothing_behind(
     file = tmp_path / ("x" * 254)
 
     with pytest.raises(RefusedError, match="cannot be written"):
-        await report(settings, "md", file)
+        await write_report(settings, "md", file)
 
     assert _names(tmp_path) == []
 
@@ -466,7 +465,7 @@ async def test_what_is_no_file_is_written_as_it_is(
     os.mkfifo(pipe)
     reads = asyncio.create_task(asyncio.to_thread(pipe.read_text))
 
-    assert await report(settings, "md", pipe) == DONE
+    assert await write_report(settings, "md", pipe) == DONE
     assert (await reads).startswith("## Upgrade of cluster")
     assert pipe.is_fifo()
 

@@ -17,15 +17,16 @@ from activities.control_plane import ResolvedTarget
 from activities.kube.client import ClusterClient
 from activities.remediation.activities import RemediationItemInput
 from activities.search_attributes import item_search_attributes
-from cli.commands.operator_controls import _steer as steer
-from cli.commands.queue import ItemFilter, find_items
-from cli.commands.queue import _show as show
-from cli.commands.start import Wish, _attach, _Running
-from cli.commands.status import _status as status
-from cli.commands.status import _wait as wait
+from cli.actions.control_upgrade import control_upgrade
+from cli.actions.show_item import show_item
+from cli.actions.show_status import show_status
+from cli.actions.start_upgrade import start_or_attach
+from cli.actions.wait_for_upgrade import wait_for_upgrade
 from cli.exit_codes import CONFLICT, DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, USAGE, failure_of
 from cli.temporal import follow_upgrade
 from cli.temporal.follow_upgrade import WaitOptions
+from cli.temporal.item_list import ItemFilter, find_items
+from cli.temporal.start_request import LatestUpgrade, StartRequest
 from cli.temporal.upgrade_status import find_upgrade
 from mesh.errors import ConflictError, RefusedError, UnreachableError
 from mesh.identity import TASK_QUEUE, ClusterRef, item_id, upgrade_id
@@ -37,7 +38,7 @@ from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
 from tests.cli.fakes import START
 from worker.settings import Settings
-from workflows.messages import OperatorInput, UpgradeInput
+from workflows.messages import UpgradeInput
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +52,7 @@ def _resolved(to: str) -> ResolvedTarget:
 
 async def _start(client: Client, ref: ClusterRef, to: str, key: str | None = None) -> str:
     served = ServedCluster(cast("ClusterClient", None), ref)
-    return await _attach(client, served, _resolved(to), Policy(), Wish(to, "me", key=key))
+    return await start_or_attach(client, served, _resolved(to), Policy(), StartRequest(to, "me", key=key))
 
 
 @pytest.mark.usefixtures("at_work")
@@ -75,17 +76,17 @@ async def test_wait_ends_with_the_upgrades_own_code(
 ) -> None:
     await client.start_workflow("Upgrade", UpgradeInput(ref, to), id=upgrade_id(ref.name), task_queue=TASK_QUEUE)
 
-    assert await wait(settings, ref.name, "json", WaitOptions()) == code
+    assert await wait_for_upgrade(settings, ref.name, "json", WaitOptions()) == code
 
     printed = capsys.readouterr()
     document = json.loads(printed.out)
     assert (document["result"], document["workflowId"]) == (result, upgrade_id(ref.name))
     assert ("That cannot be." in printed.err) is (result == "failed")
-    assert await status(settings, "json") == DONE
+    assert await show_status(settings, "json") == DONE
 
 
 async def test_status_without_an_upgrade_ends_with_1(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    assert await status(settings, "json") == FAILED
+    assert await show_status(settings, "json") == FAILED
 
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -94,7 +95,7 @@ async def test_status_without_an_upgrade_ends_with_1(settings: Settings, capsys:
 
 async def test_wait_without_an_upgrade_is_refused(settings: Settings, ref: ClusterRef) -> None:
     with pytest.raises(RefusedError, match="no upgrade"):
-        await wait(settings, ref.name, None, WaitOptions())
+        await wait_for_upgrade(settings, ref.name, None, WaitOptions())
 
 
 @pytest.mark.usefixtures("at_work")
@@ -129,24 +130,24 @@ async def test_key_is_known_again_also_after_the_end(client: Client, ref: Cluste
     run_id = await _start(client, ref, "done", key="pipeline-7")
     await client.get_workflow_handle(upgrade_id(ref.name)).result()
 
-    before = await _Running.find(client, ref.name)
+    before = await LatestUpgrade.find(client, ref.name)
 
-    assert before.is_same("pipeline-7")
-    assert not before.is_same("pipeline-8")
-    assert not before.is_same(None)
+    assert before.has_key("pipeline-7")
+    assert not before.has_key("pipeline-8")
+    assert not before.has_key(None)
     assert before.run_id == run_id
 
 
 @pytest.mark.usefixtures("at_work")
 async def test_what_runs_is_refused_before_anything_is_asked(client: Client, ref: ClusterRef) -> None:
     await _start(client, ref, "1.30.2")
-    before = await _Running.find(client, ref.name)
+    before = await LatestUpgrade.find(client, ref.name)
 
-    before.refuse_another(ref.uid, _resolved("1.30.2"), Wish("1.30.2", "me"))
-    with pytest.raises(ConflictError, match=r"Istio 1\.30\.2 is under way"):
-        before.refuse_another(ref.uid, _resolved("1.31.0"), Wish("1.31.0", "me"))
+    before.refuse_other(ref.uid, _resolved("1.30.2"), StartRequest("1.30.2", "me"))
+    with pytest.raises(ConflictError, match=r"Istio 1\.30\.2 is running"):
+        before.refuse_other(ref.uid, _resolved("1.31.0"), StartRequest("1.31.0", "me"))
     with pytest.raises(ConflictError, match="another cluster"):
-        before.refuse_another("another uid", _resolved("1.30.2"), Wish("1.30.2", "me"))
+        before.refuse_other("another uid", _resolved("1.30.2"), StartRequest("1.30.2", "me"))
 
 
 @pytest.mark.usefixtures("at_work")
@@ -155,13 +156,13 @@ async def test_pause_makes_wait_end_with_4_and_resume_is_refused_twice(
 ) -> None:
     await _start(client, ref, "1.30.2")
 
-    assert await steer(settings, "pause", OperatorInput("me", "to look"), "json") == DONE
+    assert await control_upgrade(settings, "pause", "me", "to look", "json") == DONE
     assert json.loads(capsys.readouterr().out)["needsAttention"] == "paused by me: to look"
-    assert await wait(settings, ref.name, "json", WaitOptions()) == NEEDS_OPERATOR
-    assert "It waits for an operator: paused by me: to look" in capsys.readouterr().err
-    assert await steer(settings, "resume", OperatorInput("me", ""), "json") == DONE
+    assert await wait_for_upgrade(settings, ref.name, "json", WaitOptions()) == NEEDS_OPERATOR
+    assert "The upgrade waits for an operator: paused by me: to look" in capsys.readouterr().err
+    assert await control_upgrade(settings, "resume", "me", "", "json") == DONE
     with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await steer(settings, "resume", OperatorInput("me", ""), "json")
+        await control_upgrade(settings, "resume", "me", "", "json")
 
     assert failure_of(refused.value).code == USAGE
 
@@ -169,12 +170,12 @@ async def test_pause_makes_wait_end_with_4_and_resume_is_refused_twice(
 @pytest.mark.usefixtures("at_work")
 async def test_wait_to_the_end_stays_through_a_pause(client: Client, ref: ClusterRef, settings: Settings) -> None:
     await _start(client, ref, "1.30.2")
-    await steer(settings, "pause", OperatorInput("me", ""), None)
+    await control_upgrade(settings, "pause", "me", "", None)
 
-    waits = asyncio.create_task(wait(settings, ref.name, "json", WaitOptions(through_pauses=True)))
+    waits = asyncio.create_task(wait_for_upgrade(settings, ref.name, "json", WaitOptions(through_pauses=True)))
     await asyncio.sleep(0.5)
     assert not waits.done()
-    await steer(settings, "abort", OperatorInput("me", "enough"), None)
+    await control_upgrade(settings, "abort", "me", "enough", None)
 
     assert await waits == FAILED
 
@@ -185,7 +186,7 @@ async def test_timeout_ends_with_5_and_says_how_to_attach_again(
 ) -> None:
     await _start(client, ref, "1.30.2")
 
-    assert await wait(settings, ref.name, "json", WaitOptions(seconds=0.2)) == TIMED_OUT
+    assert await wait_for_upgrade(settings, ref.name, "json", WaitOptions(seconds=0.2)) == TIMED_OUT
     assert f"kyma-upgrade wait --cluster {ref.name}" in capsys.readouterr().err
 
 
@@ -195,7 +196,7 @@ async def test_wait_says_one_line_per_change(
 ) -> None:
     await _start(client, ref, "1.30.2")
 
-    await wait(settings, ref.name, "json", WaitOptions(seconds=0.5))
+    await wait_for_upgrade(settings, ref.name, "json", WaitOptions(seconds=0.5))
 
     assert len([line for line in capsys.readouterr().err.splitlines() if "restarting" in line]) == 1
 
@@ -205,19 +206,19 @@ async def test_ended_from_outside_is_a_failure(client: Client, ref: ClusterRef, 
     await _start(client, ref, "1.30.2")
     await client.get_workflow_handle(upgrade_id(ref.name)).terminate("by hand")
 
-    assert await wait(settings, ref.name, "json", WaitOptions()) == FAILED
+    assert await wait_for_upgrade(settings, ref.name, "json", WaitOptions()) == FAILED
 
 
 async def test_steering_what_does_not_run_is_refused(settings: Settings) -> None:
     with pytest.raises(RefusedError, match=r"No upgrade of cluster cluster-\d+ is running"):
-        await steer(settings, "pause", OperatorInput("me", ""), None)
+        await control_upgrade(settings, "pause", "me", "", None)
 
 
 async def test_start_that_no_worker_answers_leaves_no_error_behind(
     client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What asyncio logs when it is collected comes anywhere: within Python's parser it broke another test."""
-    monkeypatch.setattr("cli.commands.start._ATTACH_SECONDS", 0.5)
+    monkeypatch.setattr("cli.actions.start_upgrade._ATTACH_SECONDS", 0.5)
     await _start(client, ref, "1.30.2")
 
     gc.collect()
@@ -228,8 +229,8 @@ async def test_start_that_no_worker_answers_leaves_no_error_behind(
 async def test_without_a_worker_status_tells_what_temporal_keeps(
     client: Client, ref: ClusterRef, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cli.commands.start._ATTACH_SECONDS", 1.0)
-    monkeypatch.setattr("cli.commands.operator_controls._ANSWER_WITHIN", timedelta(seconds=1))
+    monkeypatch.setattr("cli.actions.start_upgrade._ATTACH_SECONDS", 1.0)
+    monkeypatch.setattr("cli.actions.control_upgrade._ANSWER_WITHIN", timedelta(seconds=1))
     monkeypatch.setattr("cli.temporal.queries._QUERY_WITHIN", timedelta(seconds=1))
     await _start(client, ref, "1.30.2")
 
@@ -241,7 +242,7 @@ async def test_without_a_worker_status_tells_what_temporal_keeps(
     assert found.document["live"] is False
     assert found.document["workloads"]["planned"] is None
     with pytest.raises(UnreachableError, match="No worker answers"):
-        await steer(settings, "pause", OperatorInput("me", ""), None)
+        await control_upgrade(settings, "pause", "me", "", None)
 
 
 async def _open_item(client: Client, ref: ClusterRef, namespace: str, name: str, reason: Reason) -> None:
@@ -317,14 +318,14 @@ async def test_item_is_shown_by_its_id_and_by_its_short_name(
 ) -> None:
     await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
 
-    assert await show(settings, text.format(cluster=ref.name), "json") == DONE
+    assert await show_item(settings, text.format(cluster=ref.name), "json") == DONE
     assert json.loads(capsys.readouterr().out)["pods"] == ["cart-1"]
 
 
 @pytest.mark.parametrize("text", ["cart", "shop/Deployment/other"])
 async def test_item_that_is_not_there_is_refused(settings: Settings, text: str) -> None:
     with pytest.raises(RefusedError, match="item"):
-        await show(settings, text, None)
+        await show_item(settings, text, None)
 
 
 async def _names(client: Client, ref: ClusterRef, wanted: ItemFilter, of: int) -> set[str]:

@@ -7,8 +7,9 @@ from typing import Any, get_type_hints, is_typeddict
 
 import pytest
 
-from cli.commands.queue import item_document
-from cli.render.documents import scan_document, status_document
+from cli.render.item_document import item_document
+from cli.render.scan_document import scan_document
+from cli.render.status_document import status_document
 from mesh.history import HistoryEntry
 from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.istio.versions import Version

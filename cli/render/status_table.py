@@ -1,0 +1,57 @@
+"""The status of an upgrade as a table and as one line, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from mesh.reporting.document import counted_noun
+
+_ROWS = (
+    ("Target", "target"),
+    ("Phase", "phase"),
+    ("Result", "result"),
+    ("Failure", "failure"),
+    ("Started", "startedAt"),
+    ("Ended", "endedAt"),
+)
+
+
+def status_table(document: Mapping[str, Any], link: str | None = None) -> str:
+    """Returns the status with a label per row."""
+    rows = [("Cluster", document["cluster"]), ("Workflow", document["workflowId"])]
+    rows += [(label, document[key]) for label, key in _ROWS if document.get(key)]
+    wave, counts, items = document["wave"], document["workloads"], document["items"]
+    if wave and document["result"] is None:
+        rows.append(("Wave", f"{wave['number'] + 1} of {wave['of']}: {wave['name']}"))
+    known = [f"{value} {name}" for name, value in counts.items() if value is not None]
+    rows.append(("Workloads", ", ".join(known) or "unknown: no worker answers"))
+    reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(items["byReason"].items()))
+    if items["open"]:
+        rows.append(("Items open", f"{items['open']}: {reasons}" if reasons else items["open"]))
+    if document["needsAttention"]:
+        rows.append(("Attention", document["needsAttention"]))
+    if document["nextStep"]:
+        rows.append(("Next step", document["nextStep"]))
+    if link:
+        rows.append(("UI", link))
+    return "\n".join(f"{label + ':':<12}{value}" for label, value in rows)
+
+
+def status_line(document: Mapping[str, Any]) -> str:
+    """Returns the status in one line, which differs whenever something has changed."""
+    parts = [document["phase"]]
+    if document["target"]:
+        parts.append(f"to {document['target']}")
+    wave, counts, items = document["wave"], document["workloads"], document["items"]
+    if wave and document["phase"] not in ("done", "final-survey"):
+        parts.append(f"wave {wave['number'] + 1} of {wave['of']} ({wave['name']})")
+    if counts["planned"]:
+        parts.append(f"{counts['restarted'] + counts['current']} of {counts['planned']} workloads done")
+    if items["open"]:
+        parts.append(f"{counted_noun(items['open'], 'item')} open")
+    if document["needsAttention"]:
+        parts.append(f"WAITING FOR AN OPERATOR: {document['needsAttention']}")
+    if not document["live"] and document["result"] is None:
+        parts.append("no worker answers")
+    return ", ".join(parts)
