@@ -1,4 +1,4 @@
-"""The steps of an upgrade: its activities, each with its summary and options. Every step can be tried again."""
+"""The activities that an upgrade runs, each with its summary and options. Every call can be repeated."""
 
 from __future__ import annotations
 
@@ -29,133 +29,127 @@ with workflow.unsafe.imports_passed_through():
 
 #: How long hold and lease last without renewal, and how often they are renewed.
 _HOLD_LASTS = timedelta(minutes=30)
-HOLD_RENEWED = timedelta(minutes=10)
-#: A gate that is shut is tried again this often before the upgrade pauses.
+RENEW_HOLD_EVERY = timedelta(minutes=10)
+#: A closed gate is tried so often before the upgrade pauses.
 _GATE_TRIES = 6
 _GATE_EVERY = timedelta(seconds=5)
-#: Bytes that a summary may have.
-_SUMMARY = 200
 
 
 class ActivityCalls:
-    """What an upgrade does in one cluster. Trouble is an ActivityError, or an ApplicationError with its sentence."""
+    """Runs activities in one cluster.
+
+    Every method raises ActivityError, or ApplicationError with a sentence, when the cluster or the activity fails.
+    """
 
     def __init__(self, cluster: ClusterRef, policy: Policy) -> None:
         self._cluster = cluster
         self._policy = policy
 
-    async def resolve(self, to: str) -> ResolvedTarget:
-        """The user's word, resolved and allowed; refused before anything is changed."""
+    async def resolve_target(self, to: str) -> ResolvedTarget:
+        """Resolves what the user wrote; refused before anything is changed."""
         return await workflow.execute_activity_method(
             ControlPlaneActivities.resolve_target,
             ResolveTargetInput(self._cluster, to),
-            summary=f"what {to} means here",
-            **activity_options.short(self._cluster),
+            **activity_options.short(self._cluster, f"Resolve target {to}"),
         )
 
     async def renew_hold(self) -> None:
-        """Takes the lease, and the hold if restarts are ours, or keeps them for another while."""
+        """Takes or renews the lease, and the hold if restarts are ours."""
         await workflow.execute_activity_method(
             HoldActivities.renew_hold,
             self._hold_input(),
-            summary="hold and lease",
-            **activity_options.short(self._cluster),
+            **activity_options.short(self._cluster, "Renew hold and lease"),
         )
 
     async def await_hold(self) -> None:
-        """Until the API server really refuses the module's restarts."""
+        """Waits until the API server refuses the module's restarts."""
         await workflow.execute_activity_method(
             HoldActivities.await_hold,
             self._hold_input(),
-            summary="is the hold in force",
-            **activity_options.short(self._cluster),
+            **activity_options.short(self._cluster, "Wait until the hold is in force"),
         )
 
     async def release_hold(self) -> None:
-        """Lets go of hold and lease; never fails."""
+        """Releases hold and lease; never fails."""
         try:
             await workflow.execute_activity_method(
                 HoldActivities.release_hold,
                 self._hold_input(),
-                summary="let go of hold and lease",
-                **activity_options.short(self._cluster),
+                **activity_options.short(self._cluster, "Release hold and lease"),
             )
         except ActivityError:
-            # Both end by themselves when they are not renewed.
+            # Both expire when they are not renewed.
             workflow.logger.warning("hold_not_released")
 
-    async def apply(self, target: Target) -> None:
-        """Has the module move the control plane."""
+    async def apply_target(self, target: Target) -> None:
+        """Has the module move the control plane to the target's channel."""
         await workflow.execute_activity_method(
             ControlPlaneActivities.apply_target,
             ApplyTargetInput(self._cluster, target),
-            summary=f"channel {target.channel}",
-            **activity_options.short(self._cluster),
+            **activity_options.short(self._cluster, f"Switch the module to channel {target.channel}"),
         )
 
     async def await_control_plane(self, target: Target) -> None:
-        """For as long as the control plane moves, which may be hours."""
+        """Waits for the control plane as long as it moves, which may be hours."""
         result: AwaitControlPlaneResult = await workflow.execute_activity_method(
             ControlPlaneActivities.await_control_plane,
             AwaitControlPlaneInput(self._cluster, target, self._policy.no_progress.control_plane),
-            summary=f"wait for {target}",
-            **activity_options.long_running(self._cluster),
+            **activity_options.long_running(self._cluster, f"Wait until the control plane runs {target}"),
         )
         if result.trouble is not None:
             raise ApplicationError(f"The control plane does not reach {target}: {result.trouble}")
 
-    async def gate(self, target: Target) -> None:
-        """Whether a Pod that is made anew now would come back with the target's proxy."""
-        ask = CheckGateInput(self._cluster, target.istio or "", self._policy.gates.prometheus)
-        shut = None
+    async def check_gate(self, target: Target) -> None:
+        """Checks that a new Pod would come back with the target's proxy."""
+        request = CheckGateInput(self._cluster, target.istio or "", self._policy.gates.prometheus)
+        closed = None
         for attempt in range(_GATE_TRIES):
             if attempt:
-                await workflow.sleep(_GATE_EVERY, summary=f"gate is shut: {shut}")
+                await workflow.sleep(
+                    _GATE_EVERY, summary=f"Check the gate again: {closed}"[: activity_options.SUMMARY_LIMIT]
+                )
             result = await workflow.execute_activity_method(
                 GateActivities.check_gate,
-                ask,
-                summary="gate: istiod ready, injector gives the target",
-                **activity_options.short(self._cluster),
+                request,
+                **activity_options.short(
+                    self._cluster, "Check the gate: istiod is ready, new Pods get the target proxy"
+                ),
             )
-            shut = result.closed_because
-            if shut is None:
+            closed = result.closed_because
+            if closed is None:
                 return
-        raise ApplicationError(f"The gate is shut: {shut}.")
+        raise ApplicationError(f"The gate is closed: {closed}.")
 
-    async def window(self) -> WindowState:
-        """Whether the policy's windows are open, and until when, or when they open."""
+    async def check_windows(self) -> WindowState:
+        """Checks whether the policy's windows are open, and when that changes."""
         return await workflow.execute_activity_method(
             GateActivities.check_window,
             CheckWindowInput(self._cluster, self._policy.windows),
-            summary=f"windows: {'; '.join(self._policy.windows)}"[:_SUMMARY],
-            **activity_options.short(self._cluster),
+            **activity_options.short(self._cluster, f"Check maintenance windows: {'; '.join(self._policy.windows)}"),
         )
 
     async def await_worker(self) -> None:
-        """Until a worker serves the cluster, however long that takes."""
+        """Waits without limit until a worker serves the cluster."""
         await workflow.execute_activity_method(
             GateActivities.ping_worker,
             self._cluster,
-            summary="is there a worker for this cluster",
-            **activity_options.short_queued(self._cluster),
+            **activity_options.short_queued(self._cluster, "Wait for a worker of this cluster"),
         )
 
-    async def survey(self, ask: SurveyInput) -> SurveySummary:
-        """Judges every Pod and plans the waves."""
+    async def survey(self, request: SurveyInput) -> SurveySummary:
+        """Surveys all Pods and plans the waves."""
         return await workflow.execute_activity_method(
             SurveyActivities.survey_cluster,
-            ask,
-            summary="every Pod, once",
-            **activity_options.survey(self._cluster),
+            request,
+            **activity_options.survey(self._cluster, "Survey the cluster"),
         )
 
-    async def open_items(self, ask: SurveyInput, read_after: datetime | None) -> ItemCounts:
-        """Opens an item for everything that a person must settle; counts all that stand then."""
+    async def open_items(self, request: SurveyInput, read_after: datetime | None) -> ItemCounts:
+        """Opens an item for each workload that an operator must settle; counts all open items."""
         opened = await workflow.execute_activity_method(
             RemediationActivities.open_items,
-            OpenItemsInput(ask, read_after),
-            summary="remediation items",
-            **activity_options.survey(self._cluster),
+            OpenItemsInput(request, read_after),
+            **activity_options.survey(self._cluster, "Open remediation items"),
         )
         return ItemCounts(opened.count, opened.by_reason)
 

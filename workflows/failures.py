@@ -1,4 +1,4 @@
-"""Failures of steps and waves: what people are told of them, and which of them are the upgrade's own end."""
+"""Failures of steps and waves: the sentence that people read, and whether the upgrade itself was cancelled."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from temporalio.exceptions import (
 )
 from temporalio.exceptions import TimeoutError as NoAnswerError
 
-NO_WORKER = "no worker serves this cluster; it goes on by itself once one does"
+NO_WORKER = "no worker serves this cluster; the upgrade continues by itself once one does"
 
 
-def no_worker(error: BaseException) -> bool:
-    """Whether nobody has taken an activity up."""
+def no_worker_polled(error: BaseException) -> bool:
+    """Whether the activity timed out before any worker took it from its task queue."""
     cause = error.cause if isinstance(error, ActivityError) else None
     return isinstance(cause, NoAnswerError) and cause.type is TimeoutType.SCHEDULE_TO_START
 
 
-def told(error: BaseException) -> str:
-    """The innermost sentence of a failure."""
-    if no_worker(error):
+def failure_message(error: BaseException) -> str:
+    """Returns the innermost message of a failure."""
+    if no_worker_polled(error):
         return NO_WORKER
     cause: BaseException = error
     while isinstance(cause, ActivityError | ChildWorkflowError) and cause.cause is not None:
@@ -32,11 +32,14 @@ def told(error: BaseException) -> str:
     return cause.message if isinstance(cause, ApplicationError) else str(cause)
 
 
-def refused(sentence: str) -> ApplicationError:
-    """The answer to an operator's word that cannot be meant, or not now."""
-    return ApplicationError(sentence, type=RefusedError.__name__)
+def refusal(message: str) -> ApplicationError:
+    """Returns the error that answers an operator's command with a refusal."""
+    return ApplicationError(message, type=RefusedError.__name__)
 
 
-def is_our_end(error: BaseException) -> bool:
-    """Cancelled with the whole upgrade. A wave or step that was cancelled alone, by hand, is trouble like any other."""
+def workflow_is_cancelled(error: BaseException) -> bool:
+    """Whether the error comes from the cancellation of this workflow.
+
+    A single wave or activity that was cancelled by hand is trouble like any other.
+    """
     return is_cancelled_exception(error) and workflow.cancellation_reason() is not None

@@ -1,4 +1,4 @@
-"""What operators say to a remediation item, and which of it cannot be meant."""
+"""Operators' commands to a remediation item, and the refusal of those that cannot be carried out."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from mesh.durations import parse_duration
 from mesh.remediation.item import parse_until
 from mesh.text import one_line
 
-from workflows.failures import refused
+from workflows.failures import refusal
 
 _LONGEST_SNOOZE = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
 class ItemCommand:
-    """An operator's word to a remediation item."""
+    """An operator's command to a remediation item: who gives it, and why."""
 
     who: str = ""
     because: str = ""
@@ -24,47 +24,59 @@ class ItemCommand:
 
 @dataclass(frozen=True, slots=True)
 class ResolveCommand(ItemCommand):
-    """`force` closes it though its proxies are stale."""
+    """Closes the item if its workload needs no restart; with `force` in any case."""
 
     force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SkipCommand(ItemCommand):
-    """`until` is the last day of the skip (UTC), or a time with its zone."""
+    """Closes the item until the end of the day `until` (UTC), or until a time with its zone."""
 
     until: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class SnoozeCommand(ItemCommand):
-    """`duration` as in a policy: `2h30m`."""
+    """Leaves the item alone for a duration, written as in a policy: `2h30m`."""
 
     duration: str = ""
 
 
-def check_command(word: ItemCommand, now: datetime) -> None:
-    """Refuses with a sentence what lacks a reason, a date or a duration."""
-    if isinstance(word, ResolveCommand):
-        if word.force and not word.because:
-            raise refused("To close it though it is stale, say why: because.")
-    elif isinstance(word, SkipCommand):
-        if not word.because:
-            raise refused("To skip it, say why: because.")
-        until = parse_until(word.until)
-        if until is None:
-            raise refused(f"{one_line(word.until)!r} is no date: write it as 2027-01-31, or as a time with its zone.")
-        if until <= now:
-            raise refused(f"{one_line(word.until)} is over: give a day that is still to come.")
-    elif isinstance(word, SnoozeCommand):
-        duration_of(word)
+def check_command(command: ItemCommand, now: datetime) -> None:
+    """Refuses a command that lacks a reason, a date or a duration.
+
+    Raises:
+        ApplicationError: the refusal, one or two sentences.
+    """
+    match command:
+        case ResolveCommand(force=True, because=""):
+            raise refusal("Closing the item without a check needs a reason: because.")
+        case SkipCommand(because=""):
+            raise refusal("Skipping the item needs a reason: because.")
+        case SkipCommand():
+            _check_until(command.until, now)
+        case SnoozeCommand():
+            snooze_duration(command)
 
 
-def duration_of(word: SnoozeCommand) -> timedelta:
-    """How long a snooze lasts; refused where that cannot be meant."""
-    duration = parse_duration(word.duration)
+def snooze_duration(command: SnoozeCommand) -> timedelta:
+    """Returns how long a snooze lasts.
+
+    Raises:
+        ApplicationError: the refusal of what is no duration, or too long.
+    """
+    duration = parse_duration(command.duration)
     if not duration:
-        raise refused(f"{one_line(word.duration)!r} is no duration: write it as 30m, 2h30m or 3d.")
+        raise refusal(f"{one_line(command.duration)!r} is not a duration. Write 30m, 2h30m or 3d.")
     if duration > _LONGEST_SNOOZE:
-        raise refused(f"{word.duration} is longer than a year: skip it until a date instead.")
+        raise refusal(f"{command.duration} is longer than a year. Skip the item until a date instead.")
     return duration
+
+
+def _check_until(text: str, now: datetime) -> None:
+    until = parse_until(text)
+    if until is None:
+        raise refusal(f"{one_line(text)!r} is not a date. Write 2027-01-31, or a time with its zone.")
+    if until <= now:
+        raise refusal(f"{one_line(text)} is in the past. Give a later date.")

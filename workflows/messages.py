@@ -1,4 +1,4 @@
-"""What goes into and comes out of the workflows. New fields get defaults: older histories must still decode."""
+"""Inputs, results and messages of the workflows. A new field gets a default: older histories must still decode."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from typing import Literal
 
 from activities.control_plane import ResolvedTarget
 from activities.survey.activities import SurveyInput
+from mesh.history import HistoryEntry
 from mesh.identity import ClusterRef
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.kyma.targets import Target
 from mesh.plan.policy import Policy
 from mesh.plan.waves import WaveRule
 
-#: Failed restarts that are named where their number is told.
+#: Failed restarts that are named beside their number.
 NAMED = 5
 
 
@@ -42,9 +43,9 @@ Result = Literal["done", "done-with-items", "failed", "aborted"]
 
 @dataclass(frozen=True, slots=True)
 class UpgradeInput:
-    """One upgrade. `to` is the user's word and is resolved once more by the worker; `who` asked for it.
+    """One upgrade. `to` is the target as the user wrote it, which the worker resolves; `who` started the upgrade.
 
-    `state` is there when an upgrade goes on in a new run.
+    `state` is that of the run before, None for the first run.
     """
 
     cluster: ClusterRef
@@ -65,33 +66,29 @@ class AttachInput:
 
 @dataclass(frozen=True, slots=True)
 class OperatorInput:
-    """Who steers, and why. The Temporal UI knows neither."""
+    """An operator's command to an upgrade: who gives it, and why. The Temporal UI adds neither."""
 
     who: str = ""
     because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class ApproveInput:
-    """`wave` is a wave's number, as in its workflow id; None means the one that waits."""
+class ApproveInput(OperatorInput):
+    """Approves a wave by its number, as in its workflow id; None means the wave that waits."""
 
     wave: int | None = None
-    who: str = ""
-    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class LimitInput:
-    """The most workloads in flight in the cluster, from now on."""
+class LimitInput(OperatorInput):
+    """The most workloads in flight in the cluster from now on."""
 
     in_flight: int = 0
-    who: str = ""
-    because: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadCounts:
-    """Of the workloads that the first survey planned to restart."""
+    """Counts of the workloads that the first survey planned to restart."""
 
     planned: int = 0
     restarted: int = 0
@@ -102,7 +99,7 @@ class WorkloadCounts:
 
 @dataclass(frozen=True, slots=True)
 class WaveProgress:
-    """The wave at work."""
+    """The newest wave."""
 
     number: int
     of: int
@@ -146,34 +143,34 @@ class UpgradeResult:
 
 @dataclass(frozen=True, slots=True)
 class UpgradeReport:
-    """Answer of the query `report`: where it stands, Pods left alone on purpose, the newest decisions in words.
+    """Answer of the query `report`: the progress, Pods left alone on purpose, the newest decisions of operators.
 
-    Waves and items are read from Temporal itself (`kyma-upgrade report`): they are no payload's size.
+    Waves and items are read from Temporal itself (`kyma-upgrade report`): they can be larger than a payload.
     """
 
     progress: Progress
     pinned: int = 0
     excluded: int = 0
-    decisions: tuple[str, ...] = ()
+    decisions: tuple[HistoryEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class WaveControl:
-    """Sent to a wave: start nothing new until told otherwise, or at all.
+    """Tells a wave to begin no restarts until further notice (`paused`), or at all (`stopped`).
 
-    `in_flight` takes the place of the policy's limit for the cluster. `taken` is what waves before it have in flight,
-    by namespace.
+    `limit` takes the place of the policy's limit for the cluster. `taken` counts what earlier waves have in flight, by
+    namespace.
     """
 
     paused: bool = False
     stopped: bool = False
-    in_flight: int | None = None
+    limit: int | None = None
     taken: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class WaveInput:
-    """One wave; it looks up its own members when it starts. After `until` it begins no more of them.
+    """One wave, which lists its own members when it starts. After `until` it begins no more restarts.
 
     `read_after` as in ListWaveMembersInput.
     """
@@ -184,35 +181,35 @@ class WaveInput:
     mark: datetime
     of: int
     until: datetime | None = None
-    steer: WaveControl = field(default_factory=WaveControl)
+    control: WaveControl = field(default_factory=WaveControl)
     read_after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class WaveReport:
-    """What a wave says on its way: members that have not begun, those in flight by namespace, failures so far.
+    """What a wave tells its upgrade: members not yet begun, those in flight by namespace, failures so far.
 
-    `last_failed` are the newest of them, in words. `lost` is why it cannot begin anything until it is resumed.
+    `last_failed` names the newest failures. `blocked_by` is why the wave cannot begin restarts until it is resumed.
     """
 
     number: int
     waiting: int = 0
     in_flight: dict[str, int] = field(default_factory=dict)
     failed: int = 0
-    lost: str | None = None
+    blocked_by: str | None = None
     last_failed: tuple[str, ...] = ()
 
     @property
     def total(self) -> int:
-        """How many are in flight."""
+        """How many restarts are in flight."""
         return sum(self.in_flight.values())
 
 
 @dataclass(frozen=True, slots=True)
 class WaveResult:
-    """Counts, and whose restart failed: each has an item by then. At most as many as a wave has workloads.
+    """Counts, and the workloads whose restart failed: each has an item by then.
 
-    `left` have not begun: a window closed, or an operator ended it.
+    `left` were not begun: a window closed, or an operator ended the wave.
     """
 
     restarted: int = 0
@@ -222,34 +219,58 @@ class WaveResult:
     left: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CountersState:
-    """What an upgrade has counted (see workflows.counters)."""
+    """What an upgrade has counted (see workflows.counters).
+
+    `failed` holds fingerprints of failed restarts, at most as many as a survey can take; `failed_count` counts all.
+    """
 
     planned: int = 0
     restarted: int = 0
     current: int = 0
-    failed: tuple[str, ...] = ()
-    forgiven: int = 0
+    failed_count: int = 0
+    failed: list[str] = field(default_factory=list)
+    acknowledged: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
+class ControlsState:
+    """What operators have decided (see workflows.operator_controls)."""
+
+    paused_by: str | None = None
+    in_flight: int | None = None
+    decisions: tuple[HistoryEntry, ...] = ()
+    approved_names: list[str] = field(default_factory=list)
+    approved_numbers: list[int] = field(default_factory=list)
+
+
+@dataclass(slots=True)
 class UpgradeState:
-    """An upgrade on its way from one run to the next, between two waves.
+    """The state of an upgrade that its next run takes over as it is.
 
-    `mark` is None before the control plane is done.
+    `hold_taken` is set when preflight is done. `mark` is the time that restarts write, None before the control plane
+    is upgraded. `queue_deadline` ends the wait for an empty queue, None before it begins.
     """
 
-    target: ResolvedTarget
     started_at: datetime
-    began: datetime | None
-    mark: datetime | None
-    waves_run: int
-    canary_below: int | None
-    counters: CountersState
-    paused_by: str | None
-    in_flight: int | None
-    decisions: tuple[str, ...]
-    approved: tuple[str, ...]
-    approved_numbers: tuple[int, ...]
-    waits_until: datetime | None = None
+    target: ResolvedTarget | None = None
+    hold_taken: bool = False
+    began: datetime | None = None
+    mark: datetime | None = None
+    waves_run: int = 0
+    canary_below: int | None = None
+    queue_deadline: datetime | None = None
+    counters: CountersState = field(default_factory=CountersState)
+    controls: ControlsState = field(default_factory=ControlsState)
+
+    @property
+    def resolved(self) -> Target:
+        """The target, which is known after preflight."""
+        if self.target is None:
+            raise ValueError("preflight resolves the target")
+        return self.target.target
+
+    def survey_input(self, cluster: ClusterRef, policy: Policy) -> SurveyInput:
+        """Returns the input of a survey at this point of the upgrade."""
+        return SurveyInput(cluster, policy, self.mark, self.began, tuple(self.counters.failed), self.canary_below)

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
+    from mesh.history import HistoryEntry
     from mesh.remediation.item import ItemView
     from mesh.text import markdown, rfc3339
 
@@ -18,20 +19,20 @@ with workflow.unsafe.imports_passed_through():
 _BAR = 20
 _DECISIONS_SHOWN = 5
 _REASONS_SHOWN = 10
-_DEEDS_SHOWN = 3
+_HISTORY_SHOWN = 3
 _EVIDENCE_SHOWN = 3
 #: Room for commands, percent-encoded.
 _COMMANDS_BYTES = 900
 
 
-def upgrade_details(progress: Progress, decisions: Sequence[str]) -> str:
-    """Well under 4 kB: the UI passes it along in an address (docs/adr/0004)."""
+def upgrade_details(progress: Progress, decisions: Sequence[HistoryEntry]) -> str:
+    """Returns the page of an upgrade, under 4 kB: the UI passes it along in an address (docs/adr/0004)."""
     counts, name = progress.workloads, fitting(progress.cluster, 300)
     lines = [f"**{fitting(progress.target or 'Upgrade', 300)} on {name}: {progress.phase}**"]
     if counts.planned:
         done = min(counts.restarted + counts.current, counts.planned)
         bar = "=" * round(_BAR * done / counts.planned)
-        lines.append(f"`[{bar:.<{_BAR}}]` {done} of {counts.planned} workloads seen done")
+        lines.append(f"`[{bar:.<{_BAR}}]` {done} of {counts.planned} workloads done")
     if progress.wave is not None and progress.phase in (Phase.RESTARTING, Phase.SOAKING, Phase.PAUSED):
         lines.append(f"Wave {progress.wave.number + 1} of {progress.wave.of}: {fitting(progress.wave.name, 150)}")
     if progress.needs_attention:
@@ -44,24 +45,24 @@ def upgrade_details(progress: Progress, decisions: Sequence[str]) -> str:
         lines.append(f"```\nkyma-upgrade queue list --cluster {progress.cluster}\n```")
     if decisions:
         lines.append("**Decisions**")
-        lines.append("\n".join(f"- {fitting(one, 180)}" for one in decisions[-_DECISIONS_SHOWN:]))
+        lines.append(_history(decisions[-_DECISIONS_SHOWN:]))
     return "\n\n".join(lines)
 
 
 def next_step(cluster: str, paused_by: str | None, waits_until: datetime | None) -> str:
-    """What to do for it to go on; `waits_until` where only the queue is waited for, if nothing is paused."""
+    """Returns what an operator must do for the upgrade to continue; `waits_until` while it waits for the queue."""
     if paused_by == NO_WORKER:
-        return "Start a worker beside the cluster: kyma-upgrade worker"
+        return "Start a worker for the cluster: kyma-upgrade worker"
     if paused_by is not None:
-        return f"Mend the cause, then: kyma-upgrade resume --cluster {cluster} --because 'what was mended'"
+        return f"Fix the cause, then resume: kyma-upgrade resume --cluster {cluster} --because 'what was fixed'"
     if waits_until is not None:
         ends = f"{waits_until:%Y-%m-%d %H:%MZ}"
-        return f"Settle the items, it waits until {ends}: kyma-upgrade queue list --cluster {cluster}"
-    return f"Look at it, then: kyma-upgrade approve --cluster {cluster} --because 'why'"
+        return f"Settle the open items by {ends}: kyma-upgrade queue list --cluster {cluster}"
+    return f"Check the cluster, then approve: kyma-upgrade approve --cluster {cluster} --because 'why'"
 
 
 def item_details(item: ItemView) -> str:
-    """The page of a remediation item, as short as that of an upgrade."""
+    """Returns the page of a remediation item, as short as that of an upgrade."""
     name = fitting(f"{item.namespace}/{item.kind}/{item.name}", 300)
     lines = [f"**{item.reason}: {name}**"]
     if item.closed is not None:
@@ -77,16 +78,21 @@ def item_details(item: ItemView) -> str:
         lines.append("```\n" + "\n".join(_pasteable(item.commands)) + "\n```")
         lines.append(fitting(item.closes, 200))
     if item.history:
-        lines.append("**What was done**")
-        told = (
-            f"{one.at:%Y-%m-%d %H:%M} {one.what} by {one.who}: {one.result}" for one in item.history[-_DEEDS_SHOWN:]
-        )
-        lines.append("\n".join(f"- {fitting(one, 180)}" for one in told))
+        lines.append("**History**")
+        lines.append(_history(item.history[-_HISTORY_SHOWN:]))
     return "\n\n".join(lines)
 
 
+def _history(entries: Sequence[HistoryEntry]) -> str:
+    lines = (
+        f"{entry.at:%Y-%m-%d %H:%M} {entry.what} by {entry.who}: {entry.result or entry.because or 'no reason given'}"
+        for entry in entries
+    )
+    return "\n".join(f"- {fitting(line, 180)}" for line in lines)
+
+
 def _pasteable(commands: Sequence[str]) -> list[str]:
-    """Whole commands, as many as there is room for, and how many there are beside."""
+    """Returns as many whole commands as there is room for, and the number of the others."""
     shown: list[str] = []
     for one in commands:
         if len(quote("\n".join([*shown, one]))) > _COMMANDS_BYTES:
@@ -96,7 +102,7 @@ def _pasteable(commands: Sequence[str]) -> list[str]:
 
 
 def fitting(text: str, most: int) -> str:
-    """Escaped, and cut so that it takes at most `most` bytes once it is percent-encoded."""
+    """Returns the text escaped for markdown, and cut to at most `most` bytes when percent-encoded."""
     limit = most
     while len(quote(shown := markdown(text, limit))) > most:
         limit = limit * 3 // 4

@@ -1,4 +1,4 @@
-"""One wave: its members restarted within the limits, each verified, each visible by name in the Temporal UI."""
+"""One wave: restarts its members within the limits, verifies each, and shows each by name in the Temporal UI."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ with workflow.unsafe.imports_passed_through():
 
     from workflows import activity_options
     from workflows.activity_calls import ActivityCalls
-    from workflows.failures import NO_WORKER, no_worker, told
+    from workflows.failures import NO_WORKER, failure_message, no_worker_polled
     from workflows.messages import NAMED, Phase, WaveControl, WaveInput, WaveReport, WaveResult
 
-#: An upgrade is told again when this share of what it last heard to be in flight is left.
-_NEWS = 0.75
+#: A wave reports again when this share of the restarts of its last report is still in flight.
+_REPORT_BELOW = 0.75
 
 
 @workflow.defn(name="Wave")
@@ -33,193 +33,201 @@ class WaveWorkflow:
     """Child of an upgrade. Ends when every member is done; a failed restart is a result, not a failure."""
 
     @workflow.init
-    def __init__(self, ask: WaveInput) -> None:
-        self._ask = ask
-        self._steer = ask.steer
+    def __init__(self, request: WaveInput) -> None:
+        self._request = request
+        self._control = request.control
         self._waiting: list[WaveMember] = []
         self._running: dict[WaveMember, asyncio.Task[None]] = {}
-        #: Begun, and taken back since nothing new can be injected: they keep their places.
-        self._held: list[WaveMember] = []
-        self._lost: str | None = None
-        self._served: asyncio.Task[None] | None = None
+        #: Members that began and were taken back, since new Pods would get no sidecar: they keep their places.
+        self._postponed: list[WaveMember] = []
+        #: Why no restart can begin, until the wave is resumed.
+        self._blocked_by: str | None = None
+        self._worker_ping: asyncio.Task[None] | None = None
         self._results: list[RestartResult] = []
-        #: Items of failed restarts on their way.
+        #: Items of failed restarts that are being opened.
         self._opening = 0
         self._members = 0
-        self._stirred = False
+        self._wake = False
         self._reported: WaveReport | None = None
 
     @workflow.run
-    async def run(self, ask: WaveInput) -> WaveResult:
-        """Looks up the members, restarts them, and counts."""
-        cluster = ask.survey.cluster
+    async def run(self, request: WaveInput) -> WaveResult:
+        """Lists the members, restarts them, and counts."""
+        cluster = request.survey.cluster
         workflow.upsert_search_attributes([CLUSTER.value_set(cluster.name), PHASE.value_set(Phase.RESTARTING)])
         self._waiting = await workflow.execute_activity_method(
             SurveyActivities.list_wave_members,
-            ListWaveMembersInput(ask.survey, ask.rule, ask.canary_below, ask.read_after),
-            summary=f"who is in wave {ask.rule.number}, {ask.rule.name}",
-            **activity_options.survey(cluster),
+            ListWaveMembersInput(request.survey, request.rule, request.canary_below, request.read_after),
+            **activity_options.survey(cluster, f"List members of wave {request.rule.number}, {request.rule.name}"),
         )
         self._members = len(self._waiting)
         left = 0
         while True:
-            self._stirred = False
-            left += self._drop_shut()
-            self._start()
+            self._wake = False
+            left += self._leave_closed_windows()
+            self._begin_restarts()
             self._show()
             await self._report()
-            if not self._running and not self._opening and (self._steer.stopped or not (self._waiting or self._held)):
+            if self._is_done():
                 break
-            await self._something_happens()
+            await self._wait_for_change()
         counts = Counter(result.outcome for result in self._results)
         return WaveResult(
             restarted=counts[RestartOutcome.RESTARTED],
             current=counts[RestartOutcome.ALREADY_CURRENT],
             gone=counts[RestartOutcome.GONE] + counts[RestartOutcome.SCALED_TO_ZERO],
             failed=self._failed(),
-            left=left + len(self._waiting) + len(self._held),
+            left=left + len(self._waiting) + len(self._postponed),
         )
 
-    @workflow.signal(description='Start nothing new, or at all. Input: {"paused": true, "stopped": false}')
-    def steer(self, steer: WaveControl) -> None:
-        """Sent by the upgrade; what is in flight always finishes."""
-        if self._steer.paused and not steer.paused:
-            # Whoever resumes has seen why.
-            self._go_on()
-        self._steer = steer
-        self._stirred = True
+    @workflow.signal(description='Begin nothing new, or stop. Input: {"paused": true, "stopped": false}')
+    def steer(self, control: WaveControl) -> None:
+        """Sent by the upgrade; restarts in flight always finish."""
+        if self._control.paused and not control.paused:
+            # Whoever resumes has seen why the wave was blocked.
+            self._unblock()
+        self._control = control
+        self._wake = True
 
-    def _go_on(self) -> None:
-        self._lost = None
-        self._waiting = [*self._held, *self._waiting]
-        self._held = []
-        self._stirred = True
+    def _unblock(self) -> None:
+        self._blocked_by = None
+        self._waiting = [*self._postponed, *self._waiting]
+        self._postponed = []
+        self._wake = True
 
-    def _drop_shut(self) -> int:
-        """Members whose window has closed are left for a later wave; how many they are."""
+    def _is_done(self) -> bool:
+        in_progress = self._running or self._opening
+        return not in_progress and (self._control.stopped or not (self._waiting or self._postponed))
+
+    def _leave_closed_windows(self) -> int:
+        """Leaves members whose window has closed to a later wave; returns how many."""
         now = workflow.now()
-        open_still = [one for one in self._waiting if (until := self._until(one)) is None or now < until]
-        dropped = len(self._waiting) - len(open_still)
-        self._waiting = open_still
-        return dropped
+        still_open = [one for one in self._waiting if (until := self._until(one)) is None or now < until]
+        left = len(self._waiting) - len(still_open)
+        self._waiting = still_open
+        return left
 
     def _until(self, member: WaveMember) -> datetime | None:
-        return min((one for one in (member.until, self._ask.until) if one is not None), default=None)
+        return min((until for until in (member.until, self._request.until) if until is not None), default=None)
 
-    def _start(self) -> None:
-        if self._steer.paused or self._steer.stopped or self._lost is not None:
+    def _begin_restarts(self) -> None:
+        if self._control.paused or self._control.stopped or self._blocked_by is not None:
             return
-        limits = self._ask.survey.policy.in_flight
-        most = self._steer.in_flight or limits.cluster
-        taken = Counter(self._steer.taken)
+        limits = self._request.survey.policy.in_flight
+        limit = self._control.limit or limits.cluster
+        taken = Counter(self._control.taken)
         taken.update(self._in_flight())
-        left = []
+        waiting = []
         for member in self._waiting:
             namespace = member.workload.namespace
-            if taken.total() < most and taken[namespace] < limits.namespace:
+            if taken.total() < limit and taken[namespace] < limits.namespace:
                 taken[namespace] += 1
                 self._running[member] = asyncio.create_task(self._restart(member))
             else:
-                left.append(member)
-        self._waiting = left
+                waiting.append(member)
+        self._waiting = waiting
 
     def _in_flight(self) -> Counter[str]:
-        return Counter(one.workload.namespace for one in (*self._running, *self._held))
+        return Counter(member.workload.namespace for member in (*self._running, *self._postponed))
 
-    async def _something_happens(self) -> None:
-        shuts = [until for one in self._waiting if (until := self._until(one)) is not None]
-        within = min(shuts) - workflow.now() if shuts else None
+    async def _wait_for_change(self) -> None:
+        closings = [until for member in self._waiting if (until := self._until(member)) is not None]
+        within = min(closings) - workflow.now() if closings else None
         with contextlib.suppress(TimeoutError):
-            await workflow.wait_condition(lambda: self._stirred, timeout=within, timeout_summary="a window closes")
+            await workflow.wait_condition(
+                lambda: self._wake, timeout=within, timeout_summary="A maintenance window closes"
+            )
 
     async def _restart(self, member: WaveMember) -> None:
-        result = await self._execute(member)
-        # Not in `finally`: a wave that was terminated is cleared away there, outside of any workflow.
+        result = await self._execute_restart(member)
+        # Not in `finally`: it would also run when a terminated wave is cleared away, outside of any workflow.
         del self._running[member]
         if result.outcome is RestartOutcome.POSTPONED:
-            self._held.append(member)
-            if self._lost is None:
-                self._lost = result.detail or "nothing new can be injected"
-                if self._lost == NO_WORKER:
-                    self._served = asyncio.create_task(self._await_worker())
+            self._postpone(member, result.detail or "new Pods would get no sidecar")
         else:
             self._results.append(result)
-        self._stirred = True
+        self._wake = True
         if result.outcome is RestartOutcome.FAILED:
             self._opening += 1
             await self._open_item(result)
             self._opening -= 1
-            self._stirred = True
+            self._wake = True
+
+    def _postpone(self, member: WaveMember, reason: str) -> None:
+        self._postponed.append(member)
+        if self._blocked_by is None:
+            self._blocked_by = reason
+            if reason == NO_WORKER:
+                self._worker_ping = asyncio.create_task(self._await_worker())
 
     async def _await_worker(self) -> None:
-        await ActivityCalls(self._ask.survey.cluster, self._ask.survey.policy).await_worker()
-        if self._lost == NO_WORKER:
-            self._go_on()
+        await ActivityCalls(self._request.survey.cluster, self._request.survey.policy).await_worker()
+        if self._blocked_by == NO_WORKER:
+            self._unblock()
 
-    async def _execute(self, member: WaveMember) -> RestartResult:
-        ask, workload = self._ask, member.workload
+    async def _execute_restart(self, member: WaveMember) -> RestartResult:
+        survey, workload = self._request.survey, member.workload
         try:
             result: RestartResult = await workflow.execute_activity_method(
                 RestartActivities.restart_workload,
-                RestartInput(ask.survey.cluster, workload, ask.mark, ask.survey.policy.no_progress.rollout),
-                summary=str(workload),
-                **activity_options.long_running(ask.survey.cluster),
+                RestartInput(survey.cluster, workload, self._request.mark, survey.policy.no_progress.rollout),
+                **activity_options.long_running(survey.cluster, str(workload)),
             )
         except ActivityError as error:
-            if no_worker(error):
+            if no_worker_polled(error):
                 return RestartResult(workload, RestartOutcome.POSTPONED, None, NO_WORKER)
-            # Something that trying again cannot help (a missing right, an unreadable object): an item tells it.
-            return RestartResult(workload, RestartOutcome.FAILED, Reason.ROLLOUT_FAILING, one_line(told(error)))
+            # Something that a retry cannot help (a missing right, an unreadable object): an item reports it.
+            detail = one_line(failure_message(error))
+            return RestartResult(workload, RestartOutcome.FAILED, Reason.ROLLOUT_FAILING, detail)
         return result
 
     async def _open_item(self, result: RestartResult) -> None:
-        ask = OpenItemInput(self._ask.survey.cluster, result, self._ask.survey.policy.no_progress.rollout)
+        survey = self._request.survey
         try:
             await workflow.execute_activity_method(
                 RemediationActivities.open_item,
-                ask,
-                summary=f"remediation item: {result.workload}",
-                **activity_options.short(ask.cluster),
+                OpenItemInput(survey.cluster, result, survey.policy.no_progress.rollout),
+                **activity_options.short(survey.cluster, f"Open the remediation item of {result.workload}"),
             )
         except ActivityError:
-            # The upgrade opens it at its end, from what its last survey sees of the workload.
+            # The upgrade opens it at its end, from what its last survey finds at the workload.
             workflow.logger.warning("item_not_opened", extra={"fields": {"workload": str(result.workload)}})
 
     async def _report(self) -> None:
-        """Tells the upgrade what it needs to know: failures and trouble at once, what is in flight now and then."""
+        """Reports to the upgrade: failures and trouble at once, restarts in flight now and then."""
         parent = workflow.info().parent
         failed = self._failed()
-        news = WaveReport(
-            self._ask.rule.number,
-            len(self._waiting),
-            dict(self._in_flight()),
-            len(failed),
-            self._lost,
-            tuple(str(one) for one in failed[-NAMED:]),
+        report = WaveReport(
+            number=self._request.rule.number,
+            waiting=len(self._waiting),
+            in_flight=dict(self._in_flight()),
+            failed=len(failed),
+            blocked_by=self._blocked_by,
+            last_failed=tuple(str(workload) for workload in failed[-NAMED:]),
         )
-        if parent is None or not self._is_news(news):
+        if parent is None or not self._is_news(report):
             return
-        self._reported = news
+        self._reported = report
         upgrade = workflow.get_external_workflow_handle(parent.workflow_id, run_id=parent.run_id)
-        # An upgrade that was terminated cannot be told, and ends this wave as well.
+        # An upgrade that was terminated takes no signal, and ends this wave as well.
         with contextlib.suppress(FailureError):
-            await upgrade.signal("wave_reported", news)
+            await upgrade.signal("wave_reported", report)
 
-    def _is_news(self, news: WaveReport) -> bool:
-        before = self._reported or WaveReport(news.number)
-        if (news.failed, news.lost) != (before.failed, before.lost):
+    def _is_news(self, report: WaveReport) -> bool:
+        before = self._reported or WaveReport(report.number)
+        if (report.failed, report.blocked_by) != (before.failed, before.blocked_by):
             return True
-        if news.waiting:
+        if report.waiting:
             return False
-        return self._reported is None or before.waiting > 0 or news.total <= before.total * _NEWS
+        return self._reported is None or before.waiting > 0 or report.total <= before.total * _REPORT_BELOW
 
     def _failed(self) -> tuple[WorkloadRef, ...]:
-        return tuple(one.workload for one in self._results if one.outcome is RestartOutcome.FAILED)
+        return tuple(result.workload for result in self._results if result.outcome is RestartOutcome.FAILED)
 
     def _show(self) -> None:
-        done, begun = len(self._results), len(self._running) + len(self._held)
-        told = f"\n\n> {one_line(self._lost)}" if self._lost else ""
+        done, in_flight = len(self._results), len(self._running) + len(self._postponed)
+        blocked = f"\n\n> {one_line(self._blocked_by)}" if self._blocked_by else ""
         workflow.set_current_details(
-            f"**Wave {self._ask.rule.number + 1} of {self._ask.of}: {self._ask.rule.name}**\n\n"
-            f"{done} of {self._members} done, {begun} in flight, {len(self._failed())} failed{told}"
+            f"**Wave {self._request.rule.number + 1} of {self._request.of}: {self._request.rule.name}**\n\n"
+            f"{done} of {self._members} done, {in_flight} in flight, {len(self._failed())} failed{blocked}"
         )

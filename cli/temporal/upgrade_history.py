@@ -15,10 +15,11 @@ from temporalio.client import Client
 
 from activities.survey.activities import SurveySummary
 from cli.temporal.histories import decoded, events_of, is_gone, time_of, type_and_attributes
+from mesh.history import HistoryEntry
 from mesh.identity import upgrade_id
 from mesh.plan.waves import WaveRule
 from mesh.reporting.document import DecisionDocument
-from mesh.text import one_line
+from mesh.text import one_line, rfc3339
 from workflows.messages import UpgradeInput, WaveInput, WaveResult
 
 #: The update of a second `start`: it decides nothing.
@@ -123,9 +124,7 @@ class _HistoryReader:
         self.history.started_by = upgrade.who or None
         if upgrade.state is not None:
             self.history.notes.append(_FIRST_RUNS_GONE)
-            self.history.decisions += [
-                DecisionDocument(at=None, what=decision, who=None, because=None) for decision in upgrade.state.decisions
-            ]
+            self.history.decisions += [_decision_kept(entry) for entry in upgrade.state.controls.decisions]
 
     async def _read_survey(self, event: HistoryEvent, attributes: Any) -> None:  # noqa: ANN401  # of an event
         if event.HasField("activity_task_scheduled_event_attributes"):
@@ -169,6 +168,11 @@ class _HistoryReader:
         decision = DecisionDocument(at=time_of(event), what=what, who=texts[0], because=texts[1])
         self.history.decisions.append(decision)
         return decision
+
+
+def _decision_kept(entry: HistoryEntry) -> DecisionDocument:
+    """Returns a decision of a run that is gone, as the upgrade itself keeps it."""
+    return DecisionDocument(at=rfc3339(entry.at), what=entry.what, who=entry.who, because=entry.because or None)
 
 
 def _phrase(update: str, fields: dict[str, Any]) -> str:

@@ -214,11 +214,11 @@ async def test_report_has_every_decision_with_who_and_why(
     cluster.stale = {"canary": workloads("a"), "to 100%": workloads("b")}
     upgrade = await start_upgrade(client, cluster, Policy(soak=timedelta(0), approve=("canary", "all")))
     await upgrade.reaches(Phase.WAITING_APPROVAL)
-    await _says(upgrade, "limit", LimitInput(7, "ann", "the node pool is small"))
-    await _says(upgrade, "approve", ApproveInput(1, "ann", "the rest is harmless"))
+    await _says(upgrade, "limit", LimitInput("ann", "the node pool is small", 7))
+    await _says(upgrade, "approve", ApproveInput("ann", "the rest is harmless", 1))
     await upgrade.pause()
     await upgrade.resume()
-    await _says(upgrade, "approve", ApproveInput(None, "bob", ""))
+    await _says(upgrade, "approve", ApproveInput("bob"))
     await upgrade.ends()
     document = await read(client, ref)
 
@@ -304,9 +304,9 @@ async def test_what_temporal_does_not_keep_any_more_is_said(
         "complete": False,
         "workloads": [],
     }
-    assert [one["what"].partition(" ")[2] for one in document["decisions"]] == [
-        "paused by me: because of the test",
-        "resumed by me: because of the test",
+    assert [(one["what"], one["who"], one["because"]) for one in document["decisions"]] == [
+        ("paused", "me", "because of the test"),
+        ("resumed", "me", "because of the test"),
     ]
 
 

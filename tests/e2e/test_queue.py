@@ -114,7 +114,7 @@ def test_operator_works_through_the_queue(queue: Queue) -> None:
 
     refused = queue.say("resolve", f"Pod/{name}", "--because", "looks fine")
     assert refused.code == 1
-    assert "It is not settled: StandalonePod" in refused.document["items"][0]["message"]
+    assert "The item is not settled: StandalonePod" in refused.document["items"][0]["message"]
     assert "A restart does not help" in queue.say("retry", f"Pod/{name}").document["items"][0]["message"]
 
     # What the advice says: resume, and a restart, which the queue does itself.

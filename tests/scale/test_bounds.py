@@ -62,6 +62,7 @@ from workflows.messages import (
     NAMED,
     ApproveInput,
     AttachInput,
+    ControlsState,
     CountersState,
     ItemCounts,
     LimitInput,
@@ -102,7 +103,7 @@ POLICY = Policy(
 SURVEY = SurveyInput(REF, POLICY, NOW, NOW, (fingerprint(LONG),) * FAILED_KEPT)
 RULE = WaveRule(MANY, "w" * 70, WaveGroup.NUMBERED, 2**32, 2**32, "9" * 63, MANY)
 RESULT = RestartResult(LONG, RestartOutcome.ALREADY_CURRENT, Reason.ON_DELETE, DETAIL)
-STEER = WaveControl(paused=True, stopped=True, in_flight=200, taken={f"{one:03}{'s' * 60}": 200 for one in range(200)})
+STEER = WaveControl(paused=True, stopped=True, limit=200, taken={f"{one:03}{'s' * 60}": 200 for one in range(200)})
 _FACT = "\U0001f6d1" * FACT_LIMIT
 FACTS = Facts(_FACT, _FACT, _FACT, (_FACT,) * SECRETS_NAMED, True, _FACT, _FACT, _FACT, _FACT)
 FINDING = Finding(
@@ -145,18 +146,22 @@ PROGRESS = Progress(
 )
 
 STATE = UpgradeState(
-    target=ResolvedTarget(TARGET, "1.29.3", already_installed=True),
     started_at=NOW,
+    target=ResolvedTarget(TARGET, "1.29.3", already_installed=True),
+    hold_taken=True,
     began=NOW,
     mark=NOW,
     waves_run=MANY,
     canary_below=2**32,
-    counters=CountersState(MANY, MANY, MANY, SURVEY.failed, MANY),
-    paused_by=MESSAGE * 2,
-    in_flight=200,
-    decisions=(DETAIL,) * 20,
-    approved=(RULE.name,) * 100,
-    approved_numbers=(MANY,) * 100,
+    queue_deadline=NOW,
+    counters=CountersState(MANY, MANY, MANY, MANY, list(SURVEY.failed), MANY),
+    controls=ControlsState(
+        paused_by=MESSAGE * 2,
+        in_flight=200,
+        decisions=ITEM.history,
+        approved_names=[RULE.name] * 100,
+        approved_numbers=[MANY] * 100,
+    ),
 )
 
 WORST: tuple[object, ...] = (
@@ -205,11 +210,11 @@ WORST: tuple[object, ...] = (
     UpgradeInput(REF, TYPED, POLICY, TYPED, STATE),
     AttachInput(TYPED, TARGET, REF),
     OperatorInput(TYPED, TYPED),
-    ApproveInput(MANY, TYPED, TYPED),
-    LimitInput(MANY, TYPED, TYPED),
+    ApproveInput(TYPED, TYPED, MANY),
+    LimitInput(TYPED, TYPED, MANY),
     PROGRESS,
     UpgradeResult("done-with-items", PROGRESS, MANY, MANY),
-    UpgradeReport(PROGRESS, MANY, MANY, (DETAIL,) * 20),
+    UpgradeReport(PROGRESS, MANY, MANY, ITEM.history),
 )
 
 
@@ -236,14 +241,15 @@ def test_everything_that_travels_is_weighed() -> None:
 
 
 def test_pause_names_few_of_many_failed_restarts() -> None:
-    counters = Counters()
+    state = CountersState()
+    counters = Counters(state)
     for _ in range(50):
-        counters.take_wave(WaveResult(failed=(LONG,) * WAVE_OF))
+        counters.record_wave(WaveResult(failed=(LONG,) * WAVE_OF))
     message = counters.budget_exceeded(Budget())
 
     assert message is not None
     assert len(message) <= len(PROGRESS.needs_attention or "")
-    assert _bytes(counters.failed) <= _MOST
+    assert _bytes(state) <= _MOST
 
 
 async def test_failure_is_short_whatever_the_api_server_quotes() -> None:

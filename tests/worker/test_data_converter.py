@@ -7,7 +7,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.exceptions import ApplicationError
 
 from worker.data_converter import data_converter
-from workflows.failures import refused
+from workflows.failures import refusal
 
 
 def _sent(error: ApplicationError) -> Failure:
@@ -19,7 +19,7 @@ def _sent(error: ApplicationError) -> Failure:
 
 
 def test_refusal_is_its_sentence_alone() -> None:
-    sent = _sent(refused("It is not paused."))
+    sent = _sent(refusal("It is not paused."))
 
     assert (sent.message, sent.application_failure_info.type) == ("It is not paused.", "RefusedError")
     assert not sent.stack_trace

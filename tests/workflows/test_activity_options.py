@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from temporalio.client import WorkflowHistory
+from temporalio.workflow import ActivityConfig
 
 from mesh.identity import ClusterRef
 from tests.workflows.record import HISTORIES, SCENES
 from workflows import activity_options
 
-Named = Callable[[ClusterRef], dict[str, Any]]
+Named = Callable[[ClusterRef, str], ActivityConfig]
 
 CLUSTER = ClusterRef("prod", "uid")
 _ALL = (
@@ -26,32 +27,42 @@ _ALL = (
 _WAITING = {"await_control_plane", "restart_workload", "watch_cluster"}
 
 
+def _options(named: Named) -> dict[str, Any]:
+    return dict(named(CLUSTER, "Summary"))
+
+
+@pytest.mark.parametrize("named", _ALL)
+def test_summary_fits_into_what_temporal_takes(named: Named) -> None:
+    assert named(CLUSTER, "Check the gate").get("summary") == "Check the gate"
+    assert len(named(CLUSTER, "x" * 1000).get("summary") or "") == 200
+
+
 @pytest.mark.parametrize("named", _ALL)
 def test_a_dead_worker_is_noticed_within_half_a_minute(named: Named) -> None:
-    assert named(CLUSTER)["heartbeat_timeout"] <= timedelta(seconds=30)
+    assert _options(named)["heartbeat_timeout"] <= timedelta(seconds=30)
 
 
 @pytest.mark.parametrize("named", _ALL)
 def test_activities_run_on_the_queue_of_their_cluster(named: Named) -> None:
-    assert named(CLUSTER)["task_queue"] == "kyma-upgrade.prod"
+    assert _options(named)["task_queue"] == "kyma-upgrade.prod"
 
 
 @pytest.mark.parametrize("named", [activity_options.short, activity_options.survey, activity_options.long_running])
 def test_what_an_upgrade_waits_for_is_taken_up_soon_or_somebody_is_told(named: Named) -> None:
     # With the heartbeats of a worker that died before: within a minute.
-    unserved = named(CLUSTER)["schedule_to_start_timeout"] + named(CLUSTER)["heartbeat_timeout"]
+    unserved = _options(named)["schedule_to_start_timeout"] + _options(named)["heartbeat_timeout"]
 
     assert unserved < timedelta(minutes=1)
 
 
 @pytest.mark.parametrize("named", [activity_options.short_queued, activity_options.long_running_queued])
 def test_items_and_their_watch_wait_for_a_worker_as_long_as_it_takes(named: Named) -> None:
-    assert "schedule_to_start_timeout" not in named(CLUSTER)
+    assert "schedule_to_start_timeout" not in _options(named)
 
 
 @pytest.mark.parametrize("named", [activity_options.short, activity_options.survey])
 def test_steps_that_an_operator_watches_give_up_within_minutes(named: Named) -> None:
-    policy = named(CLUSTER)["retry_policy"]
+    policy = _options(named)["retry_policy"]
     waits = [
         min(policy.initial_interval * policy.backoff_coefficient**retry, policy.maximum_interval)
         for retry in range(policy.maximum_attempts - 1)
@@ -62,7 +73,7 @@ def test_steps_that_an_operator_watches_give_up_within_minutes(named: Named) -> 
 
 
 def test_waiting_outlasts_an_api_server_that_is_away_and_a_window_that_is_days_off() -> None:
-    named = activity_options.long_running_queued(CLUSTER)
+    named = _options(activity_options.long_running_queued)
 
     assert named["retry_policy"].maximum_attempts == 0
     assert named["retry_policy"].maximum_interval <= timedelta(minutes=1)

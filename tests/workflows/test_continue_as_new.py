@@ -78,9 +78,10 @@ async def _keep_telling(upgrade: RunningUpgrade) -> int:
         if seen.result is not None:
             return answered
         try:
-            await upgrade.handle.execute_update("limit", LimitInput(50, "me"), result_type=Progress)
+            await upgrade.handle.execute_update("limit", LimitInput("me", in_flight=50), result_type=Progress)
         except Exception as error:
-            if "ended" in str(error) or "completed" in str(error) or "ended" in str(error.__cause__):
+            ends = ("ended", "completed", "closing workflow")
+            if any(end in str(error) or end in str(error.__cause__) for end in ends):
                 return answered
             raise
         answered += 1
@@ -95,7 +96,7 @@ async def test_pause_is_kept_over_a_new_run(forgetful: Client) -> None:
         await upgrade.calls("survey_cluster")
         for number in range(1, 12):
             # A history becomes long while nothing goes on: words of operators are events as well.
-            await upgrade.handle.execute_update("limit", LimitInput(number, "me"), result_type=Progress)
+            await upgrade.handle.execute_update("limit", LimitInput("me", in_flight=number), result_type=Progress)
         await upgrade.pause()
         cluster.let_go_on("survey_cluster")
 

@@ -136,7 +136,7 @@ async def test_item_whose_first_task_waits_answers_an_operator(real: Client, clu
         view = await handle.execute_update("resolve", ResolveCommand("me"), result_type=ItemView)
         closed = await handle.result()
 
-    assert "say why" in str(refused.value.cause)
+    assert "needs a reason" in str(refused.value.cause)
     assert (view.state, [one.what for one in view.history]) == (ItemState.RESOLVED, ["resolve"])
     assert closed == "its Pods are current"
 

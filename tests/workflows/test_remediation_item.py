@@ -58,7 +58,7 @@ class OpenItem:
     async def look(self, finding: Finding | None = None, closed: str | None = None) -> None:
         """Has it look by itself, and find this."""
         self.cluster.rechecks.append(Observation(await self.clock.now(), finding, closed))
-        await self.handle.signal(RemediationItemWorkflow.changed)
+        await self.handle.signal(RemediationItemWorkflow.recheck)
 
     async def says(self, name: str, word: ItemCommand) -> ItemView:
         """An operator's word."""
@@ -359,7 +359,7 @@ async def test_retry_outside_of_its_window_is_refused(
     now = await clock.now()
     cluster.rechecks.append(Observation(now, opens_at=now + timedelta(hours=1)))
 
-    assert "maintenance window is shut until" in await item.refuses("retry", ItemCommand("me"))
+    assert "maintenance window is closed until" in await item.refuses("retry", ItemCommand("me"))
 
 
 async def test_retry_of_what_is_settled_closes_it(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
@@ -375,7 +375,7 @@ async def test_retry_of_what_is_settled_closes_it(cluster: FakeCluster, start_it
 async def test_resolve_looks_first(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
     item = await start_item(cluster)
     told = await item.refuses("resolve", ResolveCommand("me", "I think so"))
-    assert told.startswith("It is not settled: PodPending: 0/3 nodes are available. To close")
+    assert told.startswith("The item is not settled: PodPending: 0/3 nodes are available. To close")
 
     cluster.rechecks.append(Observation(await clock.now()))
     assert "still run the old proxy" in await item.refuses("resolve", ResolveCommand("me"))
@@ -389,16 +389,16 @@ async def test_refusal_without_a_detail_names_the_reason(cluster: FakeCluster, s
     item = await start_item(cluster, replace(ALONE, detail=None))
 
     assert (await item.refuses("resolve", ResolveCommand("me"))).startswith(
-        "It is not settled: StandalonePod. To close"
+        "The item is not settled: StandalonePod. To close"
     )
 
 
 async def test_forced_resolve_needs_a_reason_and_no_look(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
-    assert "say why" in await item.refuses("resolve", ResolveCommand("me", force=True))
+    assert "needs a reason" in await item.refuses("resolve", ResolveCommand("me", force=True))
     await item.says("resolve", ResolveCommand("me", "leaves next week", force=True))
 
-    assert await item.handle.result() == "closed as it is by me: leaves next week"
+    assert await item.handle.result() == "closed without a check by me: leaves next week"
     assert cluster.names == ["set_pod_warnings"]
     memo: dict[str, Any] = await (await item.handle.describe()).memo_value("item", type_hint=dict)
     assert memo["forced"] is True
@@ -423,7 +423,7 @@ async def test_skipped_item_lives_on_and_opens_after_its_last_day(
     view = await item.shows(ItemState.OPEN, Reason.CRASH_LOOPING)
     await item.calls("set_pod_warnings", times=2)
     assert item.warnings[-1] == "CrashLooping: container cart: CrashLoopBackOff"
-    assert (view.history[-1].what, view.history[-1].who) == ("open again", "item")
+    assert (view.history[-1].what, view.history[-1].who) == ("reopened", "item")
 
 
 async def test_skipped_item_that_is_settled_closes(cluster: FakeCluster, start_item: ItemStarter) -> None:
@@ -450,12 +450,12 @@ async def test_snoozed_item_keeps_its_warning_and_opens(
 @pytest.mark.parametrize(
     ("name", "word", "told"),
     [
-        ("skip", SkipCommand("me", "", until="2999-01-31"), "say why"),
-        ("skip", SkipCommand("me", "why", until="soon"), "is no date"),
-        ("skip", SkipCommand("me", "why", until="2026-02-30"), "is no date"),
-        ("skip", SkipCommand("me", "why", until="2020-01-31"), "is over"),
-        ("snooze", SnoozeCommand("me", duration="a while"), "is no duration"),
-        ("snooze", SnoozeCommand("me", duration="0m"), "is no duration"),
+        ("skip", SkipCommand("me", "", until="2999-01-31"), "needs a reason"),
+        ("skip", SkipCommand("me", "why", until="soon"), "is not a date"),
+        ("skip", SkipCommand("me", "why", until="2026-02-30"), "is not a date"),
+        ("skip", SkipCommand("me", "why", until="2020-01-31"), "is in the past"),
+        ("snooze", SnoozeCommand("me", duration="a while"), "is not a duration"),
+        ("snooze", SnoozeCommand("me", duration="0m"), "is not a duration"),
         ("snooze", SnoozeCommand("me", duration="9999d"), "longer than a year"),
     ],
 )
@@ -478,7 +478,7 @@ async def test_two_operators_at_once_do_not_cross(cluster: FakeCluster, start_it
     told = await item.refuses("skip", SkipCommand("bob", "why", until="2999-01-31"))
     cluster.let_go_on("recheck_item")
 
-    assert told.startswith("Somebody else is at it: resolve by ann.")
+    assert told.startswith("Another command is being carried out: resolve by ann.")
     with pytest.raises(WorkflowUpdateFailedError):
         await first.result()
     assert (await item.says("skip", SkipCommand("bob", "why", until="2999-01-31"))).state is ItemState.SKIPPED

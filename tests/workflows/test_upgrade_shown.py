@@ -10,6 +10,7 @@ import pytest
 
 from activities.search_attributes import CLUSTER, NEEDS_ATTENTION, PHASE, STALE_LEFT
 from activities.search_attributes import TARGET as TARGET_ATTRIBUTE
+from mesh.history import HistoryEntry
 from mesh.plan.policy import Policy
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import TARGET, FakeCluster
@@ -93,7 +94,7 @@ async def test_report_tells_what_is_left_alone_and_who_decided(cluster: FakeClus
 
     assert (before.pinned, before.excluded, before.decisions) == (2, 3, ())
     assert paused.progress.needs_attention == "paused by me: because of the test"
-    assert [one.partition(" ")[2] for one in paused.decisions] == ["paused by me: because of the test"]
+    assert [(one.what, one.who, one.because) for one in paused.decisions] == [("paused", "me", "because of the test")]
     assert (result.pinned, result.excluded) == (2, 3)
 
 
@@ -104,9 +105,13 @@ async def test_page_tells_the_end(cluster: FakeCluster, upgrade_of: Starter) -> 
     page = await current_details(upgrade.handle)
 
     assert f"on {cluster.ref.name}: done" in page
-    assert "3 of 3 workloads seen done" in page
+    assert "3 of 3 workloads done" in page
     assert "- 1 StandalonePod" in page
     assert "Waiting for an operator" not in page
+
+
+def _decision(what: str) -> HistoryEntry:
+    return HistoryEntry(datetime(2026, 1, 1, tzinfo=UTC), what, what, what)
 
 
 def _progress(hostile: str, reasons: int) -> Progress:
@@ -115,7 +120,7 @@ def _progress(hostile: str, reasons: int) -> Progress:
         target=str(TARGET),
         phase=Phase.PAUSED,
         needs_attention=hostile,
-        next_step="Mend the cause, then: kyma-upgrade resume --cluster kyma-prod-eu1 --because 'what was mended'",
+        next_step="Fix the cause, then resume: kyma-upgrade resume --cluster kyma-prod-eu1 --because 'what was fixed'",
         started_at=datetime(2026, 1, 1, tzinfo=UTC),
         ended_at=None,
         result=None,
@@ -129,7 +134,7 @@ def _progress(hostile: str, reasons: int) -> Progress:
     "hostile", ["a" * 5000, "<img src=x onerror=alert(1)>" * 99, "⚠️ é\n" * 999, "[x](javascript:x)" * 99]
 )
 def test_page_fits_into_an_address_whatever_the_cluster_says(hostile: str) -> None:
-    page = upgrade_details(_progress(hostile, 50), [hostile] * 50)
+    page = upgrade_details(_progress(hostile, 50), [_decision(hostile)] * 50)
 
     # The Temporal UI passes it along percent-encoded.
     assert len(quote(page)) < _PAGE_BYTES
@@ -144,7 +149,7 @@ def test_page_shows_the_newest_decisions_and_the_most_frequent_reasons() -> None
     counts = {f"Reason{number}": number for number in range(1, 15)}
     page = upgrade_details(
         replace(progress, items=ItemCounts(105, counts)),
-        [f"decision {number}" for number in range(9)],
+        [_decision(f"decision {number}") for number in range(9)],
     )
 
     assert "105 remediation items are open" in page

@@ -201,7 +201,7 @@ async def test_resume_of_what_is_not_paused_is_refused(cluster: FakeCluster, upg
     upgrade = await upgrade_of(cluster)
     await upgrade.calls("check_gate")
 
-    assert await _refusal(upgrade.resume) == ("RefusedError", "It is not paused.")
+    assert await _refusal(upgrade.resume) == ("RefusedError", "The upgrade is not paused.")
     cluster.let_go_on("check_gate")
 
 
@@ -213,7 +213,7 @@ async def test_second_pause_is_refused(cluster: FakeCluster, upgrade_of: Starter
 
     kind, sentence = await _refusal(upgrade.pause)
     assert kind == "RefusedError"
-    assert sentence == "It is paused already: paused by me: because of the test."
+    assert sentence == "The upgrade is already paused: paused by me: because of the test."
     cluster.let_go_on("check_gate")
 
 
@@ -226,7 +226,7 @@ async def test_other_words_are_refused_once_it_is_being_aborted(
 
     kind, sentence = await _refusal(getattr(upgrade, word))
     assert kind == "RefusedError"
-    assert sentence.startswith("It is being aborted")
+    assert sentence.startswith("The upgrade is being aborted")
     cluster.let_go_on("restart_workload")
 
 
@@ -295,7 +295,7 @@ async def test_decisions_tell_who_and_why(cluster: FakeCluster, upgrade_of: Star
 
     page = await current_details(upgrade.handle)
     assert "paused by ada: the shop opens" in page
-    assert "resumed by somebody: no reason given" in page
+    assert "resumed by an operator: no reason given" in page
     cluster.let_go_on("check_gate")
 
 

@@ -105,7 +105,7 @@ async def test_gate_that_stays_shut_pauses_and_is_tried_again(
     await clock.passes(seconds=25)
     seen = await upgrade.reaches(Phase.PAUSED)
 
-    assert seen.needs_attention == "The gate is shut: istiod is not rolled out."
+    assert seen.needs_attention == "The gate is closed: istiod is not rolled out."
     assert cluster.names.count("check_gate") == 6
     assert "survey_cluster" not in cluster.names
     await upgrade.resume()
@@ -212,7 +212,7 @@ async def test_wave_of_an_earlier_upgrade_that_still_runs_pauses(
     seen = await upgrade.reaches(Phase.PAUSED)
 
     assert seen.needs_attention is not None
-    assert f"{left.id} still runs" in seen.needs_attention
+    assert f"{left.id} of an earlier upgrade still runs" in seen.needs_attention
     await left.terminate()
     cluster.let_go_on("list_wave_members")
     await upgrade.resume()
@@ -227,15 +227,15 @@ async def test_wave_is_told_the_newest_word_last() -> None:
         def __init__(self) -> None:
             self.told: list[WaveControl] = []
 
-        async def signal(self, _: object, steer: WaveControl) -> None:
-            await asyncio.sleep(0.01 if steer.paused else 0)
-            self.told.append(steer)
+        async def signal(self, _: object, control: WaveControl) -> None:
+            await asyncio.sleep(0.01 if control.paused else 0)
+            self.told.append(control)
 
     waves, wave = WaveCoordinator("c"), SlowWave()
     waves._open[0] = wave  # type: ignore[assignment]
-    pausing = asyncio.create_task(waves.steer(WaveControl(paused=True)))
+    pausing = asyncio.create_task(waves.send(WaveControl(paused=True)))
     await asyncio.sleep(0)
-    await waves.steer(WaveControl(paused=False))
+    await waves.send(WaveControl(paused=False))
     await pausing
 
     assert wave.told == [WaveControl(paused=True), WaveControl(paused=False)]
@@ -250,7 +250,7 @@ async def test_steering_a_wave_that_has_just_ended_is_harmless() -> None:
 
     waves = WaveCoordinator("c")
     waves._open[0] = EndedWave()  # type: ignore[assignment]
-    await waves.steer(WaveControl(paused=True))
+    await waves.send(WaveControl(paused=True))
 
 
 @pytest.mark.parametrize("error", [UpgradeError("it broke"), PermissionDeniedError("no right")])

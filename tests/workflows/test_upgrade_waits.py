@@ -35,7 +35,7 @@ def approving(*waves: str) -> Policy:
 
 
 async def approve(upgrade: RunningUpgrade, wave: int | None = None) -> Progress:
-    ask = ApproveInput(wave, "me", "it looks well")
+    ask = ApproveInput("me", "it looks well", wave)
     seen: Progress = await upgrade.handle.execute_update("approve", ask, result_type=Progress)
     return seen
 
@@ -199,7 +199,7 @@ async def test_limit_changes_what_begins_while_a_wave_runs(cluster: FakeCluster,
     cluster.block("restart_workload")
     upgrade = await upgrade_of(cluster, Policy(soak=timedelta(0), in_flight=InFlight(cluster=1, namespace=50)))
     await upgrade.calls("restart_workload")
-    await upgrade.handle.execute_update("limit", LimitInput(4, "me", "it goes well"))
+    await upgrade.handle.execute_update("limit", LimitInput("me", "it goes well", 4))
     await upgrade.calls("restart_workload", times=4)
 
     assert cluster.in_flight.total() == 4
@@ -215,8 +215,8 @@ async def test_limit_that_is_none_is_refused(cluster: FakeCluster, upgrade_of: S
     await upgrade.calls("check_gate")
 
     with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await upgrade.handle.execute_update("limit", LimitInput(number))
-    assert f"{number} is no limit" in str(refused.value.cause)
+        await upgrade.handle.execute_update("limit", LimitInput(in_flight=number))
+    assert f"{number} is not a limit" in str(refused.value.cause)
     cluster.let_go_on("check_gate")
 
 
