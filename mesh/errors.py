@@ -1,47 +1,47 @@
-"""What can go wrong, whether trying again helps, and who must act.
+"""The errors of this product: what went wrong, whether a retry helps, and who must act.
 
 UpgradeError
-├── RefusedError        bad input, found before anything was changed; the caller must ask differently
+├── RefusedError        bad input, found before anything was changed; the caller must change the request
 ├── ConflictError       another upgrade owns the cluster; the caller must wait or attach to it
-├── ClusterError        the cluster said no, or something unusable
+├── ClusterError        the cluster refused, or its answer is of no use
 │   ├── PermissionDeniedError   a right is missing; an operator must grant it
-│   ├── NotFoundError           the object is not there
+│   ├── NotFoundError           the object does not exist
 │   ├── ChangedMeanwhileError   a write lost against another (HTTP 409); read again
 │   ├── ExpiredError            the list or watch is too old (HTTP 410); start again
 │   └── RejectedError           admission or validation refused the object
-└── UnreachableError    nothing answered, or it is overloaded; trying again helps
+└── UnreachableError    no answer, or the server is overloaded; a retry helps
 
 Litmus tests: would the same call succeed later without anyone acting? `UnreachableError`. Would it after
-re-reading? `ChangedMeanwhileError` or `ExpiredError`. Must the caller ask for something else? `RefusedError`.
+re-reading? `ChangedMeanwhileError` or `ExpiredError`. Must the caller request something else? `RefusedError`.
 """
 
 from __future__ import annotations
 
-#: Characters of a message.
-LONGEST = 2000
+#: Most characters of a message or remedy.
+MESSAGE_LIMIT = 2000
 
 
 class UpgradeError(Exception):
     """Root of the tree. `message` says what is wrong, `remedy` what to do, one sentence each.
 
-    Both are cut: an API server may quote the whole object that it refuses, and a right may be missing in every
-    namespace. What is told goes into histories and answers.
+    Both are shortened to MESSAGE_LIMIT, since they go into Temporal's histories: an API server may quote the whole
+    object that it refuses, and a permission may be missing in every namespace.
     """
 
     retryable = False
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        self.message = _cut(message)
-        self.remedy = _cut(remedy)
+        self.message = _shorten(message)
+        self.remedy = _shorten(remedy)
         super().__init__(self.message)
 
     def sentence(self) -> str:
-        """Both sentences as one line."""
+        """Returns message and remedy as one line."""
         return f"{self.message} {self.remedy}".strip()
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+def _shorten(text: str) -> str:
+    return text if len(text) <= MESSAGE_LIMIT else text[: MESSAGE_LIMIT - 1] + "…"
 
 
 class RefusedError(UpgradeError):
@@ -53,7 +53,7 @@ class ConflictError(UpgradeError):
 
 
 class ClusterError(UpgradeError):
-    """The cluster answered, and the answer is of no use. `status` is the HTTP status, 0 when there is none."""
+    """The cluster refused, or its answer is of no use. `status` is the HTTP status, 0 when there is none."""
 
     def __init__(self, message: str, remedy: str = "", status: int = 0) -> None:
         super().__init__(message, remedy)
@@ -69,7 +69,7 @@ class NotFoundError(ClusterError):
 
 
 class ChangedMeanwhileError(ClusterError):
-    """HTTP 409: the object was changed between our reading and our writing."""
+    """HTTP 409: the object was changed after this service read it and before it wrote."""
 
     retryable = True
 
@@ -81,11 +81,11 @@ class ExpiredError(ClusterError):
 
 
 class RejectedError(ClusterError):
-    """HTTP 400, 403 by admission, or 422: this very object is refused."""
+    """HTTP 400, 403 by admission, or 422: the object itself is refused."""
 
 
 class UnreachableError(UpgradeError):
-    """Nothing answered, or it asked for patience (429, 5xx): `retry_after` is for how many seconds, if it said so."""
+    """No answer, or HTTP 429 or 5xx. `retry_after` are the seconds after which the server asks to retry, if it does."""
 
     retryable = True
     retry_after: float | None = None

@@ -1,4 +1,4 @@
-"""Which cluster: a configured name bound to the UID of its namespace kube-system."""
+"""Names of clusters, and the workflow ids and task queues that are made of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TASK_QUEUE = "kyma-upgrade"
 
 @dataclass(frozen=True, slots=True)
 class ClusterRef:
-    """Carried by every workflow and activity; an activity refuses to act on another UID."""
+    """A cluster's name and the UID of its namespace kube-system; an activity refuses to act on another UID."""
 
     name: str
     uid: str
@@ -24,27 +24,27 @@ class ClusterRef:
 
 
 def cluster_name(text: str) -> str:
-    """A context's name as a cluster's: lower case, every character outside `a-z0-9.-` as `-`."""
+    """Returns the name of a cluster for that of a context: lower case, every character outside `a-z0-9.-` as `-`."""
     return re.sub(r"[^a-z0-9.-]", "-", text.lower())
 
 
 def upgrade_id(cluster: str) -> str:
-    """Workflow id of a cluster's upgrade: one at a time."""
+    """Returns the workflow id of a cluster's upgrade; there is one at a time."""
     return f"upgrade:{cluster}"
 
 
 def wave_id(cluster: str, number: int) -> str:
-    """Workflow id of a wave; numbers go on through rounds."""
+    """Returns the workflow id of a wave; numbers continue through rounds."""
     return f"{upgrade_id(cluster)}:wave-{number:03d}"
 
 
 def item_id(cluster: str, workload: WorkloadRef) -> str:
-    """Workflow id of a remediation item."""
+    """Returns the workflow id of a workload's remediation item."""
     return f"{items_prefix(cluster)}{workload.namespace}:{workload.kind}:{workload.name}"
 
 
 def items_prefix(cluster: str) -> str:
-    """What the ids of a cluster's items begin with, and no other's: no name of a cluster contains a colon."""
+    """Returns the prefix of the ids of this cluster's items alone: no name of a cluster contains a colon."""
     return f"remediation:{cluster}:"
 
 
@@ -55,5 +55,5 @@ def item_workload(identity: str) -> WorkloadRef:
 
 
 def watch_id(cluster: str) -> str:
-    """Workflow id of the watch that tells a cluster's items what changed."""
+    """Returns the workflow id of the watch that tells a cluster's items what changed."""
     return f"watch:{cluster}"

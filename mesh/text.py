@@ -1,4 +1,4 @@
-"""Text that came from a cluster, made safe to show."""
+"""Texts from a cluster made safe to show, and times and durations as texts."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|!~])")
 
 
 def one_line(text: str, limit: int = DETAIL_LIMIT) -> str:
-    """One line of at most `limit` characters, control characters gone, an ellipsis where it was cut."""
+    """Returns one line of at most `limit` characters, without control characters, with an ellipsis where it was cut."""
     line = " ".join(_CONTROL.sub(" ", text).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def markdown(text: str, limit: int = DETAIL_LIMIT) -> str:
-    """`one_line`, escaped so that a name or message cannot become a link, a table or HTML in the Temporal UI."""
+    """Returns `one_line`, escaped so that a text cannot become a link, a table or HTML in the Temporal UI."""
     return _MARKDOWN.sub(r"\\\1", one_line(text, limit))
 
 
 def rfc3339(moment: datetime) -> str:
-    """UTC, whole seconds, `Z`: the form of Kubernetes' own timestamps."""
+    """Returns a time in the form of Kubernetes' timestamps: UTC, whole seconds, `Z`."""
     return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def iso_duration(duration: timedelta) -> str:
-    """An ISO 8601 duration in hours and minutes, rounded up to the minute: `PT1H40M`."""
+    """Returns an ISO 8601 duration in hours and minutes, rounded up to the minute: `PT1H40M`."""
     minutes = -(-duration // timedelta(minutes=1))
     hours, rest = divmod(minutes, 60)
     return "PT" + (f"{hours}H" if hours else "") + (f"{rest}M" if rest or not hours else "")

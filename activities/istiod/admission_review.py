@@ -49,13 +49,13 @@ def build_review(query: InjectionQuery) -> dict[str, Any]:
 
 
 def _spec_as_json(spec: PodSpec) -> dict[str, Any]:
-    if spec.whole is None:
+    if spec.raw is None:
         json_spec: dict[str, Any] = {
             "containers": [_container_as_json(container) for container in spec.containers],
             "initContainers": [_container_as_json(container) for container in spec.init_containers or ()],
         }
     else:
-        json_spec = json.loads(spec.whole)
+        json_spec = json.loads(spec.raw)
         for field, containers in (("containers", spec.containers), ("initContainers", spec.init_containers or ())):
             # An injected Pod asks with its own containers, without those that were injected.
             names = {container.name for container in containers}

@@ -21,7 +21,7 @@ from activities.kube.workloads import with_kind
 from mesh.errors import UnreachableError
 from mesh.k8s.kinds import ARGO_ROLLOUT, EVICTABLE_KINDS, RESTARTABLE_KINDS, kind_of
 from mesh.k8s.objects import DisruptionBudget, Namespace, Pod, Workload
-from mesh.k8s.owners import taking_from
+from mesh.k8s.owners import with_template_of
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.interning import Interner
 
@@ -106,7 +106,7 @@ class Informer:
         if reference is None:
             return workload
         lender = self._object(WorkloadRef(ref.namespace, reference.kind, reference.name))
-        return taking_from(workload, lender) if isinstance(lender, Workload) else workload
+        return with_template_of(workload, lender) if isinstance(lender, Workload) else workload
 
     def pods_of(self, workload: Workload) -> list[Pod]:
         """Returns every Pod whose controller is the workload or a ReplicaSet of it, in the workload's namespace."""

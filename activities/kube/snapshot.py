@@ -25,7 +25,7 @@ from mesh.errors import PermissionDeniedError
 from mesh.istio.injection import Injector
 from mesh.k8s.kinds import READ_KINDS
 from mesh.k8s.objects import DisruptionBudget, Metadata, Namespace, Pod, Workload
-from mesh.k8s.owners import by_uid, missing_kinds
+from mesh.k8s.owners import missing_kinds, workloads_by_uid
 from mesh.k8s.raw_spec import RawObject, pod_with_raw_spec, workload_with_raw_spec
 from mesh.survey.interning import Interner
 from mesh.survey.pod_rules import needs_events
@@ -105,7 +105,7 @@ class _SnapshotReader:
             resource_version=version,
             namespaces=namespaces or {},
             pods=tuple(pods),
-            owners=by_uid(owners.values()),
+            owners=workloads_by_uid(owners.values()),
             injector=injector,
             budgets=tuple(budgets),
             pod_events=warnings,

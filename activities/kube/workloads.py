@@ -10,7 +10,7 @@ from activities.kube.client import ClusterClient
 from activities.kube.paths import path
 from mesh.k8s.kinds import TEMPLATE_KINDS
 from mesh.k8s.objects import Pod, Workload
-from mesh.k8s.owners import taking_from
+from mesh.k8s.owners import with_template_of
 from mesh.k8s.raw_spec import RawObject, workload_with_raw_spec
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.wellknown import FIELD_MANAGER
@@ -46,7 +46,7 @@ async def read_workload(cluster: ClusterClient, ref: WorkloadRef) -> Workload:
     if reference is None or reference.kind not in TEMPLATE_KINDS:
         return workload
     lender = await cluster.find(path(reference.kind, ref.namespace, reference.name), RawObject)
-    return workload if lender is None else taking_from(workload, workload_with_raw_spec(lender, reference.kind))
+    return workload if lender is None else with_template_of(workload, workload_with_raw_spec(lender, reference.kind))
 
 
 async def read_pods(cluster: ClusterClient, workload: Workload) -> list[Pod]:

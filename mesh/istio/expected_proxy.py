@@ -83,7 +83,7 @@ def injection_query(
 ) -> InjectionQuery:
     """Returns the query about a template that would be injected."""
     problem = None
-    if template.spec.whole is None and not injector.image_is_common(decision.revision):
+    if template.spec.raw is None and not injector.image_is_common(decision.revision):
         problem = "the injection template is edited, and the Pod fields that it may read are not all known"
     return InjectionQuery(_key(injector, namespace, decision, template), namespace, decision, template, problem)
 
@@ -107,7 +107,7 @@ def _key(injector: Injector, namespace: str, decision: InjectionDecision, templa
         else:
             parts += [namespace, sorted(labels.items())]
     else:
-        parts += [namespace, sorted(labels.items()), sorted(annotations.items()), template.spec.whole]
+        parts += [namespace, sorted(labels.items()), sorted(annotations.items()), template.spec.raw]
     return json.dumps(parts)
 
 

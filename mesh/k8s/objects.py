@@ -1,7 +1,7 @@
 """Kubernetes objects as small frozen structs: exactly the fields that some rule reads.
 
 msgspec skips everything else while decoding, so a Pod of 25 kB costs a few hundred bytes. Field names follow the
-API (camelCase on the wire). Every field has a default: objects in a cluster may lack anything.
+API (camelCase on the wire). Every field has a default: an object in a cluster may lack any of them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from mesh.wellknown import PROXY_CONTAINER
 
 
 class _Object(msgspec.Struct, frozen=True, rename="camel", kw_only=True, gc=False):
-    """Common settings. `gc=False`: snapshots hold no reference cycles."""
+    """Settings of every struct in this module. `gc=False`: snapshots hold no reference cycles."""
 
 
 class OwnerReference(_Object, frozen=True):
@@ -47,18 +47,18 @@ class Metadata(_Object, frozen=True):
     owner_references: tuple[OwnerReference, ...] | None = None
 
     def label(self, name: str) -> str | None:
-        """The value of a label, None when it is absent."""
+        """Returns the value of a label, None when it is absent."""
         return (self.labels or {}).get(name)
 
     def annotation(self, name: str) -> str | None:
-        """The value of an annotation, None when it is absent."""
+        """Returns the value of an annotation, None when it is absent."""
         return (self.annotations or {}).get(name)
 
     def controller(self) -> OwnerReference | None:
-        """The owner that manages this object, None for a standalone one."""
-        for one in self.owner_references or ():
-            if one.controller:
-                return one
+        """Returns the owner that manages this object, None for a standalone one."""
+        for reference in self.owner_references or ():
+            if reference.controller:
+                return reference
         return None
 
 
@@ -85,9 +85,9 @@ class SecretReference(_Object, frozen=True):
 
 
 class PodSpec(_Object, frozen=True):
-    """The part of a Pod's spec that injection and staleness depend on, and what tells why it does not run.
+    """The part of a Pod's spec that its proxy depends on, and that tells why the Pod does not run.
 
-    `whole` is all of it as the API has it, kept where an injection template may read any field (see mesh.k8s.raw_spec).
+    `raw` is the whole spec as JSON, kept where an injection template may read any field (see mesh.k8s.raw_spec).
     """
 
     containers: tuple[Container, ...] = ()
@@ -96,10 +96,10 @@ class PodSpec(_Object, frozen=True):
     service_account_name: str = ""
     node_name: str = ""
     image_pull_secrets: tuple[SecretReference, ...] | None = None
-    whole: str | None = None
+    raw: str | None = None
 
     def proxies(self) -> tuple[Container, ...]:
-        """Every container named `istio-proxy`, native sidecars included."""
+        """Returns the containers named `istio-proxy`, native sidecars included."""
         return tuple([one for one in (*self.containers, *(self.init_containers or ())) if one.name == PROXY_CONTAINER])
 
 
@@ -113,7 +113,7 @@ class ContainerState(_Object, frozen=True):
 
 
 class ContainerStates(_Object, frozen=True):
-    """Exactly one is set."""
+    """The state of a container: exactly one field is set."""
 
     waiting: ContainerState | None = None
     running: ContainerState | None = None
@@ -143,7 +143,7 @@ class Condition(_Object, frozen=True):
 
 
 class PodStatus(_Object, frozen=True):
-    """What the kubelet and the scheduler say."""
+    """`status` of a Pod, as the kubelet and the scheduler write it."""
 
     phase: str = ""
     reason: str = ""
@@ -162,22 +162,22 @@ class Pod(_Object, frozen=True):
     status: PodStatus = PodStatus()
 
     def condition(self, name: str) -> Condition | None:
-        """The condition of that type."""
-        # A loop: this is asked several times of every Pod, and a generator takes twice as long.
-        for one in self.status.conditions or ():
-            if one.type == name:
-                return one
+        """Returns the condition of that type, None when there is none."""
+        # A loop: this is called several times for every Pod, and a generator takes twice as long.
+        for condition in self.status.conditions or ():
+            if condition.type == name:
+                return condition
         return None
 
     @property
     def ready(self) -> bool:
-        """Whether its condition Ready is True."""
+        """Whether the condition Ready is True."""
         condition = self.condition("Ready")
         return condition is not None and condition.status == "True"
 
 
 class PodTemplate(_Object, frozen=True):
-    """`PodTemplateSpec`, as much of it as an injector needs to name the proxy."""
+    """`PodTemplateSpec`, as far as an injector reads it."""
 
     metadata: Metadata = Metadata()
     spec: PodSpec = PodSpec()
@@ -202,7 +202,7 @@ class JobTemplate(_Object, frozen=True):
     """`spec.jobTemplate` of a CronJob."""
 
     class Spec(_Object, frozen=True):
-        """Its `spec`."""
+        """`spec` of a Job template."""
 
         template: PodTemplate = PodTemplate()
 
@@ -210,17 +210,14 @@ class JobTemplate(_Object, frozen=True):
 
 
 class WorkloadReference(_Object, frozen=True):
-    """`spec.workloadRef` of an Argo Rollout: whose template it takes, in its own namespace."""
+    """`spec.workloadRef` of an Argo Rollout: the workload of its namespace whose Pod template it takes."""
 
     kind: str = ""
     name: str = ""
 
 
 class WorkloadSpec(_Object, frozen=True):
-    """The union of what Deployment, StatefulSet, DaemonSet, ReplicaSet, ReplicationController, Job, CronJob have.
-
-    The last two fields are an Argo Rollout's.
-    """
+    """The fields of the specs of all kinds that are read. The last two are an Argo Rollout's."""
 
     replicas: int | None = None
     paused: bool = False
@@ -241,9 +238,9 @@ class PauseCondition(_Object, frozen=True):
 
 
 class WorkloadStatus(_Object, frozen=True):
-    """The union of the statuses; a field that a kind lacks stays 0.
+    """The fields of the statuses of all kinds that are read; those that a kind lacks stay 0.
 
-    Those from `phase` on are an Argo Rollout's, which writes generations as text.
+    The fields from `phase` on are an Argo Rollout's, which writes generations as text.
     """
 
     observed_generation: int | str = 0
@@ -271,12 +268,12 @@ class WorkloadStatus(_Object, frozen=True):
     pause_conditions: tuple[PauseCondition, ...] | None = None
 
     def condition(self, name: str) -> Condition | None:
-        """The condition of that type."""
-        return next((one for one in self.conditions or () if one.type == name), None)
+        """Returns the condition of that type, None when there is none."""
+        return next((condition for condition in self.conditions or () if condition.type == name), None)
 
 
 class Workload(_Object, frozen=True):
-    """A controller of Pods. `kind` is filled in by whoever read the list: items of lists do not carry it."""
+    """A controller of Pods. Its `kind` is set by the reader of a list: the items of lists have none."""
 
     kind: str = ""
     metadata: Metadata = Metadata()
@@ -290,7 +287,7 @@ class Workload(_Object, frozen=True):
 
     @property
     def template(self) -> PodTemplate | None:
-        """The template that its Pods are made from."""
+        """The template from which its Pods are created."""
         if self.spec.job_template is not None:
             return self.spec.job_template.spec.template
         return self.spec.template
@@ -310,13 +307,13 @@ class Namespace(_Object, frozen=True):
 
 
 class DisruptionBudgetSpec(_Object, frozen=True):
-    """Its selector; an absent one selects nothing, an empty one everything."""
+    """`spec` of a PodDisruptionBudget. Without a selector it selects nothing, with an empty one everything."""
 
     selector: LabelSelector | None = None
 
 
 class DisruptionBudgetStatus(_Object, frozen=True):
-    """Counts of Pods, as the disruption controller sees them."""
+    """`status` of a PodDisruptionBudget: counts of Pods by the disruption controller."""
 
     current_healthy: int = 0
     desired_healthy: int = 0
@@ -332,13 +329,13 @@ class DisruptionBudget(_Object, frozen=True):
     status: DisruptionBudgetStatus = DisruptionBudgetStatus()
 
     def selects(self, pods: Iterable[Pod]) -> bool:
-        """Whether it counts for one of these Pods of its namespace."""
+        """Whether the budget selects one of these Pods, which are of its namespace."""
         selector = self.spec.selector
         return selector is not None and any(selector.matches(pod.metadata.labels or {}) for pod in pods)
 
 
 class ServiceReference(_Object, frozen=True):
-    """Where a webhook of kind service is served."""
+    """The Service that serves a webhook."""
 
     name: str = ""
     namespace: str = ""

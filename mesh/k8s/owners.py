@@ -1,4 +1,4 @@
-"""Who manages a Pod, followed to the top."""
+"""The top owner of a Pod: its controller, the controller of that, and so on."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mesh.k8s.objects import Container, Metadata, OwnerReference, Pod, PodSpec, 
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.wellknown import INIT_CONTAINER, PROXY_CONTAINER, SIDECAR_STATUS, VALIDATION_CONTAINER
 
-#: What the injector adds and would add again; taken off a standalone Pod to learn what it would get now.
+#: Containers that the injector adds; without them a standalone Pod is its own template.
 _INJECTED_CONTAINERS = frozenset({PROXY_CONTAINER, INIT_CONTAINER, VALIDATION_CONTAINER})
-#: Of names: k8s.io/apimachinery/pkg/util/validation, DNS1123SubdomainMaxLength.
-_LONGEST = 253
-_UNPRINTED = re.compile(r"[^!-~]")
+#: Characters of a name. Source: k8s.io/apimachinery/pkg/util/validation, DNS1123SubdomainMaxLength.
+_NAME_LIMIT = 253
+_UNPRINTABLE = re.compile(r"[^!-~]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +25,9 @@ class Owner:
     """The top owner of a Pod.
 
     `workload` is None for standalone Pods and for kinds that are not read (custom controllers, nodes).
-    `template` is what the next Pod would be made from: the topmost template known, or the Pod itself.
-    `direct` is the controller that made the Pod, where it was read: a Job below its CronJob.
-    `gone` tells that an owner of a kind that is read does not exist any more.
+    `template` is that of the next Pod: the topmost template that is known, or the Pod itself.
+    `direct` is the Pod's own controller, where it was read: the Job of a CronJob.
+    `gone`: an owner of a kind that is read does not exist any more.
     """
 
     kind: str
@@ -44,44 +44,43 @@ class Owner:
         return WorkloadRef(self.namespace, self.kind, self.name)
 
 
-def by_uid(workloads: Iterable[Workload]) -> dict[str, Workload]:
-    """What `top_owner` looks up; Argo Rollouts that take their template from another of the workloads have it."""
-    found = {one.metadata.uid: one for one in workloads}
-    takers = [(one, reference) for one in found.values() if (reference := one.spec.workload_ref) is not None]
-    if takers:
-        lenders = (one for one in found.values() if one.kind in TEMPLATE_KINDS)
-        named = {one.ref: one for one in lenders}
-        for one, reference in takers:
-            lender = named.get(WorkloadRef(one.metadata.namespace, reference.kind, reference.name))
-            if lender is not None:
-                found[one.metadata.uid] = taking_from(one, lender)
-    return found
+def workloads_by_uid(workloads: Iterable[Workload]) -> dict[str, Workload]:
+    """Returns the workloads by UID. Argo Rollouts have the template of the workload that they refer to."""
+    by_uid = {workload.metadata.uid: workload for workload in workloads}
+    borrowers = [(one, reference) for one in by_uid.values() if (reference := one.spec.workload_ref) is not None]
+    if borrowers:
+        sources = {one.ref: one for one in by_uid.values() if one.kind in TEMPLATE_KINDS}
+        for rollout, reference in borrowers:
+            source = sources.get(WorkloadRef(rollout.metadata.namespace, reference.kind, reference.name))
+            if source is not None:
+                by_uid[rollout.metadata.uid] = with_template_of(rollout, source)
+    return by_uid
 
 
 def missing_kinds(pods: Iterable[Pod], owners: Mapping[str, Workload]) -> set[str]:
-    """The kinds that are read, and of which an owner of a Pod or of its owner was not found."""
-    about = (*(one.metadata for one in pods), *(one.metadata for one in owners.values()))
-    makers = [maker for one in about if (maker := one.controller()) is not None]
-    kinds = {kind_of(one) for one in makers if one.uid not in owners}
+    """Returns the kinds, among those that are read, of owners that were not found."""
+    owned = (*(pod.metadata for pod in pods), *(owner.metadata for owner in owners.values()))
+    controllers = [controller for metadata in owned if (controller := metadata.controller()) is not None]
+    kinds = {kind_of(controller) for controller in controllers if controller.uid not in owners}
     return kinds & set(READ_KINDS)
 
 
-def taking_from(rollout: Workload, lender: Workload) -> Workload:
-    """An Argo Rollout with the template of its `workloadRef`, and with its selector if it has none of its own.
+def with_template_of(rollout: Workload, source: Workload) -> Workload:
+    """Returns an Argo Rollout with the template of the workload that it refers to, and its selector if it has none.
 
     Source: argoproj/argo-rollouts, rollout/templateref.go.
     """
-    selector = rollout.spec.selector or lender.spec.selector
-    spec = msgspec.structs.replace(rollout.spec, template=lender.spec.template, selector=selector)
+    selector = rollout.spec.selector or source.spec.selector
+    spec = msgspec.structs.replace(rollout.spec, template=source.spec.template, selector=selector)
     return msgspec.structs.replace(rollout, spec=spec)
 
 
 def top_owner(pod: Pod, owners: Mapping[str, Workload], unread: frozenset[str] = frozenset()) -> Owner:
-    """Follows controller references upwards.
+    """Returns the top owner of a Pod, found along its controller references.
 
-    `owners` holds every workload that was read, by UID; of the kinds in `unread` not all may be read. Anybody may
-    write references: one into another namespace means nothing (as for Kubernetes' garbage collector), and
-    owners that own each other end the way up.
+    `owners` holds every workload that was read, by UID; workloads of the kinds in `unread` may be missing. Anyone may
+    write references: one into another namespace is ignored (as by Kubernetes' garbage collector), and a cycle of owners
+    ends the search.
     """
     namespace = pod.metadata.namespace
     reference = pod.metadata.controller()
@@ -95,7 +94,7 @@ def top_owner(pod: Pod, owners: Mapping[str, Workload], unread: frozenset[str] =
         if workload is None:
             kind, known = kind_of(reference), template or uninjected(pod)
             gone = kind in READ_KINDS and kind not in unread
-            return Owner(_written(kind), namespace, _written(reference.name), None, known, direct, gone=gone)
+            return Owner(_sanitized(kind), namespace, _sanitized(reference.name), None, known, direct, gone=gone)
         template = workload.template or template
         seen.add(reference.uid)
         above = workload.metadata.controller()
@@ -105,9 +104,9 @@ def top_owner(pod: Pod, owners: Mapping[str, Workload], unread: frozenset[str] =
         reference = above
 
 
-def _written(name: str) -> str:
-    """A kind or name as anybody may write it, cut to what one can be: the API server checks neither in a reference."""
-    return _UNPRINTED.sub("?", name)[:_LONGEST]
+def _sanitized(name: str) -> str:
+    """Returns a kind or name shortened to what one can be: the API server does not check them in a reference."""
+    return _UNPRINTABLE.sub("?", name)[:_NAME_LIMIT]
 
 
 def _owner(reference: OwnerReference, namespace: str, owners: Mapping[str, Workload]) -> Workload | None:
@@ -116,7 +115,7 @@ def _owner(reference: OwnerReference, namespace: str, owners: Mapping[str, Workl
 
 
 def uninjected(pod: Pod) -> PodTemplate:
-    """The Pod as it was before injection, as far as injection is concerned."""
+    """Returns the template of a standalone Pod: the Pod without what the injector added."""
     if pod.metadata.annotation(SIDECAR_STATUS) is None:
         return PodTemplate(metadata=pod.metadata, spec=pod.spec)
     annotations = {k: v for k, v in (pod.metadata.annotations or {}).items() if k != SIDECAR_STATUS}
@@ -129,14 +128,14 @@ def uninjected(pod: Pod) -> PodTemplate:
             annotations=annotations,
         ),
         spec=PodSpec(
-            containers=_own(pod.spec.containers),
-            init_containers=_own(pod.spec.init_containers or ()),
+            containers=_without_injected(pod.spec.containers),
+            init_containers=_without_injected(pod.spec.init_containers or ()),
             host_network=pod.spec.host_network,
             service_account_name=pod.spec.service_account_name,
-            whole=pod.spec.whole,
+            raw=pod.spec.raw,
         ),
     )
 
 
-def _own(containers: tuple[Container, ...]) -> tuple[Container, ...]:
-    return tuple(one for one in containers if one.name not in _INJECTED_CONTAINERS)
+def _without_injected(containers: tuple[Container, ...]) -> tuple[Container, ...]:
+    return tuple(container for container in containers if container.name not in _INJECTED_CONTAINERS)

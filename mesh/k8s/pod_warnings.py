@@ -1,7 +1,7 @@
-"""The warning on Pods of an open item: the annotation that Kyma's troubleshooting guide names.
+"""The warning on the Pods of an open item: the annotation that Kyma's troubleshooting guide names.
 
-Whatever else stood there is kept beside it, and put back when the item closes. What Kyma's earlier tools left there
-says no more than an item does: it goes with the item.
+A warning of somebody else in its place is kept in another annotation, and restored when the item closes. A warning of
+Kyma's earlier tools is removed with the item, which says the same.
 """
 
 from __future__ import annotations
@@ -10,47 +10,50 @@ from collections.abc import Iterable, Mapping
 
 from mesh.wellknown import EARLIER_WARNING, PROXY_RESET_WARNING, WRITTEN_WARNING
 
-_OURS = (PROXY_RESET_WARNING, WRITTEN_WARNING, EARLIER_WARNING)
-#: How the texts of Kyma's reconciler begin. Source: kyma-incubator/reconciler#984.
-_OF_EARLIER_TOOLS = ("pod sidecar could not be updated", "pod could not be rolled out")
+_ANNOTATIONS = (PROXY_RESET_WARNING, WRITTEN_WARNING, EARLIER_WARNING)
+#: How the warnings of Kyma's reconciler begin. Source: kyma-incubator/reconciler#984.
+_EARLIER_TOOLS = ("pod sidecar could not be updated", "pod could not be rolled out")
 
 Annotations = Mapping[str, str]
-#: Annotations of a merge patch: None takes one away.
+#: Annotations of a merge patch: None removes one.
 Patch = dict[str, str | None]
-NONE: Annotations = {}
+NO_WARNINGS: Annotations = {}
 
 
 def warnings_in(annotations: Annotations | None) -> Annotations:
-    """Those of a Pod's annotations that are about the warning; `NONE` where it has none."""
+    """Returns those of a Pod's annotations that are about the warning, `NO_WARNINGS` when it has none."""
     if not annotations:
-        return NONE
-    return {key: annotations[key] for key in _OURS if key in annotations} or NONE
+        return NO_WARNINGS
+    return {key: annotations[key] for key in _ANNOTATIONS if key in annotations} or NO_WARNINGS
 
 
-def warned(found: Annotations, text: str) -> Patch:
-    """What to change so that a Pod carries the warning; empty where it does."""
-    there, ours = found.get(PROXY_RESET_WARNING), found.get(WRITTEN_WARNING)
-    if there == ours == text:
+def warning_patch(found: Annotations, text: str) -> Patch:
+    """Returns the patch after which a Pod carries the warning; empty when it does already."""
+    current, written = found.get(PROXY_RESET_WARNING), found.get(WRITTEN_WARNING)
+    if current == written == text:
         return {}
     patch: Patch = {PROXY_RESET_WARNING: text, WRITTEN_WARNING: text}
-    if there not in (None, ours, text):
-        patch[EARLIER_WARNING] = there
+    if current not in (None, written, text):
+        patch[EARLIER_WARNING] = current
     return patch
 
 
-def unwarned(found: Annotations) -> Patch:
-    """What to change so that a Pod carries none of ours, nor of what this service has taken the place of."""
-    there, ours = found.get(PROXY_RESET_WARNING), found.get(WRITTEN_WARNING)
+def removal_patch(found: Annotations) -> Patch:
+    """Returns the patch after which a Pod has the warning that stood there before, or none."""
+    current, written = found.get(PROXY_RESET_WARNING), found.get(WRITTEN_WARNING)
     patch: Patch = {key: None for key in (WRITTEN_WARNING, EARLIER_WARNING) if key in found}
-    # An edit by hand since then is somebody else's.
-    if there is not None and (there == ours or there.startswith(_OF_EARLIER_TOOLS)):
+    # A warning that was edited by hand since then stays.
+    if current is not None and (current == written or current.startswith(_EARLIER_TOOLS)):
         earlier = found.get(EARLIER_WARNING)
-        patch[PROXY_RESET_WARNING] = None if earlier is None or earlier.startswith(_OF_EARLIER_TOOLS) else earlier
+        patch[PROXY_RESET_WARNING] = None if earlier is None or earlier.startswith(_EARLIER_TOOLS) else earlier
     return patch
 
 
 def warning_patches(pods: Iterable[str], found: Mapping[str, Annotations], text: str | None) -> dict[str, Patch]:
-    """By Pod what is to change: `pods` are to be warned, if there is a text; all others with a warning are not."""
-    wanted = {name: warned(found.get(name, NONE), text) for name in pods} if text is not None else {}
-    rest = {name: unwarned(there) for name, there in found.items() if name not in wanted}
+    """Returns the patches by the Pod's name: `pods` get the warning, if there is a text; all others lose it.
+
+    `found` are the annotations about warnings of all Pods that have some.
+    """
+    wanted = {name: warning_patch(found.get(name, NO_WARNINGS), text) for name in pods} if text is not None else {}
+    rest = {name: removal_patch(annotations) for name, annotations in found.items() if name not in wanted}
     return {name: patch for name, patch in (wanted | rest).items() if patch}

@@ -1,4 +1,4 @@
-"""Where a rollout stands, by the controller's own status, and whether a workload can be rolled at all."""
+"""Where a rollout stands, by the controller's own status, and the patch that restarts a workload."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mesh.wellknown import RESTARTED_AT, TEMPLATE_GENERATION
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """`settled`: every Pod is made from the newest template. `complete`: and all of them, `wanted`, are available.
+    """The progress of a workload's rollout.
 
-    `failed` is why the controller gave up, `refused` why the API server takes no further Pod of it, `paused` why it
-    waits for somebody or for a time.
-    `progress` changes whenever the rollout moves, so that a time-out can mean: no progress for.
+    `settled`: every Pod is created from the newest template. `complete`: and all `wanted` Pods are available. `failed`
+    is why the controller gave up, `refused` why the API server takes no further Pod of it, `paused` why it waits for a
+    person or a time. `progress` changes whenever the rollout moves, for time-outs without progress.
     """
 
     settled: bool
@@ -32,37 +32,40 @@ class Rollout:
 
     @property
     def over_quota(self) -> bool:
-        """Whether a quota leaves no room for its new Pods."""
+        """Whether a ResourceQuota leaves no room for new Pods."""
         return "exceeded quota" in (self.refused or "")
 
 
 def rollout(workload: Workload) -> Rollout:
-    """The rules of `kubectl rollout status`: k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go."""
+    """Returns where the rollout of a workload stands.
+
+    The rules are those of `kubectl rollout status`: k8s.io/kubectl/pkg/polymorphichelpers/rollout_status.go.
+    """
     if workload.kind == ARGO_ROLLOUT:
         return _argo_rollout(workload)
     status = workload.status
     observed = _observed(workload)
-    seen = observed >= workload.metadata.generation
+    up_to_date = observed >= workload.metadata.generation
     wanted = 1 if workload.spec.replicas is None else workload.spec.replicas
     match workload.kind:
         case "DaemonSet":
             wanted = status.desired_number_scheduled
             updated, total, available = status.updated_number_scheduled, wanted, status.number_available
         case "ReplicaSet" | "ReplicationController":
-            # They know one template only, and count nothing as updated.
+            # They have one template only, and do not count updated Pods.
             updated, total, available = status.replicas, status.replicas, status.available_replicas
         case "StatefulSet":
             updated, total, available = status.updated_replicas, status.replicas, status.available_replicas
             if status.update_revision and status.update_revision == status.current_revision:
-                # After the last Pod the controller folds both revisions into one and may count no updated Pods.
+                # After the last Pod the controller merges both revisions and may count no updated Pods.
                 updated = max(updated, status.replicas)
         case _:
             updated, total, available = status.updated_replicas, status.replicas, status.available_replicas
-    settled = seen and updated >= wanted and total == wanted
+    settled = up_to_date and updated >= wanted and total == wanted
     complete = settled and available >= wanted
     condition = status.condition("Progressing")
     failed = None
-    if seen and not complete and condition is not None and condition.reason == "ProgressDeadlineExceeded":
+    if up_to_date and not complete and condition is not None and condition.reason == "ProgressDeadlineExceeded":
         failed = condition.message or condition.reason
     return Rollout(
         settled=settled,
@@ -77,33 +80,35 @@ def rollout(workload: Workload) -> Rollout:
 
 
 def _refused(status: WorkloadStatus) -> str | None:
-    """What a Deployment's, ReplicaSet's or ReplicationController's condition says; the other kinds have none."""
+    """The message of the condition ReplicaFailure, which Deployments, ReplicaSets and ReplicationControllers have."""
     condition = status.condition("ReplicaFailure")
     return condition.message if condition is not None and condition.status == "True" else None
 
 
 def _argo_rollout(workload: Workload) -> Rollout:
-    """The rules of `kubectl argo rollouts status`: argoproj/argo-rollouts/utils/rollout/rolloututil.go.
+    """Returns where an Argo Rollout stands.
 
-    Its restart evicts the Pods older than `spec.restartAt` and leaves the template alone, so that settled also means:
-    the last of them was evicted. Blue-green says that before the new Pods are counted.
+    The rules are those of `kubectl argo rollouts status`: argoproj/argo-rollouts/utils/rollout/rolloututil.go.
+
+    A restart evicts the Pods older than `spec.restartAt` and leaves the template alone: it is settled when the last
+    of them was evicted. The controller of a blue-green Rollout reports that before it counts the new Pods.
     """
     status = workload.status
     wanted = 1 if workload.spec.replicas is None else workload.spec.replicas
     observed = _observed(workload)
     template = workload.metadata.annotation(TEMPLATE_GENERATION) if workload.spec.workload_ref else None
-    template_seen = template is None or status.workload_observed_generation in ("", template)
-    seen = observed >= workload.metadata.generation and template_seen
+    template_up_to_date = template is None or status.workload_observed_generation in ("", template)
+    up_to_date = observed >= workload.metadata.generation and template_up_to_date
     promoted = bool(status.stable_rs) and status.stable_rs == status.current_pod_hash
-    restarted = _moment(workload.spec.restart_at) == _moment(status.restarted_at)
-    settled = seen and promoted and restarted and status.updated_replicas >= wanted
+    restarted = _parse_time(workload.spec.restart_at) == _parse_time(status.restarted_at)
+    settled = up_to_date and promoted and restarted and status.updated_replicas >= wanted
     complete = settled and status.phase == "Healthy" and status.available_replicas >= wanted
-    counted = f"{status.updated_replicas} of {wanted} updated, {status.available_replicas} available"
+    counts = f"{status.updated_replicas} of {wanted} updated, {status.available_replicas} available"
     pause = workload.spec.paused or status.pause_conditions
     return Rollout(
         settled=settled,
         complete=complete,
-        failed=(status.message or status.phase) if seen and status.phase == "Degraded" else None,
+        failed=(status.message or status.phase) if up_to_date and status.phase == "Degraded" else None,
         progress=(
             observed,
             status.updated_replicas,
@@ -112,49 +117,49 @@ def _argo_rollout(workload: Workload) -> Rollout:
             status.ready_replicas,
             int(restarted),
         ),
-        message=f"{status.message}; {counted}" if status.message else counted,
+        message=f"{status.message}; {counts}" if status.message else counts,
         wanted=wanted,
         paused=status.message if pause else None,
     )
 
 
 def mark_of(workload: Workload) -> datetime | None:
-    """The time of the last restart by annotation, None when there is none or it does not parse.
+    """Returns the mark of the last restart: the time in its annotation, None without one that parses.
 
-    Of an Argo Rollout: the time that its Pods must be younger than.
+    For an Argo Rollout it is the time than which its Pods must be younger.
     """
     if workload.kind == ARGO_ROLLOUT:
-        return _moment(workload.spec.restart_at)
+        return _parse_time(workload.spec.restart_at)
     template = workload.template
-    return _moment(template.metadata.annotation(RESTARTED_AT) if template else None)
+    return _parse_time(template.metadata.annotation(RESTARTED_AT) if template else None)
 
 
 def restart_patch(workload: Workload, stale: Iterable[Pod], mark: datetime) -> dict[str, object]:
-    """The one write of an attempt as a merge patch; anything written since the reading makes it a conflict.
+    """Returns the merge patch that restarts a workload; it conflicts with any write since the workload was read.
 
-    The controller of an Argo Rollout makes those Pods anew that were created before `spec.restartAt`, by the API
-    server's clock. Where the mark's clock is behind that, the mark would miss the newest of the `stale` Pods: then it
-    is a second after them. `mark_of` of the result is never earlier than `mark`.
+    The controller of an Argo Rollout replaces the Pods that were created before `spec.restartAt`, by the API server's
+    clock. Where the clock of the mark is behind, the mark could miss the newest of the `stale` Pods: then the patch has
+    a time one second after them. `mark_of` the patched workload is never earlier than `mark`.
     """
     spec: dict[str, object] = {"template": {"metadata": {"annotations": {RESTARTED_AT: rfc3339(mark)}}}}
     if workload.kind == ARGO_ROLLOUT:
-        made = (pod.metadata.creation_timestamp for pod in stale)
-        after = [moment + timedelta(seconds=1) for moment in made if moment is not None]
+        created = (pod.metadata.creation_timestamp for pod in stale)
+        after = [moment + timedelta(seconds=1) for moment in created if moment is not None]
         spec = {"restartAt": rfc3339(max([mark, *after]))}
     metadata = workload.metadata
     return {"metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid}, "spec": spec}
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     try:
-        moment = datetime.fromisoformat(text or "")
+        parsed = datetime.fromisoformat(text or "")
     except ValueError:
         return None
-    return moment if moment.tzinfo else None
+    return parsed if parsed.tzinfo else None
 
 
 def _observed(workload: Workload) -> int:
-    """The generation that the controller has seen; a hash, as Argo Rollouts wrote before 0.10, tells nothing."""
+    """The generation that the controller has observed; a hash, as Argo Rollouts wrote before 0.10, counts as 0."""
     value = workload.status.observed_generation
     if isinstance(value, int):
         return value

@@ -25,15 +25,15 @@ class LabelSelector(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def empty(self) -> bool:
-        """Whether it has no requirement at all."""
+        """Whether the selector has no requirement at all."""
         return not self.match_labels and not self.match_expressions
 
     @property
     def valid(self) -> bool:
-        """Whether it can be evaluated at all. Source: k8s.io/apimachinery/pkg/labels, NewRequirement."""
+        """Whether the selector can be evaluated. Source: k8s.io/apimachinery/pkg/labels, NewRequirement."""
         return all(
-            bool(one.values) == (one.operator in ("In", "NotIn")) and one.operator in _OPERATORS
-            for one in self.match_expressions or ()
+            requirement.operator in _OPERATORS and bool(requirement.values) == (requirement.operator in ("In", "NotIn"))
+            for requirement in self.match_expressions or ()
         )
 
     def matches(self, labels: Mapping[str, str]) -> bool:
@@ -43,7 +43,7 @@ class LabelSelector(msgspec.Struct, frozen=True, rename="camel"):
         return all(_holds(requirement, labels) for requirement in self.match_expressions or ())
 
     def query(self) -> str:
-        """As the `labelSelector` parameter of a list."""
+        """Returns the selector as the `labelSelector` parameter of a list."""
         parts = [f"{key}={value}" for key, value in sorted((self.match_labels or {}).items())]
         for requirement in self.match_expressions or ():
             values = ",".join(requirement.values)

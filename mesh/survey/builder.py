@@ -17,7 +17,7 @@ from mesh.istio.injection import InjectionDecision, decide_injection
 from mesh.istio.proxy_status import NO_CONNECTED_PROXIES, ConnectedProxies
 from mesh.k8s.objects import DisruptionBudget, Pod, PodTemplate
 from mesh.k8s.owners import Owner, top_owner
-from mesh.k8s.pod_warnings import NONE, Annotations, warnings_in
+from mesh.k8s.pod_warnings import NO_WARNINGS, Annotations, warnings_in
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.maintenance_windows import declared_windows
 from mesh.survey.actions import Action, decide_action
@@ -224,7 +224,9 @@ def _surveyed(assessment: Assessment) -> SurveyedWorkload:
 
 
 def _warnings(pods: Iterable[Pod]) -> Mapping[str, Annotations]:
-    return {pod.metadata.name: found for pod in pods if (found := warnings_in(pod.metadata.annotations)) is not NONE}
+    return {
+        pod.metadata.name: found for pod in pods if (found := warnings_in(pod.metadata.annotations)) is not NO_WARNINGS
+    }
 
 
 #: Classes of Pods that have a sidecar and would get one.

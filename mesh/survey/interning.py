@@ -67,7 +67,7 @@ class Interner:
                 finalizers=about.finalizers if leaving else None,
                 owner_references=self.intern(() if reference is None else (reference,)),
             ),
-            spec=self.intern(_spec(pod.spec, None if _has_template(reference) else pod.spec.whole, placed=not well)),
+            spec=self.intern(_spec(pod.spec, None if _has_template(reference) else pod.spec.raw, placed=not well)),
             status=self.intern(_well(pod.status)) if well or leaving else pod.status,
         )
 
@@ -85,7 +85,7 @@ class Interner:
             template = msgspec.structs.replace(
                 template,
                 metadata=Metadata(labels=self.intern(made.labels), annotations=self.intern(made.annotations)),
-                spec=self.intern(_spec(template.spec, template.spec.whole)),
+                spec=self.intern(_spec(template.spec, template.spec.raw)),
             )
         return msgspec.structs.replace(
             workload,
@@ -143,7 +143,7 @@ def _is_read(annotation: str) -> bool:
     return any(domain in annotation for domain in _DOMAINS)
 
 
-def _spec(spec: PodSpec, whole: str | None, *, placed: bool = False) -> PodSpec:
+def _spec(spec: PodSpec, raw: str | None, *, placed: bool = False) -> PodSpec:
     """Resources are compared for proxies alone. `placed`: with its node and Secrets, which tell why it does not run."""
     first = spec.init_containers
     return PodSpec(
@@ -153,7 +153,7 @@ def _spec(spec: PodSpec, whole: str | None, *, placed: bool = False) -> PodSpec:
         service_account_name=spec.service_account_name,
         node_name=spec.node_name if placed else "",
         image_pull_secrets=spec.image_pull_secrets if placed else None,
-        whole=whole,
+        raw=raw,
     )
 
 

@@ -40,7 +40,7 @@ from mesh.k8s.objects import (
     WorkloadSpec,
     WorkloadStatus,
 )
-from mesh.k8s.owners import by_uid
+from mesh.k8s.owners import workloads_by_uid
 from mesh.k8s.selectors import LabelSelector
 from mesh.survey.builder import SurveyBuilder
 from mesh.survey.snapshot import NO_UPGRADE, ClusterSnapshot, UpgradeContext
@@ -352,7 +352,7 @@ def world(
         resource_version="42",
         namespaces=spaces,
         pods=pods,
-        owners=by_uid(one for one in things if isinstance(one, Workload)),
+        owners=workloads_by_uid(one for one in things if isinstance(one, Workload)),
         injector=by or injector(),
         budgets=tuple(one for one in things if isinstance(one, DisruptionBudget)),
         pod_events={one.metadata.uid: messages[one.metadata.name] for one in pods if one.metadata.name in messages},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mesh.errors import (
-    LONGEST,
+    MESSAGE_LIMIT,
     ChangedMeanwhileError,
     ClusterError,
     ConflictError,
@@ -46,5 +46,5 @@ def test_what_is_told_is_cut() -> None:
     """An API server quotes what it refuses, in the message of the error and of whatever is raised from it."""
     error = RejectedError("x" * 1_000_000, "y" * 1_000_000)
 
-    assert len(error.message) == len(error.remedy) == len(str(error)) == LONGEST
+    assert len(error.message) == len(error.remedy) == len(str(error)) == MESSAGE_LIMIT
     assert error.message.endswith("x…")

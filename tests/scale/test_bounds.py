@@ -38,7 +38,7 @@ from activities.remediation.activities import (
 from activities.remediation.watch import WatchClusterInput
 from activities.restart.activities import RestartInput, RestartOutcome, RestartResult
 from activities.survey.activities import FAILED_KEPT, ListWaveMembersInput, SurveyInput, SurveySummary, WaveMember
-from mesh.errors import LONGEST, RejectedError
+from mesh.errors import MESSAGE_LIMIT, RejectedError
 from mesh.history import HISTORY_KEPT, HistoryEntry
 from mesh.identity import ClusterRef
 from mesh.k8s.workload_ref import WorkloadRef
@@ -86,7 +86,7 @@ _MOST = 256_000
 NOW = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 MANY = 10_000_000
 #: Four bytes each: the most that a character takes.
-DETAIL, MESSAGE, TYPED = "\U0001f6d1" * DETAIL_LIMIT, "\U0001f6d1" * LONGEST, "\U0001f6d1" * 1000
+DETAIL, MESSAGE, TYPED = "\U0001f6d1" * DETAIL_LIMIT, "\U0001f6d1" * MESSAGE_LIMIT, "\U0001f6d1" * 1000
 
 REF = ClusterRef("c" * 253, "u" * 36)
 LONG = WorkloadRef("s" * LONGEST_NAMESPACE, "k" * 253, "n" * LONGEST_NAME)

@@ -159,11 +159,11 @@ async def test_edited_injection_template_needs_the_whole_workload(
 ) -> None:
     common = injector_config(config_map(values='{"global": {"hub": "hub", "tag": "1.30.2"}}'))
     fake.injector = injector(configs=(replace(common, image_is_common=False),))
-    made = msgspec.structs.replace(template({"app": "cart"}), spec=msgspec.structs.replace(template().spec, whole="{}"))
+    made = msgspec.structs.replace(template({"app": "cart"}), spec=msgspec.structs.replace(template().spec, raw="{}"))
     fake.raw_workloads["shop/Deployment/cart"] = of_generation(CART, 1, made)
 
     assert (await proxies.get(CART, space())).image == NEW
-    assert [one.template.spec.whole for one in fake.asked] == ["{}"]
+    assert [one.template.spec.raw for one in fake.asked] == ["{}"]
     assert [one.problem for one in fake.asked] == [None]
 
 

@@ -73,7 +73,7 @@ def test_edited_template_that_reads_labels_is_asked_about_for_each() -> None:
 def test_edited_template_is_asked_about_with_all_that_it_may_read_or_not_at_all() -> None:
     by = injector(configs=(replace(injector_config(config_map()), image_is_common=False),))
     fast, slow = (
-        msgspec.structs.replace(template(), spec=msgspec.structs.replace(template().spec, whole=text))
+        msgspec.structs.replace(template(), spec=msgspec.structs.replace(template().spec, raw=text))
         for text in ('{"nodeSelector":{"disk":"fast"}}', "{}")
     )
 

@@ -7,7 +7,7 @@ import pytest
 
 from mesh.k8s.kinds import ARGO_ROLLOUT, kind_of
 from mesh.k8s.objects import Container, OwnerReference, Pod, PodSpec, Workload, WorkloadReference
-from mesh.k8s.owners import by_uid, taking_from, top_owner, uninjected
+from mesh.k8s.owners import top_owner, uninjected, with_template_of, workloads_by_uid
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.wellknown import SIDECAR_STATUS
 from tests.mesh.build import APP, custom, pod, reference, template, workload
@@ -19,7 +19,7 @@ JOB = workload("Job", "nightly-1", owner=CRON_JOB)
 CLONE_SET = workload("ReplicaSet", "cart-2c8", owner=custom())
 ROLLOUT = workload(ARGO_ROLLOUT)
 ROLLOUT_SET = workload("ReplicaSet", "cart-9f1", owner=ROLLOUT)
-ALL = by_uid([DEPLOYMENT, REPLICA_SET, CRON_JOB, JOB, CLONE_SET, ROLLOUT, ROLLOUT_SET])
+ALL = workloads_by_uid([DEPLOYMENT, REPLICA_SET, CRON_JOB, JOB, CLONE_SET, ROLLOUT, ROLLOUT_SET])
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_owner_is_the_topmost(
 @pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet", "ReplicaSet", "ReplicationController", "Job"])
 def test_owner_that_makes_its_pods_itself_is_both(kind: str) -> None:
     owner = workload(kind)
-    found = top_owner(pod(owner=owner), by_uid([owner]))
+    found = top_owner(pod(owner=owner), workloads_by_uid([owner]))
 
     assert (found.kind, found.workload, found.direct) == (kind, owner, owner)
 
@@ -65,7 +65,7 @@ def test_owner_of_a_kind_that_is_read_but_not_there_is_gone() -> None:
 
 
 def test_deployment_gone_above_its_replica_set_keeps_the_template() -> None:
-    found = top_owner(pod(owner=REPLICA_SET), by_uid([REPLICA_SET]))
+    found = top_owner(pod(owner=REPLICA_SET), workloads_by_uid([REPLICA_SET]))
 
     assert (found.ref, found.gone) == (WorkloadRef("shop", "Deployment", "cart"), True)
     assert found.template == REPLICA_SET.template
@@ -75,7 +75,7 @@ def test_argo_rollout_takes_the_template_of_the_workload_that_it_refers_to() -> 
     lender = workload(made_from=template({"from": "lender"}), replicas=0)
     rollout = workload(ARGO_ROLLOUT, lender=WorkloadReference(kind="Deployment", name="cart"))
     below = workload("ReplicaSet", "cart-9f1", owner=rollout, made_from=template({"from": "replica-set"}))
-    found = top_owner(pod(owner=below), by_uid([below, rollout, lender]))
+    found = top_owner(pod(owner=below), workloads_by_uid([below, rollout, lender]))
 
     assert (found.kind, found.template.metadata.label("from")) == (ARGO_ROLLOUT, "lender")
 
@@ -91,7 +91,7 @@ def test_argo_rollout_takes_the_template_of_the_workload_that_it_refers_to() -> 
 def test_template_that_an_argo_rollout_cannot_take_leaves_that_of_the_replica_set(lender: Workload) -> None:
     rollout = workload(ARGO_ROLLOUT, lender=WorkloadReference(kind="Deployment", name="cart"))
     below = workload("ReplicaSet", "cart-9f1", owner=rollout, made_from=template({"from": "replica-set"}))
-    found = top_owner(pod(owner=below), by_uid([below, rollout, lender]))
+    found = top_owner(pod(owner=below), workloads_by_uid([below, rollout, lender]))
 
     assert found.workload is not None
     assert found.workload.template is None
@@ -103,14 +103,14 @@ def test_argo_rollout_keeps_a_selector_of_its_own() -> None:
     without = msgspec.convert({"spec": {"workloadRef": {"kind": "Deployment", "name": "cart"}}}, Workload)
     own = msgspec.convert({"spec": {"selector": {"matchLabels": {"app": "basket"}}}}, Workload)
 
-    assert taking_from(without, lender).label_selector.query() == "app=cart"
-    assert taking_from(own, lender).label_selector.query() == "app=basket"
+    assert with_template_of(without, lender).label_selector.query() == "app=cart"
+    assert with_template_of(own, lender).label_selector.query() == "app=basket"
 
 
 def test_template_is_the_topmost_one() -> None:
     above = workload(made_from=template({"made": "anew"}))
     below = workload("ReplicaSet", "cart-7d4", owner=above, made_from=template({"made": "before"}))
-    found = top_owner(pod(owner=below), by_uid([above, below]))
+    found = top_owner(pod(owner=below), workloads_by_uid([above, below]))
 
     assert found.template.metadata.label("made") == "anew"
 
@@ -134,14 +134,14 @@ def test_controller_counts_wherever_it_stands() -> None:
 def test_owners_in_a_circle_end_at_one_of_them() -> None:
     first = workload("Deployment", "first", owner=workload("Deployment", "second"))
     second = workload("Deployment", "second", owner=first)
-    found = top_owner(pod(owner=first), by_uid([first, second]))
+    found = top_owner(pod(owner=first), workloads_by_uid([first, second]))
 
     assert found.name in ("first", "second")
 
 
 def test_owner_in_another_namespace_is_none_of_its() -> None:
     elsewhere = workload("Deployment", "cart", namespace="bank")
-    found = top_owner(pod(owner=elsewhere), by_uid([elsewhere]))
+    found = top_owner(pod(owner=elsewhere), workloads_by_uid([elsewhere]))
 
     assert (found.workload, found.gone) == (None, True)
 

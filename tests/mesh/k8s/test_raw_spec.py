@@ -29,8 +29,8 @@ def test_pod_is_as_it_is_decoded_otherwise_and_keeps_its_spec() -> None:
     text = written(SPEC)
     found = pod_with_raw_spec(read(text))
 
-    assert json.loads(found.spec.whole or "") == SPEC
-    assert msgspec.structs.replace(found, spec=msgspec.structs.replace(found.spec, whole=None)) == msgspec.json.decode(
+    assert json.loads(found.spec.raw or "") == SPEC
+    assert msgspec.structs.replace(found, spec=msgspec.structs.replace(found.spec, raw=None)) == msgspec.json.decode(
         text, type=Pod
     )
 
@@ -42,7 +42,7 @@ def test_workload_keeps_the_spec_of_its_template() -> None:
 
     assert found.template is not None
     assert plain.template is not None
-    assert json.loads(found.template.spec.whole or "") == SPEC
+    assert json.loads(found.template.spec.raw or "") == SPEC
     assert found.template.metadata == plain.template.metadata
     assert (found.kind, found.spec.replicas, found.metadata) == ("Deployment", 2, plain.metadata)
 
@@ -51,7 +51,7 @@ def test_cron_job_keeps_the_spec_of_its_jobs_pods() -> None:
     found = workload_with_raw_spec(read(written({"jobTemplate": {"spec": {"template": {"spec": SPEC}}}})), "CronJob")
 
     assert found.template is not None
-    assert json.loads(found.template.spec.whole or "") == SPEC
+    assert json.loads(found.template.spec.raw or "") == SPEC
 
 
 def test_workload_without_template_is_read() -> None:
@@ -61,7 +61,7 @@ def test_workload_without_template_is_read() -> None:
 def test_compact_pod_keeps_its_spec_only_where_it_is_its_own_template() -> None:
     pool = Interner(NOW)
     alone, owned, foreign = (
-        pool.pod(pod_with_raw_spec(read(written(SPEC, owner)))).spec.whole for owner in (None, "ReplicaSet", "Machine")
+        pool.pod(pod_with_raw_spec(read(written(SPEC, owner)))).spec.raw for owner in (None, "ReplicaSet", "Machine")
     )
 
     assert (alone is None, owned is None, foreign is None) == (False, True, False)
