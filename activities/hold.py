@@ -1,7 +1,7 @@
-"""Keeps others from restarting workloads: the hold on Kyma's module, and the lease on the cluster.
+"""The hold: an admission policy keeps Kyma's module from restarting workloads while an upgrade restarts them.
 
-The admission policy is installed once with the service (deploy/hold.yaml); at run time only a ConfigMap and a
-Lease in the service's own namespace are written. Both expire when they are not renewed. See docs/adr/0006.
+The policy is installed once with the service (deploy/hold.yaml); at run time only a ConfigMap in the service's own
+namespace is written, beside the lease. Both expire when they are not renewed. See docs/adr/0006.
 """
 
 from __future__ import annotations
@@ -10,39 +10,22 @@ import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 from temporalio import activity
 
 from activities.boundary import ServedCluster, heartbeating, translating_errors
 from activities.kube.client import APPLY_PATCH, ClusterClient
 from activities.kube.paths import path
-from mesh.errors import ClusterError, ConflictError, NotFoundError, RejectedError
+from activities.lease import release_lease, take_lease
+from mesh.errors import ClusterError, NotFoundError, RejectedError
 from mesh.identity import ClusterRef
-from mesh.k8s.objects import ConfigMap, Metadata, Workload
+from mesh.k8s.objects import ConfigMap, Workload
 from mesh.text import rfc3339
-from mesh.wellknown import HOLD_CONFIG_MAP, HOLD_PROBE_DEPLOYMENT, HOME_NAMESPACE, MODULE_RESTARTED_AT, UPGRADE_LEASE
+from mesh.wellknown import HOLD_CONFIG_MAP, HOLD_PROBE_DEPLOYMENT, HOME_NAMESPACE, MODULE_RESTARTED_AT
 
 _HOLD = path("ConfigMap", HOME_NAMESPACE, HOLD_CONFIG_MAP)
-_LEASE = path("Lease", HOME_NAMESPACE, UPGRADE_LEASE)
 #: A Deployment without replicas: the policy refuses a dry-run change of it as it refuses the module's restarts.
 _PROBE = path("Deployment", HOME_NAMESPACE, HOLD_PROBE_DEPLOYMENT)
 _IN_FORCE_SECONDS = 30
-_MICRO_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
-
-
-class LeaseSpec(msgspec.Struct, frozen=True, rename="camel"):
-    """`spec` of a Lease."""
-
-    holder_identity: str | None = None
-    lease_duration_seconds: int = 0
-    renew_time: datetime | None = None
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """A Lease."""
-
-    metadata: Metadata = Metadata()
-    spec: LeaseSpec = LeaseSpec()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +56,7 @@ class HoldActivities:
             ConflictError: another upgrade has the lease.
         """
         cluster = self._served.connection_for(request.cluster)
-        await _take_lease(cluster, request)
+        await take_lease(cluster, request.holder, request.duration)
         if request.hold:
             until = rfc3339(datetime.now(UTC) + request.duration)
             body = {
@@ -107,38 +90,7 @@ class HoldActivities:
         held = await cluster.find(_HOLD, ConfigMap)
         if held is not None and (held.data or {}).get("upgrade") == request.holder:
             await cluster.delete(_HOLD)
-        lease = await cluster.find(_LEASE, Lease)
-        if lease is not None and lease.spec.holder_identity == request.holder:
-            await cluster.delete(_LEASE)
-
-
-async def _take_lease(cluster: ClusterClient, request: HoldInput) -> None:
-    now = datetime.now(UTC)
-    spec = {
-        "holderIdentity": request.holder,
-        "leaseDurationSeconds": int(request.duration.total_seconds()),
-        "renewTime": now.strftime(_MICRO_TIME),
-    }
-    lease = await cluster.find(_LEASE, Lease)
-    if lease is None:
-        body = {
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
-            "metadata": {"name": UPGRADE_LEASE, "namespace": HOME_NAMESPACE},
-            "spec": spec,
-        }
-        await cluster.create(path("Lease", HOME_NAMESPACE), body, Lease)
-        return
-    holder, renewed = lease.spec.holder_identity, lease.spec.renew_time
-    in_force = renewed is not None and now < renewed + timedelta(seconds=lease.spec.lease_duration_seconds)
-    if holder != request.holder and holder is not None and in_force:
-        raise ConflictError(
-            f"The cluster belongs to another upgrade: Lease {HOME_NAMESPACE}/{UPGRADE_LEASE} is held by {holder}.",
-            "Wait for that upgrade to end. If it does not exist any more, delete the Lease.",
-        )
-    # With the resource version that was read: of two upgrades that take an expired lease, one wins.
-    version = {"resourceVersion": lease.metadata.resource_version}
-    await cluster.patch(_LEASE, {"metadata": version, "spec": spec}, Lease)
+        await release_lease(cluster, request.holder)
 
 
 async def _refuses_restart(cluster: ClusterClient) -> bool:

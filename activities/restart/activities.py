@@ -13,7 +13,7 @@ from activities.restart.disruption_budgets import DisruptionBudgets
 from activities.restart.executor import RestartExecutor
 from activities.restart.expected_proxy_cache import ExpectedProxyCache
 from activities.restart.injection_probe import InjectionProbe
-from activities.restart.inputs import RestartInput, RestartOutcome, RestartResult
+from activities.restart.outcome import RestartInput, RestartOutcome, RestartResult
 from mesh.errors import NotFoundError
 
 __all__ = ["RestartActivities", "RestartInput", "RestartOutcome", "RestartResult"]

@@ -19,7 +19,7 @@ from activities.restart.disruption_budgets import DisruptionBudgets
 from activities.restart.eviction import evict_pod
 from activities.restart.expected_proxy_cache import ExpectedProxyCache
 from activities.restart.injection_probe import InjectionProbe, InjectorUnavailableError
-from activities.restart.inputs import RestartInput, RestartOutcome, RestartResult
+from activities.restart.outcome import RestartInput, RestartOutcome, RestartResult
 from activities.restart.rollout_observer import RolloutObserver, RolloutState
 from mesh.errors import ChangedMeanwhileError, RejectedError
 from mesh.k8s.kinds import EVICTABLE_KINDS

@@ -15,7 +15,7 @@ from activities.kube.informer import Informer
 from activities.kube.workloads import read_pods, read_workload
 from activities.restart.expected_proxy_cache import ExpectedProxyCache
 from activities.restart.injection_probe import InjectionProbe
-from activities.restart.inputs import RestartInput
+from activities.restart.outcome import RestartInput
 from mesh.errors import UnreachableError
 from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.k8s.objects import Pod, Workload

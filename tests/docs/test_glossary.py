@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from activities.restart.inputs import RestartOutcome
+from activities.restart.outcome import RestartOutcome
 from mesh.istio.drift import Drift
 from mesh.plan.waves import WaveGroup
 from mesh.remediation.item import ItemState

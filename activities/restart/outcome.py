@@ -1,4 +1,4 @@
-"""Input and result of a restart."""
+"""What a restart is asked to do, and how it ended."""
 
 from __future__ import annotations
 
