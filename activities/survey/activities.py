@@ -150,7 +150,7 @@ class SurveyActivities:
     async def survey_cluster(self, request: SurveyInput) -> SurveySummary:
         """Reads the cluster, counts Pods and workloads, and plans the waves. The reading is always a new one."""
         self._served.connection_for(request.cluster)
-        return summarise(self._judge(await self._surveys.get(), request), request)
+        return summarise(self._evaluate(await self._surveys.get(), request), request)
 
     @activity.defn
     @heartbeating
@@ -162,11 +162,11 @@ class SurveyActivities:
         now = reading.taken_at
         return [
             WaveMember(workload.ref, _windows(workload.windows).closes(now) if workload.windows else None)
-            for workload in self._judge(reading, request.survey).workloads
+            for workload in self._evaluate(reading, request.survey).workloads
             if is_candidate(workload)
             and belongs(workload, request.rule, request.canary_below)
             and _windows(workload.windows).is_open(now)
         ][: request.survey.policy.waves.max_workloads]
 
-    def _judge(self, reading: CachedReading, request: SurveyInput) -> Survey:
+    def _evaluate(self, reading: CachedReading, request: SurveyInput) -> Survey:
         return reading.survey(replace(request.context, own_namespaces=self._own_namespaces))

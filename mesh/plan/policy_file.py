@@ -177,7 +177,7 @@ class GatesSection(_Section):
 
 
 class PolicyFile(_Section):
-    """The policy file of an upgrade; the meaning of its fields is told by `mesh.plan.policy.Policy`."""
+    """The policy file of an upgrade; `mesh.plan.policy.Policy` explains its fields."""
 
     waves: WavesSection = WavesSection()
     in_flight: InFlightSection = Field(default=InFlightSection(), alias="inFlight")

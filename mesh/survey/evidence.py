@@ -21,8 +21,8 @@ from mesh.wellknown import INJECTION_LABELS
 EVIDENCE_LINES, EVIDENCE_LIMIT = 6, 300
 #: Secrets that are named, and characters of a name or an image.
 SECRETS_NAMED, FACT_LIMIT = 5, 253
-#: Containers that are told of: a Pod may have many, all in the same trouble.
-_CONTAINERS_TOLD = 3
+#: Containers that are shown: a Pod may have many, all in the same trouble.
+_CONTAINERS_SHOWN = 3
 #: Of a text that may be as long as an object, as much as is looked through.
 _LOOKED_THROUGH = 10_000
 
@@ -91,25 +91,25 @@ def _of_pod(pod: Pod, event: str | None) -> Iterator[str]:
         return
     # What an event says stands in the status as well, see mesh.survey.pod_rules.with_event_message.
     own = "" if status.message == event else status.message
-    yield f"{where}: {_said(f'phase {status.phase}', status.reason, own)}"
+    yield f"{where}: {_joined(f'phase {status.phase}', status.reason, own)}"
     if (scheduled := _unscheduled(pod)) is not None:
-        yield f"scheduler: {_said(scheduled.reason, scheduled.message)}"
-    yield from islice((line for one in _statuses(pod) for line in _of_container(pod, one)), _CONTAINERS_TOLD)
+        yield f"scheduler: {_joined(scheduled.reason, scheduled.message)}"
+    yield from islice((line for one in _statuses(pod) for line in _of_container(pod, one)), _CONTAINERS_SHOWN)
     if event is not None:
         yield f"event: {event}"
     ready = pod.condition("Ready")
     if ready is not None and ready.status != "True" and (ready.reason or ready.message):
-        yield f"condition Ready is {ready.status}: {_said(ready.reason, ready.message)}"
+        yield f"condition Ready is {ready.status}: {_joined(ready.reason, ready.message)}"
 
 
 def _of_container(pod: Pod, status: ContainerStatus) -> Iterator[str]:
     waiting, ended = _waiting(status), _ended(status)
     if waiting is not None:
         image = _image(pod, status)
-        yield f"container {status.name}, image {image}: {_said(waiting.reason, waiting.message)}"
+        yield f"container {status.name}, image {image}: {_joined(waiting.reason, waiting.message)}"
     if ended is not None:
-        told = _said(f"exit code {ended.exit_code}", ended.reason, ended.message)
-        yield f"container {status.name}, last termination: {told}"
+        ending = _joined(f"exit code {ended.exit_code}", ended.reason, ended.message)
+        yield f"container {status.name}, last termination: {ending}"
 
 
 def _of_injection(assessment: Assessment, reason: Reason | None) -> Iterator[str]:
@@ -117,14 +117,14 @@ def _of_injection(assessment: Assessment, reason: Reason | None) -> Iterator[str
     if reason in _UNANSWERED and expected.problem is not None:
         yield f"injector: {expected.problem}"
     if reason in _INJECTED:
-        yield f"namespace {owner.namespace}: {_wishes(namespace.metadata if namespace else Metadata())}"
-        yield f"Pod template: {_wishes(owner.template.metadata)}"
+        yield f"namespace {owner.namespace}: {_injection_labels(namespace.metadata if namespace else Metadata())}"
+        yield f"Pod template: {_injection_labels(owner.template.metadata)}"
     if reason in _WINDOWED:
         yield from (f"maintenance window: {text}" for text in declared_windows(owner, namespace))
 
 
-def _wishes(metadata: Metadata) -> str:
-    """Its labels that ask for injection or against it."""
+def _injection_labels(metadata: Metadata) -> str:
+    """Returns the labels that ask for injection or against it, as text."""
     labels = metadata.labels or {}
     found = [f"{name}={labels[name]}" for name in INJECTION_LABELS if name in labels]
     return f"labelled {', '.join(found)}" if found else "no label about injection"
@@ -143,7 +143,7 @@ def _of_workload(assessment: Assessment, reason: Reason | None) -> Iterator[str]
         return
     for one in owner.workload.status.conditions or ():
         if (one.type, one.status) in _TROUBLE:
-            yield f"condition {one.type} is {one.status}: {_said(one.reason, one.message)}"
+            yield f"condition {one.type} is {one.status}: {_joined(one.reason, one.message)}"
     strategy = owner.workload.spec.update_strategy
     if reason in _STANDING and strategy is not None:
         part = strategy.rolling_update.partition if strategy.rolling_update else None
@@ -200,7 +200,7 @@ def _facts(assessment: Assessment, pod: Pod | None, budget: DisruptionBudget | N
 
 
 def _of_trouble(pod: Pod) -> dict[str, str]:
-    """Node, container and image of a Pod that something ails."""
+    """Returns node, container and image of a Pod in trouble."""
     statuses = _statuses(pod)
     first = next((one for one in statuses if _waiting(one) is not None), None)
     first = first or next((one for one in statuses if _ended(one) is not None and not one.ready), None)
@@ -248,5 +248,5 @@ def _short_of(scheduled: Condition) -> str:
     return ", ".join(dict.fromkeys(one or other for one, other in found))
 
 
-def _said(*parts: str) -> str:
+def _joined(*parts: str) -> str:
     return ": ".join(part for part in parts if part)

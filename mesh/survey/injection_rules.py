@@ -34,13 +34,13 @@ def unknown_revision(assessment: Assessment) -> Cause | None:
 
 
 def unknown_proxy(assessment: Assessment) -> Cause | None:
-    """The proxy that new Pods would get cannot be told, or not whether it is the one that runs."""
+    """It is not known which proxy new Pods would get, or whether that proxy runs."""
     if assessment.pod_class is not PodClass.UNKNOWN:
         return None
     pod, image = assessment.classified_pods[0], assessment.expected.image
     if image is None:
         proxy = live_proxy(pod) or "its proxy"
-        detail = f"what would replace {proxy} cannot be told: {_problem(assessment)}"
+        detail = f"what would replace {proxy} is not known: {_problem(assessment)}"
         return Cause(Reason.UNKNOWN_PROXY, one_line(detail))
     about = pod.metadata
     why = assessment.connected.why_unknown(about.namespace, about.name, assessment.decision.revision or "")
@@ -68,7 +68,7 @@ INJECTION_RULES: tuple[Callable[[Assessment], Cause | None], ...] = (
 def gateway_not_upgraded(assessment: Assessment) -> Cause | None:
     """A gateway that no injector made runs another version than its revision, and an upgrade has begun restarts.
 
-    Its owner ought to have rolled it by then.
+    Its owner should have rolled it by then.
     """
     owner, context = assessment.owner, assessment.context
     namespace, injector = assessment.namespace, assessment.snapshot.injector

@@ -162,7 +162,7 @@ def _container(one: Container) -> Container:
 
 
 def _well(status: PodStatus) -> PodStatus:
-    """Of a Pod that nothing ails: that it is Ready, and which proxy really runs."""
+    """Returns the status of a healthy Pod: that it is Ready, and which proxy really runs."""
     return PodStatus(
         phase=status.phase,
         conditions=tuple(
