@@ -1,4 +1,4 @@
-"""The durable story of an upgrade: deterministic Temporal workflows.
+"""Durable workflows: the upgrade, its waves, remediation items, and the watch that serves them.
 
-Imports temporalio, mesh and the signatures of activities, nothing else; reads no clock, environment or cluster.
+Deterministic: they import temporalio, mesh and the signatures of activities, and read no clock, environment or cluster.
 """

@@ -1,7 +1,7 @@
-"""Waves: which workloads are restarted together, in which order. A pure function of survey and policy.
+"""Waves: which workloads are restarted together, and in which order.
 
-A wave is a *rule* (group and interval of stable hashes), not a list: workloads that appear or vanish later fall into
-exactly one wave without moving any other.
+A wave is a rule (a group and an interval of stable hashes), not a list: a workload that appears or vanishes later moves
+no other workload into another wave.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from itertools import pairwise
 from mesh.survey.survey import SurveyedWorkload
 
 _HASHES = 2**32
-#: Waves of one plan, the first ones: a plan is a payload. What is in none of them is stale at the next survey still.
+#: The most waves of one plan, since a plan is a payload. The next survey plans the workloads of all further waves.
 MOST_WAVES = 400
 
 
 class WaveGroup(StrEnum):
-    """In the order in which they run."""
+    """Groups of workloads, in the order in which their waves run."""
 
     KYMA = "kyma"
     CANARY = "canary"
     NUMBERED = "numbered"
     REST = "rest"
     GATEWAYS = "gateways"
-    SELF_HOSTED = "foundation"
+    SELF_HOSTED = "self-hosted"
 
 
 @dataclass(frozen=True, slots=True)
 class WaveRule:
-    """One wave: members are the group's workloads with `low <= stable_hash < high`. `label` is for numbered ones.
+    """One wave: its members are the group's workloads with `low <= stable_hash < high`.
 
-    Waves of one `step` are one that was cut: they overlap.
+    `label` is the number of a numbered wave. Waves with the same `step` are parts of one large wave, and overlap.
     """
 
     number: int
@@ -50,31 +50,31 @@ class WaveRule:
 
 @dataclass(frozen=True, slots=True)
 class WavePlan:
-    """The waves in order; `canary_below` is the hash under which an unlabelled workload is canary."""
+    """The waves in order; an unlabelled workload with a hash less than `canary_below` belongs to the canary."""
 
     rules: tuple[WaveRule, ...]
     canary_below: int = 0
 
 
-def stable_hash(record: SurveyedWorkload) -> int:
-    """The same number for the same workload in every run and every process: 0 <= h < 2**32."""
-    return int.from_bytes(hashlib.sha256(str(record.ref).encode()).digest()[:4], "big")
+def stable_hash(workload: SurveyedWorkload) -> int:
+    """Returns the hash of a workload, 0 <= hash < 2**32: the same in every run and every process."""
+    return int.from_bytes(hashlib.sha256(str(workload.ref).encode()).digest()[:4], "big")
 
 
 def plan_waves(
-    records: Iterable[SurveyedWorkload],
+    candidates: Iterable[SurveyedWorkload],
     *,
     canary_share: float,
     steps: Sequence[float],
     max_workloads: int,
     canary_below: int | None = None,
 ) -> WavePlan:
-    """Waves for these candidates, the first `MOST_WAVES` of them.
+    """Returns the first `MOST_WAVES` waves for these candidates; empty waves are left out.
 
-    Shares are fractions of 1; steps grow and end with 1; empty waves are left out. With `canary_below` of an earlier
-    plan the canary stays who it was.
+    Shares are fractions of 1; steps grow and end with 1. With `canary_below` of an earlier plan the canary stays the
+    same.
     """
-    candidates = list(records)
+    candidates = list(candidates)
     below = _canary_below(candidates, canary_share) if canary_below is None else canary_below
     rules: list[tuple[str, WaveGroup, int, int, str | None]] = [
         ("Kyma's own", WaveGroup.KYMA, 0, _HASHES, None),
@@ -89,7 +89,7 @@ def plan_waves(
         for share, low, high in zip(steps, bounds, bounds[1:], strict=False)
     ]
     rules.append(("gateways", WaveGroup.GATEWAYS, 0, _HASHES, None))
-    rules.append(("what this upgrade stands on", WaveGroup.SELF_HOSTED, 0, _HASHES, None))
+    rules.append(("worker and Temporal", WaveGroup.SELF_HOSTED, 0, _HASHES, None))
     drawn: list[WaveRule] = []
     for step, (name, group, low, high, label) in enumerate(rules):
         rule = WaveRule(0, name, group, low, high, label, step=step)
@@ -107,32 +107,32 @@ def _canary_below(candidates: Sequence[SurveyedWorkload], share: float) -> int:
     return free[max(1, math.floor(share * len(free))) - 1] + 1
 
 
-def group_of(record: SurveyedWorkload, canary_below: int) -> tuple[WaveGroup, str | None]:
-    """The group of a workload, and its number in the numbered group, as text without leading zeros."""
-    if record.kyma:
+def group_of(workload: SurveyedWorkload, canary_below: int) -> tuple[WaveGroup, str | None]:
+    """Returns the group of a workload, and in the numbered group its number as text without leading zeros."""
+    if workload.kyma:
         return WaveGroup.KYMA, None
-    if record.self_hosted:
+    if workload.self_hosted:
         return WaveGroup.SELF_HOSTED, None
-    if record.gateway:
+    if workload.gateway:
         return WaveGroup.GATEWAYS, None
-    if record.wave == "canary":
+    if workload.wave == "canary":
         return WaveGroup.CANARY, None
-    if record.wave is not None and record.wave.isascii() and record.wave.isdigit():
-        return WaveGroup.NUMBERED, str(int(record.wave))
-    return (WaveGroup.CANARY if stable_hash(record) < canary_below else WaveGroup.REST), None
+    if workload.wave is not None and workload.wave.isascii() and workload.wave.isdigit():
+        return WaveGroup.NUMBERED, str(int(workload.wave))
+    return (WaveGroup.CANARY if stable_hash(workload) < canary_below else WaveGroup.REST), None
 
 
-def belongs(record: SurveyedWorkload, rule: WaveRule, canary_below: int) -> bool:
+def belongs(workload: SurveyedWorkload, rule: WaveRule, canary_below: int) -> bool:
     """Whether the workload is a member of the wave."""
-    group, label = group_of(record, canary_below)
+    group, label = group_of(workload, canary_below)
     if group is not rule.group or label != rule.label:
         return False
-    return rule.low <= stable_hash(record) < rule.high
+    return rule.low <= stable_hash(workload) < rule.high
 
 
 def _split(rule: WaveRule, members: Sequence[SurveyedWorkload], most: int) -> list[WaveRule]:
-    """Cuts a wave of too many members at hashes, so that each part has at most `most`."""
-    hashes = sorted(stable_hash(one) for one in members)
+    """Returns the parts of a wave, cut at hashes so that each has at most `most` members."""
+    hashes = sorted(stable_hash(member) for member in members)
     if not hashes:
         return []
     cuts = [rule.low, *(hashes[i] for i in range(most, len(hashes), most)), rule.high]

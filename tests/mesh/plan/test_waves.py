@@ -151,7 +151,7 @@ def test_canary_that_is_fixed_is_the_same_in_every_later_plan(
 
 @quick
 @given(CANDIDATES)
-def test_what_the_upgrade_stands_on_comes_last_in_a_step_of_its_own(records: list[SurveyedWorkload]) -> None:
+def test_self_hosted_workloads_come_last_in_a_step_of_their_own(records: list[SurveyedWorkload]) -> None:
     found = plan(records)
     own_namespaces = sorted(one.name for one in records if one.self_hosted and not one.kyma)
     last = [rule for rule in found.rules if rule.group is WaveGroup.SELF_HOSTED]
@@ -221,10 +221,10 @@ def test_same_number_in_two_spellings_is_one_wave() -> None:
         pytest.param(candidate("a", "canary", gateway=True), "gateways", id="gateway-beats-label"),
         pytest.param(candidate("a", "canary", kyma=True), "kyma", id="kymas-own-beats-label"),
         pytest.param(candidate("a", gateway=True, kyma=True), "kyma", id="kymas-own-gateway"),
-        pytest.param(candidate("a", self_hosted=True), "foundation", id="what-the-upgrade-stands-on"),
-        pytest.param(candidate("a", "canary", self_hosted=True), "foundation", id="foundation-beats-label"),
-        pytest.param(candidate("a", gateway=True, self_hosted=True), "foundation", id="foundation-beats-gateway"),
-        pytest.param(candidate("a", kyma=True, self_hosted=True), "kyma", id="kymas-own-beats-foundation"),
+        pytest.param(candidate("a", self_hosted=True), "self-hosted", id="self-hosted"),
+        pytest.param(candidate("a", "canary", self_hosted=True), "self-hosted", id="self-hosted-beats-label"),
+        pytest.param(candidate("a", gateway=True, self_hosted=True), "self-hosted", id="self-hosted-beats-gateway"),
+        pytest.param(candidate("a", kyma=True, self_hosted=True), "kyma", id="kymas-own-beats-self-hosted"),
     ],
 )
 def test_group_is_told_by_owner_then_kind_then_label(one: SurveyedWorkload, group: str) -> None:
