@@ -21,21 +21,21 @@ class LazyGroup(click.Group):
 
     def __init__(self, *args: Any, lazy_commands: Mapping[str, LazyCommand], **kwargs: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **kwargs)
-        self._lazy_commands = lazy_commands
+        self.lazy_commands = lazy_commands
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """Returns the names of the commands."""
-        return list(self._lazy_commands)
+        return list(self.lazy_commands)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Imports a command; None if the table has no such name."""
-        if cmd_name not in self._lazy_commands:
+        if cmd_name not in self.lazy_commands:
             return None
-        module, _, attribute = self._lazy_commands[cmd_name].target.partition(":")
+        module, _, attribute = self.lazy_commands[cmd_name].target.partition(":")
         command: click.Command = getattr(import_module(module), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Writes the table's own help lines."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, command.help) for name, command in self._lazy_commands.items()])
+            formatter.write_dl([(name, command.help) for name, command in self.lazy_commands.items()])

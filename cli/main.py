@@ -9,7 +9,7 @@ import click
 
 from cli.exit_codes import INTERRUPTED, USAGE, Failure, failure_of
 from cli.lazy_group import LazyCommand, LazyGroup
-from worker.process import leave
+from worker.process import exit_process
 
 _COMMANDS = {
     "scan": LazyCommand("cli.commands.scan:scan", "Show the class of every workload's proxies. Changes nothing."),
@@ -44,7 +44,7 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """Runs a command line and ends the process with its exit code."""
-    leave(run(sys.argv[1:]))
+    exit_process(run(sys.argv[1:]))
 
 
 def run(arguments: list[str]) -> int:

@@ -1,1 +1,4 @@
-"""Composition: process entry, settings, telemetry, registration. Imports everything below it."""
+"""The process of a worker: settings, connections, logging, and the composition of activities and workers.
+
+Holds no rule of an upgrade; imports every layer below it, and may not import the CLI.
+"""

@@ -1,4 +1,4 @@
-"""Which cluster, by the settings. Apart from the worker's parts: `scan` needs neither Temporal nor its libraries."""
+"""The connection to the cluster that the settings name. Imports nothing of Temporal, which `scan` works without."""
 
 from __future__ import annotations
 
@@ -14,13 +14,16 @@ from mesh.errors import PermissionDeniedError, RefusedError, UnreachableError
 from mesh.identity import cluster_name
 from worker.settings import ClusterSettings
 
-#: Seconds until a cluster that does not answer counts as not reachable: a person waits for this.
-_FIRST_ANSWER = 15.0
+#: Seconds until a cluster that does not answer counts as unreachable: an operator waits for it.
+_FIRST_ANSWER_SECONDS = 15.0
 
 
 @asynccontextmanager
-async def compose_view(settings: ClusterSettings) -> AsyncIterator[tuple[ClusterClient, str]]:
-    """The connection to the cluster, and its name: whoever only looks needs no right to read its UID."""
+async def compose_reader(settings: ClusterSettings) -> AsyncIterator[tuple[ClusterClient, str]]:
+    """Connects for reading only; yields the client and the name of the cluster.
+
+    A reader needs no permission to read the UID of the cluster.
+    """
     async with await connect(settings) as cluster:
         name = name_of(cluster, settings)
         try:
@@ -32,7 +35,7 @@ async def compose_view(settings: ClusterSettings) -> AsyncIterator[tuple[Cluster
 
 
 async def connect(settings: ClusterSettings) -> ClusterClient:
-    """A connection by these settings; it is not tried yet."""
+    """Returns a client; nothing is sent to the cluster yet."""
     return await connect_cluster(_kubeconfig(settings), settings.context)
 
 
@@ -43,20 +46,24 @@ def _kubeconfig(settings: ClusterSettings) -> str | None:
 
 
 def name_of(cluster: ClusterClient, settings: ClusterSettings) -> str:
-    """The cluster's name in workflow ids: as configured, else the context's."""
+    """Returns the cluster's name in workflow ids: the configured name, else the context's."""
     text = settings.cluster or cluster.context
     if not text:
         raise RefusedError(
-            "This cluster has no name: there is no kubeconfig context here.",
+            "The cluster has no name: there is no kubeconfig context.",
             "Name it with --cluster or KYMA_UPGRADE_CLUSTER.",
         )
     return cluster_name(text)
 
 
 async def first_uid(cluster: ClusterClient) -> str:
-    """The UID that makes this cluster this cluster; UnreachableError when it does not come soon."""
+    """Returns the UID that identifies the cluster.
+
+    Raises:
+        UnreachableError: the cluster does not answer within 15 seconds.
+    """
     try:
-        async with asyncio.timeout(_FIRST_ANSWER):
+        async with asyncio.timeout(_FIRST_ANSWER_SECONDS):
             return await read_uid(cluster)
     except TimeoutError as error:
         raise UnreachableError(

@@ -1,4 +1,4 @@
-"""The one place where a worker's parts are put together."""
+"""Composes a worker: the one place where activities and workers get what they depend on."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from worker.cluster_connection import connect, first_uid, name_of
 from worker.settings import ClusterSettings, WorkerSettings
 from workflows.registry import ALL_WORKFLOWS
 
-#: Workflows kept in memory between their tasks; of others the history is read again. Thousands of items sleep for
-#: days, and need none of it.
-_CACHED = 200
-_HEARTBEATS = timedelta(seconds=5)
+#: Workflows kept in memory between their tasks; other workflows are replayed. Thousands of items sleep for days and
+#: must not fill the memory.
+_MAX_CACHED_WORKFLOWS = 200
+_HEARTBEAT_INTERVAL = timedelta(seconds=5)
 
 
 @asynccontextmanager
 async def compose_cluster(settings: ClusterSettings) -> AsyncIterator[ServedCluster]:
-    """The connection to the cluster, and the name and UID that bind it."""
+    """Connects to the cluster; yields the client with the name and UID that identify the cluster."""
     async with await connect(settings) as cluster:
         yield ServedCluster(cluster, ClusterRef(name_of(cluster, settings), await first_uid(cluster)))
 
@@ -41,7 +41,7 @@ async def compose_cluster(settings: ClusterSettings) -> AsyncIterator[ServedClus
 def compose_activities(
     served: ServedCluster, client: Client, own_namespaces: tuple[str, ...] = ()
 ) -> Sequence[Callable[..., Any]]:
-    """Every activity, built with what it depends on; `own_namespaces` are the namespaces of worker and Temporal."""
+    """Returns every activity; `own_namespaces` are the Kubernetes namespaces of the worker and of Temporal."""
     control_plane = ControlPlaneActivities(served)
     hold = HoldActivities(served)
     gates = GateActivities(served)
@@ -72,21 +72,21 @@ def compose_activities(
 
 
 def namespace_of(host: str) -> tuple[str, ...]:
-    """The namespace of a Service by its address inside a cluster: `temporal-frontend.temporal.svc:7233`."""
+    """Returns the Kubernetes namespace in a Service's address (`frontend.temporal.svc:7233`); nothing for others."""
     labels = host.partition(":")[0].split(".")
     return (labels[1],) if len(labels) > 2 and labels[2] == "svc" else ()
 
 
 def compose_workers(client: Client, served: ServedCluster, settings: WorkerSettings) -> tuple[Worker, Worker]:
-    """Two workers in one process: workflows on the shared queue, activities on the cluster's own."""
+    """Returns two workers: for workflows on the shared task queue, for activities on the cluster's own."""
     grace = timedelta(seconds=settings.grace)
     workflows = Worker(
         client,
         task_queue=TASK_QUEUE,
         workflows=ALL_WORKFLOWS,
-        # What a sandbox for each run costs is told in docs/adr/0011. The tests have it.
+        # docs/adr/0011 says what a sandbox for each run costs. Tests run with the sandbox.
         workflow_runner=UnsandboxedWorkflowRunner(),
-        max_cached_workflows=_CACHED,
+        max_cached_workflows=_MAX_CACHED_WORKFLOWS,
         graceful_shutdown_timeout=grace,
     )
     activities = Worker(
@@ -96,8 +96,8 @@ def compose_workers(client: Client, served: ServedCluster, settings: WorkerSetti
             served, client, (HOME_NAMESPACE, *namespace_of(client.service_client.config.target_host))
         ),
         max_concurrent_activities=settings.concurrency,
-        # A killed worker is noticed by missing heartbeats, so they must not be throttled to the default half minute.
-        max_heartbeat_throttle_interval=_HEARTBEATS,
+        # Missing heartbeats reveal a killed worker, so they must not be throttled to the default of 30 seconds.
+        max_heartbeat_throttle_interval=_HEARTBEAT_INTERVAL,
         graceful_shutdown_timeout=grace,
     )
     return workflows, activities

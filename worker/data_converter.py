@@ -1,4 +1,4 @@
-"""How values and failures travel through Temporal: JSON, by pydantic's rules; refusals as their sentence alone."""
+"""Converts values and failures for Temporal: JSON by pydantic, and refusals without a stack trace."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SHARED = PydanticPayloadConverter()
 
 
 class _PayloadConverter(CompositePayloadConverter):
-    """Of which the SDK makes one for each run of a workflow.
+    """Shares its converters among all instances: the SDK creates an instance for each run of a workflow.
 
-    They share what pydantic has worked out of each type: for an item that takes longer than all else that it does
-    (`make bench`).
+    Otherwise pydantic would build its validators for each run, which takes longer than everything else that an item
+    does (`make bench`).
     """
 
     def __init__(self) -> None:
@@ -24,10 +24,10 @@ class _PayloadConverter(CompositePayloadConverter):
 
 
 class _FailureConverter(DefaultFailureConverter):
-    """A refusal is an answer: the Temporal UI would show a stack trace below its sentence."""
+    """Removes the stack trace of a refusal, which the Temporal UI would show below its sentence."""
 
     def to_failure(self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure) -> None:
-        """As the SDK does it."""
+        """Fills the failure as the SDK does, then removes the stack trace of a refusal."""
         super().to_failure(exception, payload_converter, failure)
         if isinstance(exception, ApplicationError) and exception.type == RefusedError.__name__:
             failure.stack_trace = ""

@@ -1,4 +1,4 @@
-"""What must be right before an upgrade can succeed, each as one check with what to do when it is not."""
+"""The checks of `doctor`: what must be right before an upgrade can succeed, each with its remedy."""
 
 from __future__ import annotations
 
@@ -31,19 +31,20 @@ from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Container, Namespace, PodSpec, PodTemplate
 from mesh.k8s.rollout import rollout
 from mesh.wellknown import HOLD_POLICY, HOLD_PROBE_DEPLOYMENT, HOME_NAMESPACE, PROBE_NAMESPACE
-from worker.permissions import Permission, needed
-from worker.search_attribute_registration import check_attributes, create_command, registered
+from worker.permissions import Permission, needed_permissions
+from worker.search_attribute_registration import check_attributes, create_command, registered_attributes, type_name
 
-#: A worker's poll lasts a minute; one that has not polled for longer is gone.
+#: A poll lasts a minute; a worker that has not polled for longer has stopped.
 _POLLED_WITHIN = timedelta(seconds=90)
 _ADMISSION = "/apis/admissionregistration.k8s.io/v1"
 _WHO_AM_I = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
-_AT_ONCE = 8
+#: Access reviews at the same time.
+_CONCURRENCY = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`remedy` is what to do, empty where nothing is to be done."""
+    """The result of one check. `remedy` says what to do; it is empty when there is nothing to do."""
 
     name: str
     ok: bool
@@ -69,31 +70,34 @@ class _Identity(msgspec.Struct, frozen=True):
 
 
 async def check_temporal(client: Client, cluster: str | None) -> list[Check]:
-    """Search attributes, and who polls the task queues; the cluster's own only if its name is known."""
-    checks = [Check("temporal", ok=True, message=f"namespace {client.namespace} answers")]
-    checks.append(await _attributes(client))
-    checks.append(await _polled(client, TASK_QUEUE, "workflows"))
+    """Checks the search attributes and the pollers of the task queues.
+
+    The cluster's own task queue is checked only if the name of the cluster is known.
+    """
+    checks = [Check("temporal", ok=True, message=f"Temporal namespace {client.namespace} answers")]
+    checks.append(await _search_attributes(client))
+    checks.append(await _pollers(client, TASK_QUEUE, "workflows"))
     if cluster is not None:
-        checks.append(await _polled(client, ClusterRef(cluster, "").activity_queue, "activities"))
+        checks.append(await _pollers(client, ClusterRef(cluster, "").activity_queue, "activities"))
     return checks
 
 
-async def _attributes(client: Client) -> Check:
+async def _search_attributes(client: Client) -> Check:
     name = "search-attributes"
     try:
-        found = check_attributes(await registered(client))
+        check = check_attributes(await registered_attributes(client))
     except RPCError as error:
-        return Check(name, ok=False, message=f"they cannot be read: {error.message}", remedy="Check the namespace.")
-    if found.missing or found.wrong:
-        keys = (*found.missing, *(key for key, _ in found.wrong))
-        told = [f"{key.name} is missing" for key in found.missing]
-        told += [f"{key.name} is of type {there}" for key, there in found.wrong]
+        return Check(name, ok=False, message=f"they cannot be read: {error.message}", remedy="Check --namespace.")
+    if check.missing or check.wrong:
+        keys = (*check.missing, *(key for key, _ in check.wrong))
+        problems = [f"{key.name} is missing" for key in check.missing]
+        problems += [f"{key.name} has type {actual}, not {type_name(key)}" for key, actual in check.wrong]
         remedy = f"Start a worker, which registers them, or run: {create_command(client.namespace, keys)}"
-        return Check(name, ok=False, message=", ".join(told), remedy=remedy)
-    return Check(name, ok=True, message="all are registered with their types")
+        return Check(name, ok=False, message=", ".join(problems), remedy=remedy)
+    return Check(name, ok=True, message="all are registered with the right types")
 
 
-async def _polled(client: Client, queue: str, what: str) -> Check:
+async def _pollers(client: Client, queue: str, what: str) -> Check:
     name = f"worker-{what}"
     kinds = {"workflows": TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, "activities": TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY}
     request = DescribeTaskQueueRequest(
@@ -104,28 +108,29 @@ async def _polled(client: Client, queue: str, what: str) -> Check:
     except RPCError as error:
         return Check(name, ok=False, message=f"task queue {queue} cannot be read: {error.message}")
     since = datetime.now(UTC) - _POLLED_WITHIN
-    alive = [one for one in answer.pollers if one.last_access_time.ToDatetime(UTC) > since]
-    if not alive:
-        return Check(name, ok=False, message=f"nobody polls task queue {queue}", remedy="Run: kyma-upgrade worker")
-    return Check(name, ok=True, message=f"{', '.join(sorted(one.identity for one in alive))} polls {queue}")
+    workers = sorted(poller.identity for poller in answer.pollers if poller.last_access_time.ToDatetime(UTC) > since)
+    if not workers:
+        remedy = "Start a worker: kyma-upgrade worker"
+        return Check(name, ok=False, message=f"no worker polls task queue {queue}", remedy=remedy)
+    return Check(name, ok=True, message=f"task queue {queue} is polled by {', '.join(workers)}")
 
 
 async def check_cluster(cluster: ClusterClient, ref: ClusterRef) -> list[Check]:
-    """Everything in the cluster, with the identity in use."""
-    first = Check("cluster", ok=True, message=f"{cluster.host} answers; {ref.name} is {ref.uid}")
+    """Checks the cluster with the identity of the kubeconfig."""
+    first = Check("cluster", ok=True, message=f"{cluster.host} answers; cluster {ref.name} has UID {ref.uid}")
     parts = await asyncio.gather(
         _permissions(cluster),
-        _told("kyma", _kyma(cluster)),
-        _told("istio", _istio(cluster)),
-        _told("injector-admission", _probed(cluster)),
-        _told("injector-direct", _asked(cluster)),
-        _told("hold", _hold(cluster)),
+        _failed_on_error("kyma", _kyma(cluster)),
+        _failed_on_error("istio", _istio(cluster)),
+        _failed_on_error("injector-admission", _injection_by_admission(cluster)),
+        _failed_on_error("injector-direct", _injector(cluster)),
+        _failed_on_error("hold", _hold(cluster)),
     )
     return [first, *parts[0], *parts[1:]]
 
 
-async def _told(name: str, check: Awaitable[Check]) -> Check:
-    """A check that could not be made is one that failed."""
+async def _failed_on_error(name: str, check: Awaitable[Check]) -> Check:
+    """Returns the check; a failed one if it cannot be made."""
     try:
         return await check
     except UpgradeError as error:
@@ -133,7 +138,7 @@ async def _told(name: str, check: Awaitable[Check]) -> Check:
 
 
 async def _permissions(cluster: ClusterClient) -> list[Check]:
-    limit = asyncio.Semaphore(_AT_ONCE)
+    limit = asyncio.Semaphore(_CONCURRENCY)
     body = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     try:
         who = (await cluster.create(_WHO_AM_I, body, _Identity)).status.user.username
@@ -142,10 +147,10 @@ async def _permissions(cluster: ClusterClient) -> list[Check]:
 
     async def checked(permission: Permission) -> Check:
         async with limit:
-            return await _told(f"permission {permission.words()}", _allowed(cluster, permission, who))
+            return await _failed_on_error(f"permission {permission}", _allowed(cluster, permission, who))
 
     rollouts = await serves_kind(cluster, ARGO_ROLLOUT)
-    return list(await asyncio.gather(*(checked(permission) for permission in needed(rollouts=rollouts))))
+    return list(await asyncio.gather(*(checked(permission) for permission in needed_permissions(rollouts=rollouts))))
 
 
 async def _allowed(cluster: ClusterClient, permission: Permission, who: str) -> Check:
@@ -165,74 +170,81 @@ async def _allowed(cluster: ClusterClient, permission: Permission, who: str) -> 
     }
     allowed = (await cluster.create(ACCESS_REVIEWS, body, _Review)).status.allowed
     remedy = "" if allowed else "Run: kubectl apply -f deploy/rbac.yaml"
-    told = f"{who} may" if allowed else f"{who} may not"
-    return Check(f"permission {permission.words()}", allowed, told, remedy)
+    message = f"granted to {who}" if allowed else f"not granted to {who}"
+    return Check(f"permission {permission}", allowed, message, remedy)
 
 
 async def _kyma(cluster: ClusterClient) -> Check:
     catalogue = await read_catalogue(cluster)
     kyma = catalogue.kyma
     if kyma.module is None:
-        return Check("kyma", ok=False, message="the Kyma CR has no module istio", remedy="Add the module istio.")
+        return Check(
+            "kyma", ok=False, message="the Kyma CR has no module istio", remedy="Add module istio to the Kyma CR."
+        )
     status = kyma.module_status
-    told = f"module istio {status.version or 'unknown'} of channel {kyma.channel} is {status.state or 'unknown'}"
-    return Check("kyma", ok=True, message=told)
+    version, state = status.version or "unknown", status.state or "unknown"
+    message = f"module istio: version {version}, channel {kyma.channel}, state {state}"
+    return Check("kyma", ok=True, message=message)
 
 
 async def _istio(cluster: ClusterClient) -> Check:
     istiods = await read_istiods(cluster)
     if not istiods:
         return Check("istio", ok=False, message="there is no istiod in istio-system", remedy="Install Istio first.")
-    told, ready = [], True
-    for one in istiods:
-        state = rollout(one.workload)
+    states, ready = [], True
+    for istiod in istiods:
+        state = rollout(istiod.workload)
         ready = ready and state.complete
-        told.append(f"{one.revision}: {parse_image(one.image).version or one.image}, {state.message}")
-    remedy = "" if ready else "Look: kubectl -n istio-system describe deployment -l app=istiod"
-    return Check("istio", ready, "; ".join(told), remedy)
+        version = parse_image(istiod.image).version or istiod.image
+        states.append(f"revision {istiod.revision}: {version}, {state.message}")
+    remedy = "" if ready else "See: kubectl -n istio-system describe deployment -l app=istiod"
+    return Check("istio", ready, "; ".join(states), remedy)
 
 
-async def _probed(cluster: ClusterClient) -> Check:
-    """The API server's own path to the injector."""
+async def _injection_by_admission(cluster: ClusterClient) -> Check:
+    """Checks the API server's path to the injector, with a dry-run Pod."""
     image = await probe_injection(cluster)
     if image is None:
-        told = f"a new Pod in namespace {PROBE_NAMESPACE} gets no sidecar"
-        return Check("injector-admission", ok=False, message=told, remedy="Run: kubectl apply -f deploy/rbac.yaml")
+        message = f"a new Pod in namespace {PROBE_NAMESPACE} gets no sidecar"
+        return Check("injector-admission", ok=False, message=message, remedy="Run: kubectl apply -f deploy/rbac.yaml")
     return Check("injector-admission", ok=True, message=f"a new Pod gets {image}")
 
 
-async def _asked(cluster: ClusterClient) -> Check:
-    """Our own path to the injector; without it plain templates are computed and others are unknown."""
+async def _injector(cluster: ClusterClient) -> Check:
+    """Checks our own path to the injector.
+
+    Without it, the expected proxies of plain injection templates are computed, and those of others are unknown.
+    """
     name = "injector-direct"
     injector = await read_injector(cluster)
     namespace = await cluster.get(f"{NAMESPACES}/{PROBE_NAMESPACE}", Namespace)
     template = PodTemplate(spec=PodSpec(containers=(Container(name="probe", image="pause"),)))
     decision = decide_injection(injector, PROBE_NAMESPACE, namespace.metadata.labels or {}, template)
     if not decision.injected:
-        told = f"no injector answers for namespace {PROBE_NAMESPACE}: {decision.reason}"
-        return Check(name, ok=False, message=told, remedy="Run: kubectl apply -f deploy/rbac.yaml")
-    question = injection_query(injector, PROBE_NAMESPACE, decision, template)
-    answer = (await ask_injector(cluster, injector, [question]))[question.key]
+        message = f"no injector answers for namespace {PROBE_NAMESPACE}: {decision.reason}"
+        return Check(name, ok=False, message=message, remedy="Run: kubectl apply -f deploy/rbac.yaml")
+    query = injection_query(injector, PROBE_NAMESPACE, decision, template)
+    answer = (await ask_injector(cluster, injector, [query]))[query.key]
     if answer.source == "injector" and answer.image:
-        return Check(name, ok=True, message=f"revision {decision.revision} answers {answer.image}")
+        return Check(name, ok=True, message=f"revision {decision.revision} answers: {answer.image}")
     if answer.source == "configmap":
-        told = f"revision {decision.revision} cannot be asked from here; plain templates are computed: {answer.image}"
-        remedy = "Nothing to do on a laptop; in the cluster let a NetworkPolicy allow it."
-        return Check(name, ok=True, message=told, remedy=remedy)
-    remedy = "Look: kubectl -n istio-system get pods -l app=istiod"
+        message = f"revision {decision.revision} is not reachable from here; its proxy is computed: {answer.image}"
+        remedy = "Outside the cluster there is nothing to do. Inside, allow the connection with a NetworkPolicy."
+        return Check(name, ok=True, message=message, remedy=remedy)
+    remedy = "See: kubectl -n istio-system get pods -l app=istiod"
     return Check(name, ok=False, message=answer.problem or "no answer", remedy=remedy)
 
 
 async def _hold(cluster: ClusterClient) -> Check:
     places = {
         "the policy": f"{_ADMISSION}/validatingadmissionpolicies/{HOLD_POLICY}",
-        "its binding": f"{_ADMISSION}/validatingadmissionpolicybindings/{HOLD_POLICY}",
+        "the binding": f"{_ADMISSION}/validatingadmissionpolicybindings/{HOLD_POLICY}",
         f"Deployment {HOME_NAMESPACE}/{HOLD_PROBE_DEPLOYMENT}": path(
             "Deployment", HOME_NAMESPACE, HOLD_PROBE_DEPLOYMENT
         ),
     }
-    missing = [what for what, place in places.items() if await cluster.find(place, msgspec.Raw) is None]
+    missing = [name for name, place in places.items() if await cluster.find(place, msgspec.Raw) is None]
     if missing:
-        told = f"not installed: {', '.join(missing)}"
-        return Check("hold", ok=False, message=told, remedy="Run: kubectl apply -f deploy/hold.yaml")
-    return Check("hold", ok=True, message="its policy is installed")
+        message = f"not installed: {', '.join(missing)}"
+        return Check("hold", ok=False, message=message, remedy="Run: kubectl apply -f deploy/hold.yaml")
+    return Check("hold", ok=True, message="the policy is installed")

@@ -1,4 +1,4 @@
-"""The worker's process: from settings to the signal that ends it."""
+"""The process of a worker: runs until a signal ends it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,11 @@ _log = logging.getLogger(__name__)
 
 
 async def run_worker(settings: Settings) -> None:
-    """Serves one cluster until SIGTERM or SIGINT; UpgradeError when it cannot begin."""
+    """Serves one cluster until SIGTERM or SIGINT.
+
+    Raises:
+        UpgradeError: Temporal or the cluster cannot be used.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -29,20 +33,20 @@ async def run_worker(settings: Settings) -> None:
     async with compose_cluster(settings.cluster) as served:
         await ensure_search_attributes(client)
         workers = compose_workers(client, served, settings.worker)
-        told = {
+        fields = {
             "cluster": served.ref.name,
             "uid": served.ref.uid,
             "temporal": client.service_client.config.target_host,
             "temporal_namespace": client.namespace,
             "task_queues": [TASK_QUEUE, served.ref.activity_queue],
         }
-        _log.info("worker_started", extra={"fields": told})
+        _log.info("worker_started", extra={"fields": fields})
         await _serve(workers, stop)
     _log.info("worker_stopped")
 
 
 async def _serve(workers: tuple[Worker, ...], stop: asyncio.Event) -> None:
-    """Runs all until told to stop; one that ends by itself ends them all, and its error is raised."""
+    """Runs all workers until `stop` is set. A worker that ends by itself ends the others, and its error is raised."""
     running = [asyncio.create_task(worker.run()) for worker in workers]
     waiting = asyncio.create_task(stop.wait())
     try:

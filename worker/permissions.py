@@ -1,4 +1,4 @@
-"""Every right that a worker needs in its cluster, and what for. One list for the doctor and for deploy/rbac.yaml."""
+"""Every permission that a worker needs in its cluster: one list for `doctor` and for deploy/rbac.yaml."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mesh.wellknown import (
 
 @dataclass(frozen=True, slots=True, order=True)
 class Permission:
-    """One verb on one resource; `namespace` None means in all of them, `name` None any name."""
+    """One verb on one resource; `namespace` None means all namespaces, `name` None all names."""
 
     verb: str
     resource: str
@@ -25,8 +25,8 @@ class Permission:
     namespace: str | None = None
     name: str | None = None
 
-    def words(self) -> str:
-        """For people: `list pods`, `patch kymas/default in kyma-system`."""
+    def __str__(self) -> str:
+        """Returns `list pods` or `patch kymas/default in kyma-system`."""
         what = f"{self.resource}/{self.name}" if self.name else self.resource
         return f"{self.verb} {what}" + (f" in {self.namespace}" if self.namespace else "")
 
@@ -59,7 +59,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     *_each("list", "mutatingwebhookconfigurations", _ADMISSION),
     *_each("list", "configmaps", namespace=ISTIO_NAMESPACE),
     *_each("get", "services", namespace=ISTIO_NAMESPACE),
-    # Restarts, told as Events.
+    # Restarts and their Events.
     *_each("patch", "deployments statefulsets daemonsets", "apps"),
     *_each("patch", "rollouts", _ROLLOUTS),
     *_each("create", "pods/eviction"),
@@ -78,11 +78,11 @@ PERMISSIONS: tuple[Permission, ...] = (
     *_each("create", "leases", _LEASES, HOME_NAMESPACE),
     # The probe: dry-run Pods.
     *_each("create", "pods", namespace=PROBE_NAMESPACE),
-    # The doctor itself.
+    # `doctor` itself.
     *_each("get", "validatingadmissionpolicies validatingadmissionpolicybindings", _ADMISSION, None, HOLD_POLICY),
 )
 
 
-def needed(*, rollouts: bool) -> tuple[Permission, ...]:
-    """What a worker needs in a cluster that has Argo Rollouts, or has not."""
-    return tuple(one for one in PERMISSIONS if rollouts or one.group != _ROLLOUTS)
+def needed_permissions(*, rollouts: bool) -> tuple[Permission, ...]:
+    """Returns the permissions that a worker needs in a cluster with or without Argo Rollouts."""
+    return tuple(permission for permission in PERMISSIONS if rollouts or permission.group != _ROLLOUTS)

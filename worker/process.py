@@ -1,4 +1,4 @@
-"""How a process of this service ends."""
+"""Ends a process of this service."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import sys
 from typing import NoReturn
 
 
-def leave(code: int) -> NoReturn:
-    """Ends the process with this very exit code.
+def exit_process(code: int) -> NoReturn:
+    """Ends the process with this exit code, without a teardown of the interpreter.
 
-    A process that ran Temporal's core may abort while the interpreter is torn down (temporalio/sdk-python#300), which
-    would replace the code that pipelines go by.
+    A process that ran Temporal's core may abort in the teardown (temporalio/sdk-python#300) and exit with another code
+    than the one that pipelines check.
     """
     sys.stdout.flush()
     sys.stderr.flush()

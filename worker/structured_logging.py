@@ -1,4 +1,4 @@
-"""Logs: one line per event, JSON where nobody watches, rendered at the root handler.
+"""Logs: one line per event, JSON unless on a terminal, rendered at the root handler.
 
 Workflow code logs by `workflow.logger`, which is silent in replay; structlog itself must not be used there, because
 the sandbox would import it a second time, unconfigured. So everything goes through the standard library, and
@@ -22,7 +22,7 @@ _CONTEXT = ("workflow_id", "run_id", "workflow_type", "activity_id", "activity_t
 
 
 def configure_logging(settings: WorkerSettings) -> None:
-    """Sets up the root handler, on stderr."""
+    """Configures the root handler to write to stderr."""
     as_json = settings.log_format == "json" or (settings.log_format == "auto" and not sys.stderr.isatty())
     renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(colors=_colours())
     handler = logging.StreamHandler(sys.stderr)
@@ -44,14 +44,14 @@ def configure_logging(settings: WorkerSettings) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    # The context is in fields of its own; without this it would be glued to the text as well.
+    # The context has fields of its own; without this, the SDK would also append it to the text.
     for adapter in (workflow.logger, activity.logger):
         adapter.workflow_info_on_message = False  # type: ignore[union-attr]
         adapter.activity_info_on_message = False  # type: ignore[union-attr]
 
 
 def temporal_context(_: object, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Takes Temporal's context and our own fields from the record."""
+    """Adds Temporal's context and our own fields of the log record to the event."""
     record = event.get("_record")
     for name in ("temporal_workflow", "temporal_activity"):
         context = getattr(record, name, None)

@@ -1,4 +1,4 @@
-"""The connection to Temporal, by the same variables and profiles that its own CLI reads."""
+"""The connection to Temporal, configured by the variables and profiles that Temporal's CLI reads."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from worker.data_converter import data_converter
 from worker.settings import TemporalSettings
 
 _DEFAULT_ADDRESS = "localhost:7233"
-#: An item's memo is what the queue shows of it, at most 8 kB (a test of its bounds); the core would warn above 2 kB.
+#: An item's memo, which the queue shows, has at most 8 kB (a test checks it); the core would warn above 2 kB.
 _LIMITS = PayloadLimitsConfig(memo_warn_size=16 * 1024)
 
 
 def quiet_runtime() -> Runtime:
-    """For commands: they tell trouble themselves, in sentences. One runtime per process."""
+    """Returns a runtime for commands, which print errors as sentences: its core logs nothing. One per process."""
     return _runtime(LoggingConfig(filter=TelemetryFilter(core_level="OFF", other_level="OFF")))
 
 
 def logging_runtime() -> Runtime:
-    """For the worker: warnings of Temporal's core go where its own logs go. One runtime per process."""
+    """Returns a runtime for the worker: warnings of Temporal's core go to the worker's log. One per process."""
     forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio.core"))
     return _runtime(
         LoggingConfig(filter=TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding=forwarding)
@@ -38,12 +38,12 @@ def _runtime(logs: LoggingConfig) -> Runtime:
 
 
 def connection(settings: TemporalSettings) -> dict[str, Any]:
-    """Arguments of `Client.connect`: Temporal's own configuration, with ours above it."""
+    """Returns the arguments of `Client.connect`: Temporal's own configuration, overridden by our settings."""
     try:
         config: dict[str, Any] = dict(ClientConfig.load_client_connect_config())
     except (RuntimeError, ValueError, OSError) as error:
         raise RefusedError(
-            f"Temporal's configuration cannot be read: {error}.", "Check TEMPORAL_* and its profiles."
+            f"Temporal's configuration cannot be read: {error}.", "Check TEMPORAL_* and Temporal's profiles."
         ) from error
     if settings.address is not None:
         config["target_host"] = settings.address
@@ -54,7 +54,12 @@ def connection(settings: TemporalSettings) -> dict[str, Any]:
 
 
 async def connect(settings: TemporalSettings, runtime: Runtime | None = None) -> Client:
-    """Connects; UnreachableError within seconds when nothing answers."""
+    """Connects to Temporal.
+
+    Raises:
+        RefusedError: the address is not valid.
+        UnreachableError: nothing answers within `settings.connect_timeout`.
+    """
     config = connection(settings)
     address = config["target_host"]
     try:
@@ -63,9 +68,11 @@ async def connect(settings: TemporalSettings, runtime: Runtime | None = None) ->
                 **config, data_converter=data_converter, payload_limits=_LIMITS, runtime=runtime
             )
     except ValueError as error:
-        raise RefusedError(f"{address!r} is no address of a Temporal server: {error}.", "Write host:port.") from error
+        raise RefusedError(
+            f"{address!r} is not an address of a Temporal server: {error}.", "Write host:port."
+        ) from error
     except (RuntimeError, RPCError, TimeoutError, OSError) as error:
         raise UnreachableError(
             f"Temporal at {address} does not answer.",
-            "Start it, or name another with --address or TEMPORAL_ADDRESS.",
+            "Start it, or name another server with --address or TEMPORAL_ADDRESS.",
         ) from error

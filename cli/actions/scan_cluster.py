@@ -15,7 +15,7 @@ from cli.render.scan_document import ScanFilter, control_plane_document, scan_do
 from cli.render.scan_table import scan_table
 from mesh.errors import PermissionDeniedError
 from mesh.istio.versions import required_version
-from worker.cluster_connection import compose_view
+from worker.cluster_connection import compose_reader
 from worker.settings import Settings
 
 
@@ -24,7 +24,7 @@ async def scan_cluster(
 ) -> int:
     """Prints the survey; what could not be read is said on stderr and is in `problems` of the document."""
     version = required_version(target, "--target") if target else None
-    async with compose_view(settings.cluster) as (cluster, cluster_name):
+    async with compose_reader(settings.cluster) as (cluster, cluster_name):
         survey, snapshot = await run_partial_survey(cluster, namespaces)
         istiods, problem = await _istiods(cluster)
     problems = [*snapshot.problems, *survey.notes, *([problem] if problem else [])]

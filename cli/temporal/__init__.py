@@ -1,4 +1,4 @@
 """What commands read from Temporal and send to it: upgrades, waves and items.
 
-Nothing here prints a document or talks to a cluster.
+Returns documents and statuses; may not talk to a cluster, and may not know commands and their options.
 """

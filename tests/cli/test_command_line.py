@@ -7,10 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
+import click
 import pytest
 
-from cli.main import run
+from cli.commands.queue import queue
+from cli.lazy_group import LazyGroup
+from cli.main import cli, run
 from mesh import errors
 from tests.mesh.plan.test_policy_file import BAD_POLICIES
 
@@ -109,7 +113,7 @@ def test_temporal_that_does_not_run_ends_with_7(capsys: pytest.CaptureFixture[st
 
     assert capsys.readouterr().err.splitlines() == [
         "Error: Temporal at 127.0.0.1:1 does not answer.",
-        "Start it, or name another with --address or TEMPORAL_ADDRESS.",
+        "Start it, or name another server with --address or TEMPORAL_ADDRESS.",
     ]
 
 
@@ -179,17 +183,53 @@ def test_process_ends_with_the_commands_code_and_its_output() -> None:
     assert done.stderr.startswith("Error: --target 'x' is not a version.")
 
 
+def _loaded(cwd: Path, code: str, **variables: str) -> list[str]:
+    """The words that a fresh process prints: of a test's own process everything is loaded."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | variables
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; from worker.process import exit_process; exit_process(0)"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=cwd,
+    )
+    return done.stdout.split()
+
+
 def test_scan_reads_no_library_of_temporal(tmp_path: Path) -> None:
     """It takes as long to read as everything else together."""
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(_NO_CLUSTER)
     code = "import sys; from cli.main import run; print(run(['scan']), 'temporalio' in sys.modules)"
-    environment = os.environ | {"KYMA_UPGRADE_KUBECONFIG": str(kubeconfig), "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
-    )
 
-    assert done.stdout.split() == ["7", "False"]
+    assert _loaded(tmp_path, code, KYMA_UPGRADE_KUBECONFIG=str(kubeconfig)) == ["7", "False"]
+
+
+def test_queue_list_loads_neither_workflows_nor_a_client_of_kubernetes(tmp_path: Path) -> None:
+    code = "import sys; from cli.main import run; print(run(['queue', 'list', '--cluster', 'one'])); "
+    code += "print(*({'workflows', 'kubernetes', 'yaml'} & set(sys.modules)))"
+
+    assert _loaded(tmp_path, code) == ["7"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["start"], ["queue"], ["queue", "list"]], ids=" ".join)
+def test_help_loads_no_library_but_click(tmp_path: Path, arguments: list[str]) -> None:
+    code = f"import sys; from cli.main import run; run({[*arguments, '--help']!r}); "
+    code += "print('loaded:', *({'temporalio', 'pydantic', 'msgspec', 'activities'} & set(sys.modules)))"
+
+    assert _loaded(tmp_path, code)[-1] == "loaded:"
+
+
+@pytest.mark.parametrize("group", [cli, queue], ids=["kyma-upgrade", "queue"])
+def test_line_of_a_command_in_the_help_of_its_group_is_the_first_of_its_own_help(group: click.Group) -> None:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+
+        assert command is not None
+        assert command.name == name
+        assert (command.help or "").splitlines()[0] == cast("LazyGroup", group).lazy_commands[name].help
 
 
 _NO_CLUSTER = """

@@ -3,7 +3,7 @@ from typing import Any
 
 import yaml
 
-from worker.permissions import PERMISSIONS, Permission, needed
+from worker.permissions import PERMISSIONS, Permission, needed_permissions
 
 _RBAC = Path(__file__).parents[2] / "deploy" / "rbac.yaml"
 
@@ -33,10 +33,10 @@ def test_shipped_roles_grant_exactly_what_the_doctor_checks() -> None:
 
 
 def test_rights_on_argo_rollouts_are_needed_only_where_there_are_any() -> None:
-    without = set(needed(rollouts=False))
+    without = set(needed_permissions(rollouts=False))
 
-    assert set(needed(rollouts=True)) == set(PERMISSIONS)
-    assert {one.words() for one in set(PERMISSIONS) - without} == {
+    assert set(needed_permissions(rollouts=True)) == set(PERMISSIONS)
+    assert {str(one) for one in set(PERMISSIONS) - without} == {
         "get rollouts",
         "list rollouts",
         "watch rollouts",

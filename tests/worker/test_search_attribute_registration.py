@@ -7,17 +7,22 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.search_attributes import ALL, PHASE, STALE_LEFT
 from mesh.errors import RefusedError
 from worker import search_attribute_registration
-from worker.search_attribute_registration import check_attributes, create_command, ensure_search_attributes, registered
+from worker.search_attribute_registration import (
+    check_attributes,
+    create_command,
+    ensure_search_attributes,
+    registered_attributes,
+)
 
 
 async def test_missing_attributes_are_registered_and_a_second_time_changes_nothing(bare_temporal: Client) -> None:
     await _remove_all(bare_temporal)
-    assert check_attributes(await registered(bare_temporal)).missing == ALL
+    assert check_attributes(await registered_attributes(bare_temporal)).missing == ALL
 
     await ensure_search_attributes(bare_temporal)
     await ensure_search_attributes(bare_temporal)
 
-    found = check_attributes(await registered(bare_temporal))
+    found = check_attributes(await registered_attributes(bare_temporal))
     assert (found.missing, found.wrong) == ((), ())
 
 
@@ -49,8 +54,8 @@ async def test_attributes_that_may_not_be_registered_stop_the_worker_with_the_co
     async def without_phase(_: Client) -> dict[str, int]:
         return {key.name: int(key.indexed_value_type) for key in ALL if key is not PHASE}
 
-    monkeypatch.setattr(search_attribute_registration, "_add", refused)
-    monkeypatch.setattr(search_attribute_registration, "registered", without_phase)
+    monkeypatch.setattr(search_attribute_registration, "_register", refused)
+    monkeypatch.setattr(search_attribute_registration, "registered_attributes", without_phase)
 
     with pytest.raises(RefusedError, match=r"not allowed here\): KymaPhase") as error:
         await ensure_search_attributes(bare_temporal)
@@ -65,14 +70,14 @@ async def test_server_that_does_not_show_its_attributes_is_believed(
     async def denied(_: Client) -> dict[str, int]:
         raise RPCError("not offered", RPCStatusCode.UNIMPLEMENTED, b"")
 
-    monkeypatch.setattr(search_attribute_registration, "registered", denied)
+    monkeypatch.setattr(search_attribute_registration, "registered_attributes", denied)
 
     await ensure_search_attributes(bare_temporal)
 
 
 async def _remove_all(client: Client) -> None:
     """Removes what an earlier test has registered."""
-    ours = [key.name for key in ALL if key.name in await registered(client)]
+    ours = [key.name for key in ALL if key.name in await registered_attributes(client)]
     if ours:
         await client.operator_service.remove_search_attributes(
             RemoveSearchAttributesRequest(namespace=client.namespace, search_attributes=ours)
