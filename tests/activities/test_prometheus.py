@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -159,6 +160,7 @@ async def test_answer_that_never_comes_closes_the_gate(monkeypatch: pytest.Monke
         # Ends when the client has left.
         while request.transport is not None and not request.transport.is_closing():
             await response.write(b" ")
+            await asyncio.sleep(0.01)
         return response
 
     assert await closed_because_of(silence) == "Prometheus does not answer: TimeoutError"
