@@ -26,6 +26,8 @@ from tests.e2e.workloads import make
 
 #: Other images of one Istio version: what a new Pod gets changes, and the control plane stays where it is.
 TAGS = (FROM_ISTIO.replace("distroless", "debug"), FROM_ISTIO)
+#: Pace of the Istio module where its version stays.
+QUICK = ("--stale-state=0", "--processing=0", "--manager-start=0.1", "--step=0.1")
 #: Label of the namespaces that stories open.
 _STORY = "local-mesh/story"
 _INJECTOR = ("configmap", "istio-sidecar-injector", "-n", "istio-system")
@@ -33,7 +35,7 @@ _INJECTOR = ("configmap", "istio-sidecar-injector", "-n", "istio-system")
 
 @pytest.fixture
 def shop(request: pytest.FixtureRequest) -> Iterator[Service]:
-    """The demo's stage with its shop and a worker, before any upgrade; gone afterwards."""
+    """The demo's mesh with its shop and a worker, before any upgrade; removed afterwards."""
     name = f"test-{request.node.name.removeprefix('test_').replace('_', '-')}"[:32].rstrip("-")
     lifecycle.down(name)
     try:
@@ -46,11 +48,11 @@ def shop(request: pytest.FixtureRequest) -> Iterator[Service]:
 
 
 @contextmanager
-def stage_at_work(name: str) -> Iterator[Service]:
-    """A stage of its own with a worker; gone afterwards."""
+def stage_at_work(name: str, *pace: str) -> Iterator[Service]:
+    """A mesh of its own with a worker; removed afterwards."""
     lifecycle.down(name)
     try:
-        service = raise_stage(name)
+        service = raise_stage(name, *pace)
         service.start_worker()
         yield service
     finally:
@@ -63,14 +65,14 @@ def platform(worker_id: str) -> Iterator[Service]:
     name = f"test-platform-{worker_id}"
     lifecycle.down(name)
     try:
-        yield raise_stage(name)
+        yield raise_stage(name, *QUICK)
     finally:
         lifecycle.down(name)
 
 
 @pytest.fixture(scope="module")
 def stage(platform: Service) -> Iterator[Service]:
-    """The platform with a worker, for upgrades of everything that is in it; its proxies are as before afterwards."""
+    """The platform with a worker, for upgrades of everything in it; afterwards the injector gives its first proxy."""
     wait_for("earlier stories' namespaces to be gone", lambda: not _story_namespaces(platform.mesh))
     proxy = NewProxy(platform.mesh)
     before = proxy.values()
@@ -89,8 +91,8 @@ def open_namespace(mesh: Mesh, name: str) -> None:
 
 
 def _story_namespaces(mesh: Mesh) -> list[Any]:
-    found: list[Any] = read(mesh, "namespaces", "-l", _STORY)["items"]
-    return found
+    found = read(mesh, "namespaces", "-l", _STORY) or {"items": []}
+    return list(found["items"])
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -102,7 +104,7 @@ async def cluster(platform: Service) -> AsyncIterator[ClusterClient]:
 
 @pytest.fixture
 def namespace(platform: Service) -> Iterator[str]:
-    """A new namespace under a random name, labelled for injection."""
+    """A new namespace with a random name, labelled for injection."""
     name = f"story-{secrets.token_hex(4)}"
     open_namespace(platform.mesh, name)
     yield name
@@ -119,7 +121,7 @@ async def restarts(cluster: ClusterClient, namespace: str) -> AsyncIterator[Rest
 
 @pytest.fixture
 def new_proxy(platform: Service) -> Iterator[NewProxy]:
-    """Lets the live injector give another proxy; as it was again afterwards."""
+    """Changes the proxy that the injector gives; restored afterwards."""
     proxy = NewProxy(platform.mesh)
     before = proxy.values()
     yield proxy
@@ -139,29 +141,29 @@ def stale(platform: Service, namespace: str, new_proxy: NewProxy) -> OpenCart:
 
 
 class NewProxy:
-    """The live injector's ConfigMap, edited as an installation edits it."""
+    """The injector's ConfigMap, edited as an installation of Istio edits it."""
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
 
     def give(self, tag: str) -> None:
-        """New Pods get this tag from now on: returns when one really does."""
+        """Gives new Pods this image tag; returns when one gets it."""
         values = self.values()
         values["global"]["tag"] = tag
         self.write(values, f":{tag}")
 
     def give_image(self, image: str) -> None:
-        """New Pods get this very image from now on: returns when one really does."""
+        """Gives new Pods this image; returns when one gets it."""
         values = self.values()
         values["global"]["proxy"]["image"] = image
         self.write(values, image)
 
     def values(self) -> Any:  # noqa: ANN401  # JSON
-        """The settings of its templates."""
+        """Returns the settings of its templates."""
         return json.loads(read(self._mesh, *_INJECTOR)["data"]["values"])
 
     def write(self, values: object, given: str) -> None:
-        """Changes the settings: returns when a new Pod gets an image that ends so."""
+        """Changes the settings; returns when a new Pod gets an image that ends with `given`."""
         patch = json.dumps({"data": {"values": json.dumps(values)}})
         kubectl(self._mesh, "patch", *_INJECTOR, "--type=merge", "-p", patch)
         pod = '{"apiVersion":"v1","kind":"Pod","metadata":{"generateName":"try-","namespace":"kyma-upgrade-probe"},'

@@ -31,7 +31,7 @@ from mesh.survey.reasons import Reason
 from mesh.text import DETAIL_LIMIT
 from mesh.wellknown import PROXY_RESET_WARNING
 from tests.e2e.command import Done, run
-from tests.e2e.conftest import TAGS, NewProxy, stage_at_work
+from tests.e2e.conftest import QUICK, TAGS, NewProxy, stage_at_work
 from tests.e2e.reasons import STORIES, TERMINATING, Place, Story
 
 pytestmark = pytest.mark.mesh
@@ -128,7 +128,7 @@ class TroubledCluster:
 @pytest.fixture(scope="module")
 def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TroubledCluster]:
     """A mesh of its own, after the upgrade."""
-    with stage_at_work("test-reasons") as stage:
+    with stage_at_work("test-reasons", *QUICK) as stage:
         cluster = TroubledCluster(stage, tmp_path_factory.mktemp("reasons"))
         cluster.play()
         yield cluster

@@ -37,22 +37,27 @@ class WorkloadState:
     pods: frozenset[str]
 
 
-def raise_stage(name: str) -> Service:
-    """Everything but the worker and the workloads; all of it ends with the mesh."""
+def raise_stage(name: str, *pace: str) -> Service:
+    """Starts everything except the worker and the workloads; all of it ends with the mesh.
+
+    Args:
+        name: name of the mesh.
+        pace: options of the command `kyma` that say how long its steps take, e.g. `--step=0.1`.
+    """
     mesh = lifecycle.up(name, FROM_ISTIO)
     say("starting the stand-in for Kyma's module management")
-    start_kyma(mesh)
+    start_kyma(mesh, *pace)
     say("installing the service: permissions, hold, service account, Temporal")
     return service(mesh, start_temporal(mesh))
 
 
-def start_kyma(mesh: Mesh) -> None:
-    """The stand-in with its ordinary pace."""
+def start_kyma(mesh: Mesh, *pace: str) -> None:
+    """Starts the stand-in for Kyma's module management."""
     parser = argparse.ArgumentParser()
     add_arguments(parser)
     # Its JSON is for whoever typed the command.
     with contextlib.redirect_stdout(sys.stderr):
-        run(parser.parse_args([], argparse.Namespace(name=mesh.name)))
+        run(parser.parse_args(pace, argparse.Namespace(name=mesh.name)))
 
 
 def open_shop(mesh: Mesh) -> None:
