@@ -18,7 +18,8 @@ with workflow.unsafe.imports_passed_through():
     )
     from activities.gates import CheckGateInput, CheckWindowInput, GateActivities, WindowState
     from activities.hold import HoldActivities, HoldInput
-    from activities.remediation.activities import OpenItemsInput, RemediationActivities
+    from activities.remediation.activities import RemediationActivities
+    from activities.remediation.inputs import OpenItemsInput
     from activities.survey.activities import SurveyActivities, SurveyInput, SurveySummary
     from mesh.identity import ClusterRef
     from mesh.kyma.targets import Target

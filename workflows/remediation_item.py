@@ -17,13 +17,10 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.remediation.activities import (
-        RecheckItemInput,
-        RemediationActivities,
-        RemediationItemInput,
-        SetPodWarningsInput,
-    )
-    from activities.restart.activities import RestartActivities, RestartInput, RestartOutcome, RestartResult
+    from activities.remediation.activities import RemediationActivities
+    from activities.remediation.inputs import RecheckItemInput, RemediationItemInput, SetPodWarningsInput
+    from activities.restart.activities import RestartActivities
+    from activities.restart.outcome import RestartInput, RestartOutcome, RestartResult
     from activities.search_attributes import item_search_attributes
     from mesh.history import HistoryEntry
     from mesh.remediation.item import ItemState, ItemView, Observation, parse_until, view_of, warning_text

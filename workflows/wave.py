@@ -11,8 +11,10 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.remediation.activities import OpenItemInput, RemediationActivities
-    from activities.restart.activities import RestartActivities, RestartInput, RestartOutcome, RestartResult
+    from activities.remediation.activities import RemediationActivities
+    from activities.remediation.inputs import OpenItemInput
+    from activities.restart.activities import RestartActivities
+    from activities.restart.outcome import RestartInput, RestartOutcome, RestartResult
     from activities.search_attributes import CLUSTER, PHASE
     from activities.survey.activities import ListWaveMembersInput, SurveyActivities, WaveMember
     from mesh.k8s.workload_ref import WorkloadRef

@@ -16,7 +16,6 @@ from activities.remediation.inputs import (
     OpenItemsInput,
     OpenItemsResult,
     RecheckItemInput,
-    RemediationItemInput,
     SetPodWarningsInput,
 )
 from activities.remediation.item_opener import ItemOpener
@@ -33,16 +32,6 @@ from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import UpgradeContext, fingerprint
 from mesh.survey.survey import Survey, SurveyedWorkload
-
-__all__ = [
-    "OpenItemInput",
-    "OpenItemsInput",
-    "OpenItemsResult",
-    "RecheckItemInput",
-    "RemediationActivities",
-    "RemediationItemInput",
-    "SetPodWarningsInput",
-]
 
 _AT_ONCE = 40
 #: Items that a slow machine of two cores opens in a second (`make bench`).

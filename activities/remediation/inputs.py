@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from activities.restart.activities import RestartResult
+from activities.restart.outcome import RestartResult
 from activities.survey.activities import SurveyInput
 from mesh.identity import ClusterRef
 from mesh.plan.policy import Policy

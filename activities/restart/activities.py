@@ -16,8 +16,6 @@ from activities.restart.injection_probe import InjectionProbe
 from activities.restart.outcome import RestartInput, RestartOutcome, RestartResult
 from mesh.errors import NotFoundError
 
-__all__ = ["RestartActivities", "RestartInput", "RestartOutcome", "RestartResult"]
-
 #: Seconds over which restarts end together: a hundred ends are a few workflow tasks then, and not a hundred.
 _BATCH_SECONDS = 4.0
 

@@ -9,7 +9,7 @@ from temporalio.api.enums.v1 import TimeoutType
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
-from activities.restart.activities import RestartInput, RestartOutcome, RestartResult
+from activities.restart.outcome import RestartInput, RestartOutcome, RestartResult
 from activities.survey.activities import WaveMember
 from cli.temporal.histories import decoded, events_of, is_gone, time_of, type_and_attributes
 from cli.temporal.upgrade_history import StartedWave

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import cast
 
@@ -13,18 +12,10 @@ from activities.boundary import ServedCluster
 from activities.gates import CheckWindowInput, GateActivities, WindowState
 from activities.kube.client import ClusterClient
 from mesh.identity import ClusterRef
+from tests.activities.saturday_windows import ALWAYS, SUNDAYS, UNTIL_ONE, UNTIL_TWO, at
 from tests.mesh.build import NOW
 
 CLUSTER = ClusterRef("one", "uid-one")
-#: NOW is a Saturday, at noon.
-UNTIL_TWO = "Sat 10:00-14:00"
-UNTIL_ONE = "Sat 00:00-13:00"
-SUNDAYS = "Sun 00:00-04:00"
-ALWAYS = "00:00-24:00"
-
-
-def at(hour: int, day: int = 5) -> datetime:
-    return datetime(2026, 9, day, hour, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from temporalio import workflow
 from temporalio.exceptions import ApplicationError
 
-from activities.remediation.activities import RemediationItemInput
+from activities.remediation.inputs import RemediationItemInput
 from activities.search_attributes import NEEDS_ATTENTION, PHASE, TARGET
 from mesh.remediation.item import Observation
 from workflows.messages import (

@@ -17,8 +17,8 @@ import pytest_asyncio
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities.remediation.activities import RemediationItemInput
-from activities.restart.activities import RestartOutcome
+from activities.remediation.inputs import RemediationItemInput
+from activities.restart.outcome import RestartOutcome
 from cli.actions.write_report import FORMATS, write_report
 from cli.exit_codes import DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, USAGE
 from cli.temporal import histories, upgrade_history, upgrade_report, wave_history

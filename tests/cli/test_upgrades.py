@@ -15,7 +15,7 @@ from temporalio.common import WorkflowIDConflictPolicy
 from activities.boundary import ServedCluster
 from activities.control_plane import ResolvedTarget
 from activities.kube.client import ClusterClient
-from activities.remediation.activities import RemediationItemInput
+from activities.remediation.inputs import RemediationItemInput
 from activities.search_attributes import item_search_attributes
 from cli.actions.control_upgrade import control_upgrade
 from cli.actions.show_item import show_item

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from activities.restart.activities import RestartOutcome, RestartResult
+from activities.restart.outcome import RestartOutcome, RestartResult
 from deploy.local.kubectl import kubectl, read
 from deploy.local.mesh import Mesh
 from mesh.survey.reasons import Reason

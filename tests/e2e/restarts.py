@@ -11,7 +11,8 @@ from temporalio.testing import ActivityEnvironment
 from activities.boundary import ServedCluster
 from activities.kube.client import ClusterClient
 from activities.kube.paths import path
-from activities.restart.activities import RestartActivities, RestartInput, RestartResult
+from activities.restart.activities import RestartActivities
+from activities.restart.outcome import RestartInput, RestartResult
 from deploy.local.demo.stage import wait_for
 from mesh.identity import ClusterRef
 from mesh.k8s.objects import Pod

@@ -10,7 +10,8 @@ from temporalio.testing import ActivityEnvironment
 from activities.boundary import ServedCluster
 from activities.kube.client import ClusterClient
 from activities.kube.discovery import read_uid
-from activities.remediation.activities import RecheckItemInput, RemediationActivities
+from activities.remediation.activities import RemediationActivities
+from activities.remediation.inputs import RecheckItemInput
 from activities.remediation.watch import ClusterWatchActivities
 from activities.survey.cache import SurveyCache
 from activities.survey.run import run_survey

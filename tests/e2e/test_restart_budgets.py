@@ -8,7 +8,7 @@ import time
 import pytest
 
 from activities.kube.client import ClusterClient
-from activities.restart.activities import RestartOutcome
+from activities.restart.outcome import RestartOutcome
 from deploy.local.kubectl import read
 from deploy.local.service import Service
 from mesh.survey.reasons import Reason

@@ -11,7 +11,7 @@ import pytest
 
 from activities.kube.client import ClusterClient
 from activities.kube.workloads import read_workload
-from activities.restart.activities import RestartOutcome
+from activities.restart.outcome import RestartOutcome
 from deploy.local.demo.stage import wait_for
 from deploy.local.kubectl import apply, kubectl, read
 from deploy.local.mesh import Mesh

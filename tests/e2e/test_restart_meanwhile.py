@@ -13,7 +13,7 @@ import pytest_asyncio
 from temporalio.exceptions import ApplicationError
 
 from activities.kube.client import ClusterClient, connect
-from activities.restart.activities import RestartOutcome
+from activities.restart.outcome import RestartOutcome
 from deploy.local.service import Service
 from mesh.errors import UnreachableError
 from mesh.survey.reasons import Reason

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from activities.restart.activities import RestartOutcome
+from activities.restart.outcome import RestartOutcome
 from deploy.local.kubectl import kubectl, read
 from deploy.local.service import Service
 from mesh.survey.reasons import Reason

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
-from activities.restart.activities import RestartOutcome, RestartResult
+from activities.restart.outcome import RestartOutcome, RestartResult
 from deploy.local.demo.stage import wait_for
 from deploy.local.istio import injected_proxy, start_istiod
 from deploy.local.kubectl import KubectlError

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from activities.restart.activities import RestartOutcome
+from activities.restart.outcome import RestartOutcome
 from deploy.local.kubectl import kubectl
 from deploy.local.service import Service
 from mesh.survey.reasons import Reason

@@ -27,7 +27,7 @@ from activities.control_plane import (
 from activities.gates import CheckGateInput, CheckWindowInput, GateResult, WindowState
 from activities.hold import HoldInput
 from activities.kube.client import ClusterClient
-from activities.remediation.activities import (
+from activities.remediation.inputs import (
     OpenItemInput,
     OpenItemsInput,
     OpenItemsResult,
@@ -36,7 +36,7 @@ from activities.remediation.activities import (
     SetPodWarningsInput,
 )
 from activities.remediation.watch import WatchClusterInput
-from activities.restart.activities import RestartInput, RestartOutcome, RestartResult
+from activities.restart.outcome import RestartInput, RestartOutcome, RestartResult
 from activities.survey.activities import FAILED_KEPT, ListWaveMembersInput, SurveyInput, SurveySummary, WaveMember
 from mesh.errors import MESSAGE_LIMIT, RejectedError
 from mesh.history import HISTORY_KEPT, HistoryEntry

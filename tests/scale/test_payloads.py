@@ -18,7 +18,7 @@ from temporalio.client import Client, WorkflowExecution, WorkflowHandle
 from activities.boundary import ServedCluster
 from activities.kube.client import connect
 from activities.kube.paths import path
-from activities.restart.activities import RestartInput, RestartOutcome, RestartResult
+from activities.restart.outcome import RestartInput, RestartOutcome, RestartResult
 from mesh.identity import ClusterRef, watch_id
 from mesh.k8s.objects import Workload
 from mesh.plan.policy import Budget, InFlight, Policy, Waves

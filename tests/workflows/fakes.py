@@ -21,7 +21,7 @@ from activities.control_plane import (
 )
 from activities.gates import CheckGateInput, CheckWindowInput, GateResult, WindowState
 from activities.hold import HoldInput
-from activities.remediation.activities import (
+from activities.remediation.inputs import (
     OpenItemInput,
     OpenItemsInput,
     OpenItemsResult,
@@ -29,7 +29,7 @@ from activities.remediation.activities import (
     SetPodWarningsInput,
 )
 from activities.remediation.watch import WatchClusterInput
-from activities.restart.activities import RestartInput, RestartOutcome, RestartResult
+from activities.restart.outcome import RestartInput, RestartOutcome, RestartResult
 from activities.survey.activities import ListWaveMembersInput, SurveyInput, SurveySummary, WaveMember
 from mesh.errors import UpgradeError
 from mesh.identity import ClusterRef

@@ -20,7 +20,7 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHandle, WorkflowUpdateFailedError
 
-from activities.remediation.activities import RemediationItemInput
+from activities.remediation.inputs import RemediationItemInput
 from mesh.errors import PermissionDeniedError, UnreachableError
 from mesh.identity import TASK_QUEUE, ClusterRef
 from mesh.plan.policy import InFlight, Policy

@@ -15,7 +15,7 @@ from temporalio.bridge.proto.workflow_completion import WorkflowActivationComple
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowUpdateFailedError
 from temporalio.service import RPCError
 
-from activities.remediation.activities import RemediationItemInput
+from activities.remediation.inputs import RemediationItemInput
 from mesh.identity import TASK_QUEUE, ClusterRef
 from mesh.remediation.item import Item, ItemState, ItemView, Observation
 from mesh.survey.finding import Finding

@@ -20,7 +20,7 @@ from temporalio.client import (
 )
 from temporalio.exceptions import ApplicationError
 
-from activities.remediation.activities import RemediationItemInput, SetPodWarningsInput
+from activities.remediation.inputs import RemediationItemInput, SetPodWarningsInput
 from activities.search_attributes import CLUSTER, ITEM_STATE, NAMESPACE, REASON, WORKLOAD, item_search_attributes
 from mesh.errors import ClusterError, PermissionDeniedError, UnreachableError
 from mesh.history import HistoryEntry

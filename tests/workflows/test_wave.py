@@ -11,7 +11,7 @@ import pytest
 from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 
-from activities.restart.activities import RestartInput, RestartOutcome
+from activities.restart.outcome import RestartInput, RestartOutcome
 from activities.search_attributes import CLUSTER, PHASE
 from activities.survey.activities import SurveyInput
 from mesh.errors import PermissionDeniedError

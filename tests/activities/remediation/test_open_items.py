@@ -13,9 +13,10 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.boundary import ServedCluster
 from activities.kube.client import connect
-from activities.remediation.activities import OpenItemInput, OpenItemsInput, OpenItemsResult, RemediationActivities
+from activities.remediation.activities import RemediationActivities
+from activities.remediation.inputs import OpenItemInput, OpenItemsInput, OpenItemsResult
 from activities.remediation.watch import ClusterWatchActivities
-from activities.restart.activities import RestartOutcome, RestartResult
+from activities.restart.outcome import RestartOutcome, RestartResult
 from activities.survey.activities import SurveyInput
 from activities.survey.cache import SurveyCache
 from mesh.identity import ClusterRef, item_id

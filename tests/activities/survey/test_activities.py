@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import cast
 
 import pytest
@@ -27,19 +27,10 @@ from mesh.survey.builder import SurveyBuilder
 from mesh.survey.snapshot import UpgradeContext
 from mesh.survey.survey import Survey
 from mesh.wellknown import MAINTENANCE_WINDOW
+from tests.activities.saturday_windows import ALWAYS, FROM_THREE, SUNDAYS, UNTIL_ONE, UNTIL_TWO, at
 from tests.mesh.build import NOW, pod, quick, space, survey, template, workload, world
 
 CLUSTER = ClusterRef("one", "uid-one")
-#: NOW is a Saturday, at noon.
-UNTIL_TWO = "Sat 10:00-14:00"
-UNTIL_ONE = "Sat 00:00-13:00"
-FROM_THREE = "Sat 15:00-16:00"
-SUNDAYS = "Sun 00:00-04:00"
-ALWAYS = "00:00-24:00"
-
-
-def at(hour: int, day: int = 5) -> datetime:
-    return datetime(2026, 9, day, hour, tzinfo=UTC)
 
 
 def shop(**windows: str | None) -> Survey:

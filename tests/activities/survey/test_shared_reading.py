@@ -14,9 +14,10 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.boundary import ServedCluster
 from activities.kube.client import ClusterClient, connect
-from activities.remediation.activities import OpenItemInput, OpenItemsInput, RemediationActivities
+from activities.remediation.activities import RemediationActivities
+from activities.remediation.inputs import OpenItemInput, OpenItemsInput
 from activities.remediation.watch import ClusterWatchActivities
-from activities.restart.activities import RestartOutcome, RestartResult
+from activities.restart.outcome import RestartOutcome, RestartResult
 from activities.survey import cache
 from activities.survey.activities import ListWaveMembersInput, SurveyActivities, SurveyInput
 from activities.survey.cache import SurveyCache
