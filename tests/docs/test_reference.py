@@ -19,6 +19,7 @@ from cli.main import cli
 from mesh import identity, wellknown
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.remediation.item import CLOSED_STATES, ItemState
+from tests import wire_names
 from tests.docs.page import REFERENCE, ROOT, Page
 from worker.settings import ClusterSettings, TemporalSettings, WorkerSettings
 from workflows.messages import Phase
@@ -150,6 +151,10 @@ def test_search_attributes_and_their_types_are_those_that_workers_register() -> 
     assert documented == {
         key.name: key.indexed_value_type.name.title().replace("_", "") for key in search_attributes.ALL
     }
+
+
+def test_fields_of_memos_are_those_that_workflows_have() -> None:
+    assert sorted(TEMPORAL.section("Memo").column(0)) == wire_names.collect()["memo"]
 
 
 def test_phases_are_those_of_an_upgrade() -> None:
