@@ -78,10 +78,10 @@ class FakeTemporal:
         return self
 
     async def list_workflow_executions(
-        self, ask: ListWorkflowExecutionsRequest, **_: bool
+        self, request: ListWorkflowExecutionsRequest, **_: bool
     ) -> ListWorkflowExecutionsResponse:
-        self._check(ask.query)
-        first = int(ask.next_page_token or 0)
+        self._check(request.query)
+        first = int(request.next_page_token or 0)
         self.lists_read += first == 0
         page = sorted(self.open)[first : first + _PAGE]
         token = str(first + _PAGE).encode() if first + _PAGE < len(self.open) else b""
@@ -98,13 +98,13 @@ class FakeTemporal:
     def get_workflow_handle(self, identity: str) -> _Handle:
         return _Handle(self, identity)
 
-    async def start_workflow(self, workflow: str, ask: Any, **options: Any) -> None:  # noqa: ANN401  # many types
+    async def start_workflow(self, workflow: str, request: Any, **options: Any) -> None:  # noqa: ANN401  # many types
         signal = options.get("start_signal")
         if signal is None and options["id"] in self.open:
             raise WorkflowAlreadyStartedError(options["id"], workflow)
         said = tuple(options.get("start_signal_args", ()))
         after = options.get("start_delay")
-        self.started.append(Start(workflow, options["id"], signal, said, getattr(ask, "item", None), after))
+        self.started.append(Start(workflow, options["id"], signal, said, getattr(request, "item", None), after))
 
     def _check(self, query: str) -> None:
         assert query == 'WorkflowId STARTS_WITH "remediation:one:" AND ExecutionStatus = "Running"'

@@ -32,12 +32,12 @@ class FakeUpgradeWorkflow:
     """Behaves by the word it is asked for: `done`, `items`, `fails`, `refused`; anything else runs until steered."""
 
     @workflow.init
-    def __init__(self, ask: UpgradeInput) -> None:
-        self._ask = ask
+    def __init__(self, request: UpgradeInput) -> None:
+        self._ask = request
         self._ended: str | None = None
         self._progress = Progress(
-            cluster=ask.cluster.name,
-            target=ask.to,
+            cluster=request.cluster.name,
+            target=request.to,
             phase=Phase.RESTARTING,
             needs_attention=None,
             next_step=None,
@@ -50,15 +50,15 @@ class FakeUpgradeWorkflow:
         )
 
     @workflow.run
-    async def run(self, ask: UpgradeInput) -> UpgradeResult:
+    async def run(self, request: UpgradeInput) -> UpgradeResult:
         self._show()
-        if ask.to in ("fails", "refused"):
-            kind = {"fails": None, "refused": "RefusedError"}[ask.to]
+        if request.to in ("fails", "refused"):
+            kind = {"fails": None, "refused": "RefusedError"}[request.to]
             raise ApplicationError("That cannot be.", type=kind, non_retryable=True)
-        await workflow.wait_condition(lambda: ask.to in ("done", "items") or self._ended is not None)
+        await workflow.wait_condition(lambda: request.to in ("done", "items") or self._ended is not None)
         if self._ended:
             return UpgradeResult("aborted", replace(self._progress, phase=Phase.ABORTED, result="aborted"))
-        items = ItemCounts(1, {"PodPending": 1}) if ask.to == "items" else ItemCounts()
+        items = ItemCounts(1, {"PodPending": 1}) if request.to == "items" else ItemCounts()
         result: Result = "done-with-items" if items.open else "done"
         return UpgradeResult(result, replace(self._progress, phase=Phase.DONE, result=result, items=items))
 
@@ -67,12 +67,12 @@ class FakeUpgradeWorkflow:
         return self._progress
 
     @workflow.update
-    def attach(self, ask: AttachInput) -> Progress:
+    def attach(self, request: AttachInput) -> Progress:
         return self._progress
 
     @attach.validator
-    def _same(self, ask: AttachInput) -> None:
-        if ask.to != self._ask.to:
+    def _same(self, request: AttachInput) -> None:
+        if request.to != self._ask.to:
             raise ApplicationError(f"An upgrade to {self._ask.to} is under way.", type="ConflictError")
 
     @workflow.update
@@ -116,7 +116,7 @@ class FakeItemWorkflow:
         self._closed = False
 
     @workflow.run
-    async def run(self, ask: RemediationItemInput) -> str:
+    async def run(self, request: RemediationItemInput) -> str:
         await workflow.wait_condition(lambda: self._closed)
         return "closed"
 

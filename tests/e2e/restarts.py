@@ -39,8 +39,8 @@ class Restarts:
     ) -> RestartResult:
         """One restart to its end; `patience` is in seconds."""
         workload = WorkloadRef(self._namespace, kind, name)
-        ask = RestartInput(self._ref, workload, mark, timedelta(seconds=patience))
-        return await ActivityEnvironment().run(self._activities.restart_workload, ask)
+        request = RestartInput(self._ref, workload, mark, timedelta(seconds=patience))
+        return await ActivityEnvironment().run(self._activities.restart_workload, request)
 
     def begun(
         self, name: str, kind: str = "Deployment", *, mark: datetime = MARK, patience: float = 60.0

@@ -16,11 +16,11 @@ class AlteredWaveWorkflow(WaveWorkflow):
     """The wave with one inserted timer."""
 
     @workflow.init
-    def __init__(self, ask: WaveInput) -> None:
-        super().__init__(ask)
+    def __init__(self, request: WaveInput) -> None:
+        super().__init__(request)
 
     @workflow.run
-    async def run(self, ask: WaveInput) -> WaveResult:
+    async def run(self, request: WaveInput) -> WaveResult:
         """Sleeps first."""
         await workflow.sleep(timedelta(seconds=1))
-        return await super().run(ask)
+        return await super().run(request)

@@ -58,7 +58,7 @@ class Call:
     """One call of an activity, at the server's time, which is skipped in tests."""
 
     name: str
-    ask: Any
+    request: Any
     at: datetime
 
 
@@ -117,7 +117,7 @@ class FakeCluster:
 
     def asked(self, name: str) -> list[Any]:
         """The inputs of an activity's calls."""
-        return [call.ask for call in self.calls if call.name == name]
+        return [call.request for call in self.calls if call.name == name]
 
     def times(self, name: str) -> list[datetime]:
         """When an activity was called."""
@@ -126,7 +126,7 @@ class FakeCluster:
     @property
     def restarted(self) -> list[str]:
         """The names of the workloads whose restart was begun, in order."""
-        return [ask.workload.name for ask in self.asked("restart_workload")]
+        return [request.workload.name for request in self.asked("restart_workload")]
 
     def block(self, *names: str) -> None:
         """Calls of these activities wait until they are let go on."""
@@ -148,9 +148,9 @@ class FakeCluster:
         members = (getattr(self, name) for name in dir(type(self)) if name != "activities")
         return [one for one in members if hasattr(one, "__temporal_activity_definition")]
 
-    async def _called(self, name: str, ask: object) -> None:
+    async def _called(self, name: str, request: object) -> None:
         """Records, fails and waits as the test said."""
-        self.calls.append(Call(name, ask, activity.info().current_attempt_scheduled_time))
+        self.calls.append(Call(name, request, activity.info().current_attempt_scheduled_time))
         if self.errors[name]:
             raise as_activity_error(self.errors[name].popleft())
         while (shut := self._shut.get(name)) is not None and not shut.is_set():
@@ -161,53 +161,53 @@ class FakeCluster:
     # The control plane.
 
     @activity.defn(name="resolve_target")
-    async def resolve_target(self, ask: ResolveTargetInput) -> ResolvedTarget:
-        await self._called("resolve_target", ask)
+    async def resolve_target(self, request: ResolveTargetInput) -> ResolvedTarget:
+        await self._called("resolve_target", request)
         return self.target
 
     @activity.defn(name="apply_target")
-    async def apply_target(self, ask: ApplyTargetInput) -> bool:
-        await self._called("apply_target", ask)
+    async def apply_target(self, request: ApplyTargetInput) -> bool:
+        await self._called("apply_target", request)
         return True
 
     @activity.defn(name="await_control_plane")
-    async def await_control_plane(self, ask: AwaitControlPlaneInput) -> AwaitControlPlaneResult:
-        await self._called("await_control_plane", ask)
+    async def await_control_plane(self, request: AwaitControlPlaneInput) -> AwaitControlPlaneResult:
+        await self._called("await_control_plane", request)
         return AwaitControlPlaneResult(self.trouble.popleft() if self.trouble else None, ())
 
     # Hold and gate.
 
     @activity.defn(name="renew_hold")
-    async def renew_hold(self, ask: HoldInput) -> None:
-        await self._called("renew_hold", ask)
+    async def renew_hold(self, request: HoldInput) -> None:
+        await self._called("renew_hold", request)
 
     @activity.defn(name="await_hold")
-    async def await_hold(self, ask: HoldInput) -> None:
-        await self._called("await_hold", ask)
+    async def await_hold(self, request: HoldInput) -> None:
+        await self._called("await_hold", request)
 
     @activity.defn(name="release_hold")
-    async def release_hold(self, ask: HoldInput) -> None:
-        await self._called("release_hold", ask)
+    async def release_hold(self, request: HoldInput) -> None:
+        await self._called("release_hold", request)
 
     @activity.defn(name="check_gate")
-    async def check_gate(self, ask: CheckGateInput) -> GateResult:
-        await self._called("check_gate", ask)
+    async def check_gate(self, request: CheckGateInput) -> GateResult:
+        await self._called("check_gate", request)
         return GateResult(self.gate_shut.popleft() if self.gate_shut else None)
 
     @activity.defn(name="check_window")
-    async def check_window(self, ask: CheckWindowInput) -> WindowState:
-        await self._called("check_window", ask)
+    async def check_window(self, request: CheckWindowInput) -> WindowState:
+        await self._called("check_window", request)
         return self.windows.popleft() if len(self.windows) > 1 else self.windows[0]
 
     @activity.defn(name="ping_worker")
-    async def ping_worker(self, ask: ClusterRef) -> None:
-        await self._called("ping_worker", ask)
+    async def ping_worker(self, request: ClusterRef) -> None:
+        await self._called("ping_worker", request)
 
     # Survey and restarts.
 
     @activity.defn(name="survey_cluster")
-    async def survey_cluster(self, ask: SurveyInput) -> SurveySummary:
-        await self._called("survey_cluster", ask)
+    async def survey_cluster(self, request: SurveyInput) -> SurveySummary:
+        await self._called("survey_cluster", request)
         now = activity.info().current_attempt_scheduled_time
         for workload, opens in list(self.deferred.items()):
             if opens <= now:
@@ -238,55 +238,55 @@ class FakeCluster:
         return named.get(name, WaveGroup.REST)
 
     @activity.defn(name="list_wave_members")
-    async def list_wave_members(self, ask: ListWaveMembersInput) -> list[WaveMember]:
-        await self._called("list_wave_members", ask)
-        return [WaveMember(one, self.until.get(one)) for one in self.stale[ask.rule.name]]
+    async def list_wave_members(self, request: ListWaveMembersInput) -> list[WaveMember]:
+        await self._called("list_wave_members", request)
+        return [WaveMember(one, self.until.get(one)) for one in self.stale[request.rule.name]]
 
     @activity.defn(name="restart_workload")
-    async def restart_workload(self, ask: RestartInput) -> RestartResult:
-        namespace = ask.workload.namespace
+    async def restart_workload(self, request: RestartInput) -> RestartResult:
+        namespace = request.workload.namespace
         self.in_flight[namespace] += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight.total())
         self.most_in_namespace[namespace] = max(self.most_in_namespace[namespace], self.in_flight[namespace])
         try:
-            await self._called("restart_workload", ask)
+            await self._called("restart_workload", request)
         finally:
             self.in_flight[namespace] -= 1
-        if ask.workload in self.held:
-            return RestartResult(ask.workload, RestartOutcome.POSTPONED, None, self.held.pop(ask.workload))
-        if ask.workload not in self.stubborn:
+        if request.workload in self.held:
+            return RestartResult(request.workload, RestartOutcome.POSTPONED, None, self.held.pop(request.workload))
+        if request.workload not in self.stubborn:
             for members in self.stale.values():
-                if ask.workload in members:
-                    members.remove(ask.workload)
-        reason = self.failing.get(ask.workload)
+                if request.workload in members:
+                    members.remove(request.workload)
+        reason = self.failing.get(request.workload)
         if reason is not None:
-            return RestartResult(ask.workload, RestartOutcome.FAILED, reason, "0 of 1 Pods came up")
-        return RestartResult(ask.workload, self.outcomes.get(ask.workload, RestartOutcome.RESTARTED))
+            return RestartResult(request.workload, RestartOutcome.FAILED, reason, "0 of 1 Pods came up")
+        return RestartResult(request.workload, self.outcomes.get(request.workload, RestartOutcome.RESTARTED))
 
     # The queue.
 
     @activity.defn(name="open_items")
-    async def open_items(self, ask: OpenItemsInput) -> OpenItemsResult:
-        await self._called("open_items", ask)
+    async def open_items(self, request: OpenItemsInput) -> OpenItemsResult:
+        await self._called("open_items", request)
         return OpenItemsResult(sum(self.items.values()), dict(self.items))
 
     @activity.defn(name="open_item")
-    async def open_item(self, ask: OpenItemInput) -> bool:
-        await self._called("open_item", ask)
+    async def open_item(self, request: OpenItemInput) -> bool:
+        await self._called("open_item", request)
         return True
 
     @activity.defn(name="set_pod_warnings")
-    async def set_pod_warnings(self, ask: SetPodWarningsInput) -> int:
-        await self._called("set_pod_warnings", ask)
-        return ask.finding.pod_count
+    async def set_pod_warnings(self, request: SetPodWarningsInput) -> int:
+        await self._called("set_pod_warnings", request)
+        return request.finding.pod_count
 
     @activity.defn(name="recheck_item")
-    async def recheck_item(self, ask: RecheckItemInput) -> Observation:
-        await self._called("recheck_item", ask)
+    async def recheck_item(self, request: RecheckItemInput) -> Observation:
+        await self._called("recheck_item", request)
         now = activity.info().current_attempt_scheduled_time
-        return replace(self.rechecks.popleft(), at=now) if self.rechecks else Observation(now, ask.finding)
+        return replace(self.rechecks.popleft(), at=now) if self.rechecks else Observation(now, request.finding)
 
     @activity.defn(name="watch_cluster")
-    async def watch_cluster(self, ask: WatchClusterInput) -> None:
+    async def watch_cluster(self, request: WatchClusterInput) -> None:
         """Blocked, it watches; let go on, it has found nothing open any more."""
-        await self._called("watch_cluster", ask)
+        await self._called("watch_cluster", request)

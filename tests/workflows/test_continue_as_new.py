@@ -56,13 +56,13 @@ async def test_every_workload_is_restarted_once_over_several_runs(forgetful: Cli
     assert result.progress.workloads.planned == 20
     assert result.progress.started_at == began.started_at
     # Wave numbers go on, and so does what is known of failures.
-    numbers = [ask.rule.number for ask in cluster.asked("list_wave_members")]
+    numbers = [request.rule.number for request in cluster.asked("list_wave_members")]
     assert numbers == list(range(10))
     last = cluster.asked("survey_cluster")[-1]
     assert last.failed == (fingerprint(failed),)
     # One mark, one holder, one control plane.
-    assert len({ask.mark for ask in cluster.asked("restart_workload")}) == 1
-    assert len({ask.holder for ask in (*cluster.asked("renew_hold"), *cluster.asked("release_hold"))}) == 1
+    assert len({request.mark for request in cluster.asked("restart_workload")}) == 1
+    assert len({request.holder for request in (*cluster.asked("renew_hold"), *cluster.asked("release_hold"))}) == 1
     assert cluster.names.count("apply_target") == 1
     assert cluster.names.count("release_hold") == 1
     assert cluster.names[-1] == "release_hold"

@@ -67,7 +67,7 @@ async def test_wave_that_is_terminated_pauses_and_another_survey_finds_the_rest(
 
     assert result.result == "done"
     assert cluster.restarted == ["a", "b", "a"]
-    assert [ask.rule.number for ask in cluster.asked("list_wave_members")] == [0, 1, 2]
+    assert [request.rule.number for request in cluster.asked("list_wave_members")] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("word", ["pause", "resume", "abort"])

@@ -242,12 +242,12 @@ def test_every_word_after_the_end_is_refused(word: str) -> None:
 
 @pytest.mark.parametrize("ask", [AttachInput("fast"), AttachInput("1.30.0", TARGET), AttachInput("1.30.2", TARGET)])
 async def test_second_start_with_the_same_target_is_answered(
-    cluster: FakeCluster, upgrade_of: Starter, ask: AttachInput
+    cluster: FakeCluster, upgrade_of: Starter, request: AttachInput
 ) -> None:
     cluster.block("check_gate")
     upgrade = await upgrade_of(cluster)
     await upgrade.calls("check_gate")
-    seen = await upgrade.handle.execute_update(UpgradeWorkflow.attach, ask)
+    seen = await upgrade.handle.execute_update(UpgradeWorkflow.attach, request)
 
     assert seen.phase is Phase.CONTROL_PLANE
     cluster.let_go_on("check_gate")
@@ -257,14 +257,14 @@ async def test_second_start_with_the_same_target_is_answered(
     "ask", [AttachInput("regular"), AttachInput("fast", Target("fast", "1.31.0", "1.30.3"))], ids=["word", "target"]
 )
 async def test_second_start_with_another_target_is_a_conflict(
-    cluster: FakeCluster, upgrade_of: Starter, ask: AttachInput
+    cluster: FakeCluster, upgrade_of: Starter, request: AttachInput
 ) -> None:
     cluster.block("check_gate")
     upgrade = await upgrade_of(cluster)
     await upgrade.calls("check_gate")
 
     with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await upgrade.handle.execute_update(UpgradeWorkflow.attach, ask)
+        await upgrade.handle.execute_update(UpgradeWorkflow.attach, request)
 
     assert isinstance(refused.value.cause, ApplicationError)
     assert refused.value.cause.type == "ConflictError"

@@ -56,9 +56,9 @@ async def test_hold_and_lease_are_asked_for_by_one_holder_all_along(cluster: Fak
     await upgrade.ends()
 
     asked = [*cluster.asked("renew_hold"), *cluster.asked("await_hold"), *cluster.asked("release_hold")]
-    assert len({ask.holder for ask in asked}) == 1
+    assert len({request.holder for request in asked}) == 1
     assert asked[0].holder.startswith(upgrade.handle.id)
-    assert all(ask.hold for ask in asked)
+    assert all(request.hold for request in asked)
 
 
 async def test_open_items_end_it_as_done_with_items(cluster: FakeCluster, upgrade_of: Starter) -> None:
@@ -81,10 +81,10 @@ async def test_failed_restart_gets_its_item_at_once_and_every_later_survey_knows
     upgrade = await upgrade_of(cluster)
     result = await upgrade.ends()
 
-    assert [ask.result.workload for ask in cluster.asked("open_item")] == [till]
+    assert [request.result.workload for request in cluster.asked("open_item")] == [till]
     known = fingerprint(WorkloadRef("shop", "Deployment", "till"))
-    assert [ask.failed for ask in cluster.asked("survey_cluster")] == [(), (known,)]
-    assert [ask.survey.failed for ask in cluster.asked("open_items")] == [(known,)]
+    assert [request.failed for request in cluster.asked("survey_cluster")] == [(), (known,)]
+    assert [request.survey.failed for request in cluster.asked("open_items")] == [(known,)]
     assert result.progress.workloads.restarted == 2
 
 
@@ -114,7 +114,7 @@ async def test_restarts_by_the_module_ask_for_no_hold_and_wait_for_none(
 
     assert "await_hold" not in cluster.names
     # The lease on the cluster is taken all the same.
-    assert [ask.hold for ask in cluster.asked("renew_hold")] == [False]
+    assert [request.hold for request in cluster.asked("renew_hold")] == [False]
     assert cluster.names[-1] == "release_hold"
 
 
@@ -133,8 +133,8 @@ async def test_policy_reaches_the_surveys_as_it_was_given_and_no_workflow_judges
     await upgrade.ends()
     history = await upgrade.handle.fetch_history()
 
-    assert {ask.policy for ask in cluster.asked("survey_cluster")} == {policy}
-    assert {ask.context.windows for ask in cluster.asked("survey_cluster")} == {policy.windows}
+    assert {request.policy for request in cluster.asked("survey_cluster")} == {policy}
+    assert {request.context.windows for request in cluster.asked("survey_cluster")} == {policy.windows}
     await Replayer(
         workflows=ALL_WORKFLOWS, workflow_runner=strict_runner(), data_converter=data_converter
     ).replay_workflow(history)
@@ -204,7 +204,7 @@ async def test_what_is_still_stale_gets_another_round_and_wave_numbers_go_on(
     await upgrade.calls("open_items")
 
     assert cluster.names.count("survey_cluster") == 4
-    assert [ask.rule.number for ask in cluster.asked("list_wave_members")] == [0, 1, 2, 3]
+    assert [request.rule.number for request in cluster.asked("list_wave_members")] == [0, 1, 2, 3]
     assert cluster.restarted.count("cart") == 3
     assert sorted(cluster.restarted) == ["cart", "cart", "cart", "stock", "till"]
     assert (await upgrade.progress()).workloads.planned == 3
@@ -263,12 +263,14 @@ async def test_mark_is_one_for_all_restarts_and_later_than_the_control_plane(
     upgrade = await upgrade_of(cluster)
     await upgrade.ends()
 
-    [mark] = {ask.mark for ask in cluster.asked("restart_workload")}
-    assert {ask.survey.mark for ask in cluster.asked("list_wave_members")} == {mark}
+    [mark] = {request.mark for request in cluster.asked("restart_workload")}
+    assert {request.survey.mark for request in cluster.asked("list_wave_members")} == {mark}
     # It is written in whole seconds, and whatever carries an earlier one was restarted by somebody else.
     assert mark.microsecond == 0
     assert mark >= await _control_plane_done(upgrade)
-    assert {ask.began_at for ask in cluster.asked("survey_cluster")} == {cluster.asked("survey_cluster")[0].began_at}
+    assert {request.began_at for request in cluster.asked("survey_cluster")} == {
+        cluster.asked("survey_cluster")[0].began_at
+    }
     assert cluster.asked("survey_cluster")[0].began_at <= cluster.times("apply_target")[0]
 
 

@@ -182,7 +182,7 @@ async def test_wave_that_is_cancelled_by_hand_pauses(cluster: FakeCluster, upgra
     await upgrade.resume()
     assert (await upgrade.ends()).result == "done"
     # What the wave left was found by the next survey.
-    assert [ask.rule.name for ask in cluster.asked("list_wave_members")] == ["canary", "to 100%", "canary"]
+    assert [request.rule.name for request in cluster.asked("list_wave_members")] == ["canary", "to 100%", "canary"]
 
 
 async def test_wave_that_cannot_look_up_its_members_pauses(cluster: FakeCluster, upgrade_of: Starter) -> None:

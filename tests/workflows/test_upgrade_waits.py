@@ -35,8 +35,8 @@ def approving(*waves: str) -> Policy:
 
 
 async def approve(upgrade: RunningUpgrade, wave: int | None = None) -> Progress:
-    ask = ApproveInput("me", "it looks well", wave)
-    seen: Progress = await upgrade.handle.execute_update("approve", ask, result_type=Progress)
+    request = ApproveInput("me", "it looks well", wave)
+    seen: Progress = await upgrade.handle.execute_update("approve", request, result_type=Progress)
     return seen
 
 

@@ -27,7 +27,7 @@ async def test_watch_begins_with_the_first_item_and_ends_with_the_last(client: C
     await _watches(cluster, 1)
 
     assert await attribute(handle, CLUSTER) == cluster.ref.name
-    assert [ask.cluster for ask in cluster.asked("watch_cluster")] == [cluster.ref]
+    assert [request.cluster for request in cluster.asked("watch_cluster")] == [cluster.ref]
     cluster.let_go_on("watch_cluster")
     await handle.result()
     assert cluster.finished == ["watch_cluster"]

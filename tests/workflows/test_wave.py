@@ -186,9 +186,9 @@ def _most_in_flight(history: WorkflowHistory) -> tuple[int, int]:
         scheduled = event.activity_task_scheduled_event_attributes
         if scheduled.activity_type.name == "restart_workload":
             converter = data_converter.payload_converter
-            [ask] = converter.from_payloads(scheduled.input.payloads, [RestartInput])
-            namespaces[event.event_id] = ask.workload.namespace
-            open_in[ask.workload.namespace] += 1
+            [request] = converter.from_payloads(scheduled.input.payloads, [RestartInput])
+            namespaces[event.event_id] = request.workload.namespace
+            open_in[request.workload.namespace] += 1
         completed = event.activity_task_completed_event_attributes.scheduled_event_id
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED and completed in namespaces:
             open_in[namespaces[completed]] -= 1

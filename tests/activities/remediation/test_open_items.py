@@ -48,13 +48,13 @@ class Queue:
 
     async def open_items(self, *failed: WorkloadRef) -> OpenItemsResult:
         known = tuple(fingerprint(one) for one in failed)
-        ask = OpenItemsInput(SurveyInput(REF, Policy(), failed=known))
-        opened: OpenItemsResult = await ActivityEnvironment().run(self._activities.open_items, ask)
+        request = OpenItemsInput(SurveyInput(REF, Policy(), failed=known))
+        opened: OpenItemsResult = await ActivityEnvironment().run(self._activities.open_items, request)
         return opened
 
     async def open_item(self) -> bool:
-        ask = OpenItemInput(REF, FAILED)
-        opened: bool = await ActivityEnvironment().run(self._activities.open_item, ask)
+        request = OpenItemInput(REF, FAILED)
+        opened: bool = await ActivityEnvironment().run(self._activities.open_item, request)
         return opened
 
     @property

@@ -50,9 +50,9 @@ class Worker:
     async def run(self, activity: Any, request: object) -> Any:  # noqa: ANN401  # any activity
         return await ActivityEnvironment().run(activity, request)
 
-    async def members(self, read_after: datetime | None, request: SurveyInput = SURVEY) -> list[str]:
-        ask = ListWaveMembersInput(request, REST, 0, read_after)
-        return [one.workload.name for one in await self.run(self.survey.list_wave_members, ask)]
+    async def members(self, read_after: datetime | None, survey: SurveyInput = SURVEY) -> list[str]:
+        request = ListWaveMembersInput(survey, REST, 0, read_after)
+        return [one.workload.name for one in await self.run(self.survey.list_wave_members, request)]
 
 
 @pytest_asyncio.fixture

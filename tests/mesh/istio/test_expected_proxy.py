@@ -25,7 +25,7 @@ ENABLED = {"istio-injection": "enabled"}
 OWN_PROXY = msgspec.structs.replace(template(), spec=PodSpec(containers=(Container(name="istio-proxy", image="auto"),)))
 
 
-def ask(by: Injector, about: PodTemplate, namespace: str = "app") -> InjectionQuery:
+def query_of(by: Injector, about: PodTemplate, namespace: str = "app") -> InjectionQuery:
     return injection_query(by, namespace, decide_injection(by, namespace, ENABLED, about), about)
 
 
@@ -45,7 +45,7 @@ def proxy_config(namespace: str = "app", labels: Labels = None, *, image: str | 
 def test_one_question_serves_templates_that_get_the_same(one: PodTemplate, other: PodTemplate) -> None:
     by = injector()
 
-    assert ask(by, one).key == ask(by, other, "elsewhere").key
+    assert query_of(by, one).key == query_of(by, other, "elsewhere").key
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_templates_that_may_get_another_proxy_are_asked_about_by_themselves(
 ) -> None:
     by = injector()
 
-    assert ask(by, one).key != ask(by, other).key
+    assert query_of(by, one).key != query_of(by, other).key
 
 
 def test_edited_template_that_reads_labels_is_asked_about_for_each() -> None:
     by = injector(configs=(replace(injector_config(config_map()), image_is_common=False),))
 
-    assert ask(by, template({"app": "a"})).key != ask(by, template({"app": "b"})).key
-    assert ask(by, template()).key != ask(by, template(), "elsewhere").key
+    assert query_of(by, template({"app": "a"})).key != query_of(by, template({"app": "b"})).key
+    assert query_of(by, template()).key != query_of(by, template(), "elsewhere").key
 
 
 def test_edited_template_is_asked_about_with_all_that_it_may_read_or_not_at_all() -> None:
@@ -77,24 +77,24 @@ def test_edited_template_is_asked_about_with_all_that_it_may_read_or_not_at_all(
         for text in ('{"nodeSelector":{"disk":"fast"}}', "{}")
     )
 
-    assert ask(by, fast).key != ask(by, slow).key
-    assert (ask(by, fast).problem, ask(injector(), template()).problem) == (None, None)
-    assert "edited" in (ask(by, template()).problem or "")
+    assert query_of(by, fast).key != query_of(by, slow).key
+    assert (query_of(by, fast).problem, query_of(injector(), template()).problem) == (None, None)
+    assert "edited" in (query_of(by, template()).problem or "")
 
 
 def test_proxy_config_parts_those_it_means_from_the_others() -> None:
     by = replace(injector(), proxy_configs=(proxy_config(labels={"app": "a"}),))
 
-    assert ask(by, template({"app": "a"})).key != ask(by, template({"app": "b"})).key
-    assert ask(by, template({"app": "b"})).key == ask(by, template({"app": "c"})).key
-    assert ask(by, template({"app": "a"})).key != ask(by, template({"app": "a"}), "elsewhere").key
+    assert query_of(by, template({"app": "a"})).key != query_of(by, template({"app": "b"})).key
+    assert query_of(by, template({"app": "b"})).key == query_of(by, template({"app": "c"})).key
+    assert query_of(by, template({"app": "a"})).key != query_of(by, template({"app": "a"}), "elsewhere").key
 
 
 def test_proxy_configs_that_may_not_be_read_may_mean_anybody() -> None:
     by = replace(injector(), proxy_configs=None)
 
-    assert ask(by, template({"app": "a"})).key != ask(by, template({"app": "b"})).key
-    assert computed_proxy(by, ask(by, template()), "no answer") == ExpectedProxy(None, None, "no answer")
+    assert query_of(by, template({"app": "a"})).key != query_of(by, template({"app": "b"})).key
+    assert computed_proxy(by, query_of(by, template()), "no answer") == ExpectedProxy(None, None, "no answer")
 
 
 @pytest.mark.parametrize(
@@ -112,13 +112,13 @@ def test_proxy_configs_that_may_not_be_read_may_mean_anybody() -> None:
 def test_image_is_computed_only_for_templates_that_cannot_shape_it(annotations: Labels, image: str | None) -> None:
     by = injector()
 
-    assert computed_proxy(by, ask(by, template(None, annotations)), "no answer").image == image
+    assert computed_proxy(by, query_of(by, template(None, annotations)), "no answer").image == image
 
 
 def test_template_with_its_own_proxy_is_not_computed() -> None:
     by = injector()
 
-    assert computed_proxy(by, ask(by, OWN_PROXY), "no answer") == ExpectedProxy(None, None, "no answer")
+    assert computed_proxy(by, query_of(by, OWN_PROXY), "no answer") == ExpectedProxy(None, None, "no answer")
 
 
 @pytest.mark.parametrize(
@@ -135,13 +135,15 @@ def test_template_with_its_own_proxy_is_not_computed() -> None:
 def test_image_is_not_computed_where_a_proxy_config_shapes_it(found: ProxyConfig, image: str | None) -> None:
     by = replace(injector(), proxy_configs=(found,))
 
-    assert computed_proxy(by, ask(by, template({"app": "a"})), "no answer").image == image
+    assert computed_proxy(by, query_of(by, template({"app": "a"})), "no answer").image == image
 
 
 def test_config_map_that_does_not_parse_is_told_with_the_question_that_nobody_answers() -> None:
     by = injector(configs=(InjectorConfig("default", problem="ConfigMap x does not parse: y"),))
 
-    assert computed_proxy(by, ask(by, template()), "no answer").problem == "no answer; ConfigMap x does not parse: y"
+    assert (
+        computed_proxy(by, query_of(by, template()), "no answer").problem == "no answer; ConfigMap x does not parse: y"
+    )
 
 
 def test_answer_tells_the_sidecar_and_what_is_around_it() -> None:
