@@ -71,7 +71,7 @@ class RemediationActivities:
         ]
         workloads = {finding.ref for _, finding in found}
         ids = {item_id(ref.name, workload) for workload in workloads}
-        listed = {one.id for one in await list_items(self._client, ref.name)}
+        listed = {item.id for item in await list_items(self._client, ref.name)}
         # Items' first tasks write nothing: those of many wait until all are open. Operators' commands do not wait.
         start_delay = timedelta(seconds=len(ids - listed) // _OPENED_PER_SECOND)
         items = await gather_limited(
@@ -95,7 +95,7 @@ class RemediationActivities:
         context = UpgradeContext(failed=frozenset({fingerprint(result.workload)}))
         namespace = result.workload.namespace
         survey = (await self._surveys.get(namespace)).survey(context, namespace)
-        workload = next((one for one in survey.workloads if one.ref == result.workload), None)
+        workload = next((workload for workload in survey.workloads if workload.ref == result.workload), None)
         reason = result.reason or Reason.ROLLOUT_TIMED_OUT
         if workload is None or is_settled(workload, reason):
             return False

@@ -150,7 +150,7 @@ class _ItemWatch:
             activity.logger.warning("items_not_listed", extra={"fields": {"reason": error.message}})
             return False
         self._listed_at = now
-        items = {one.id: one.item for one in listed}
+        items = {entry.id: entry.item for entry in listed}
         self._to_observe |= items.keys() - self._items.keys()
         # The list may not show yet what a signal updated.
         self._items = {

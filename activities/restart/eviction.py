@@ -40,12 +40,12 @@ async def evict_pod(
             return None  # The Pod is gone already.
         except UnreachableError as error:
             # The API server answers 429 while a budget allows no eviction, as it does when it is overloaded.
-            budgets = (one.metadata.name for one in informer.budgets(namespace) if one.selects([pod]))
-            budget = next(budgets, None)
-            if budget is None:
+            selecting = (budget.metadata.name for budget in informer.budgets(namespace) if budget.selects([pod]))
+            blocking = next(selecting, None)
+            if blocking is None:
                 raise
             if time.monotonic() - began > no_progress:
-                return f"PodDisruptionBudget {budget}: {error.message}"
+                return f"PodDisruptionBudget {blocking}: {error.message}"
             observer.heartbeat("waits for the disruption budget")
             await asyncio.sleep(_RETRY_SECONDS)
         else:

@@ -51,7 +51,7 @@ class CachedReading:
         """
         if self._queue_index is None:
             survey = self.survey(UpgradeContext(mark=self.taken_at))
-            self._queue_index = {one.ref: one for one in survey.workloads}
+            self._queue_index = {workload.ref: workload for workload in survey.workloads}
         return self._queue_index.get(ref)
 
 
@@ -133,8 +133,9 @@ class SurveyCache:
         return reading
 
     def _newest(self, namespace: str, freshness: _Freshness) -> CachedReading | None:
-        known = [one for name in (namespace, _ALL) if (one := self._known.get(name)) and freshness.met_by(one)]
-        return max(known, key=lambda one: one.began, default=None)
+        readings = (self._known.get(name) for name in (namespace, _ALL))
+        known = [reading for reading in readings if reading is not None and freshness.met_by(reading)]
+        return max(known, key=lambda reading: reading.began, default=None)
 
     def _drop(self, reading: CachedReading) -> None:
-        self._known = {name: one for name, one in self._known.items() if one is not reading}
+        self._known = {name: kept for name, kept in self._known.items() if kept is not reading}

@@ -27,7 +27,7 @@ from mesh.survey.finding import Finding
 from mesh.survey.pod_class import PodClass
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import UpgradeContext
-from tests.activities.temporal import FakeTemporal
+from tests.activities.fake_temporal import FakeTemporal
 from tests.e2e.conftest import NewProxy
 
 pytestmark = pytest.mark.mesh

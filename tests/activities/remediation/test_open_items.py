@@ -26,7 +26,7 @@ from mesh.remediation.item import Item
 from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import fingerprint
-from tests.activities.temporal import FakeTemporal
+from tests.activities.fake_temporal import FakeTemporal
 from tests.mesh.build import NOW
 from tests.scale.synthetic_cluster import Size, SyntheticCluster, served
 

@@ -27,7 +27,7 @@ from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
 from mesh.survey.survey import SurveyedWorkload
 from tests.activities.api_server import Answer, api_server, status
-from tests.activities.temporal import FakeTemporal, Start
+from tests.activities.fake_temporal import FakeTemporal, Start
 from tests.scale.synthetic_cluster import Size, SyntheticCluster, served
 from tests.workflows.stage import until
 

@@ -27,7 +27,7 @@ from mesh.k8s.workload_ref import WorkloadRef
 from mesh.plan.policy import Policy
 from mesh.plan.waves import WaveGroup, WaveRule
 from mesh.survey.reasons import Reason
-from tests.activities.temporal import FakeTemporal
+from tests.activities.fake_temporal import FakeTemporal
 from tests.scale.synthetic_cluster import Size, SyntheticCluster, served
 
 REF = ClusterRef("one", "uid")

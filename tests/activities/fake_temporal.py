@@ -26,10 +26,10 @@ from worker.data_converter import data_converter
 _PAGE = 2
 
 
-def opened(identity: str) -> Item:
+def opened(workflow_id: str) -> Item:
     """An item that was opened long ago."""
     before = datetime(2026, 1, 1, tzinfo=UTC)
-    workload = item_workload(identity)
+    workload = item_workload(workflow_id)
     finding = Finding(workload.namespace, workload.kind, workload.name, Reason.POD_PENDING, "why", (), 0)
     return Item("one", finding, before, before)
 
@@ -85,26 +85,30 @@ class FakeTemporal:
         self.lists_read += first == 0
         page = sorted(self.open)[first : first + _PAGE]
         token = str(first + _PAGE).encode() if first + _PAGE < len(self.open) else b""
-        return ListWorkflowExecutionsResponse(executions=[self._listed(one) for one in page], next_page_token=token)
+        return ListWorkflowExecutionsResponse(
+            executions=[self._listed(workflow_id) for workflow_id in page], next_page_token=token
+        )
 
-    def _listed(self, identity: str) -> WorkflowExecutionInfo:
-        [payload] = data_converter.payload_converter.to_payloads([self.items.get(identity) or opened(identity)])
+    def _listed(self, workflow_id: str) -> WorkflowExecutionInfo:
+        [payload] = data_converter.payload_converter.to_payloads([self.items.get(workflow_id) or opened(workflow_id)])
         return WorkflowExecutionInfo(
-            execution=WorkflowExecution(workflow_id=identity),
+            execution=WorkflowExecution(workflow_id=workflow_id),
             status=RunStatus.WORKFLOW_EXECUTION_STATUS_RUNNING,
             memo=Memo(fields={"item": payload}),
         )
 
-    def get_workflow_handle(self, identity: str) -> _Handle:
-        return _Handle(self, identity)
+    def get_workflow_handle(self, workflow_id: str) -> _Handle:
+        return _Handle(self, workflow_id)
 
     async def start_workflow(self, workflow: str, request: Any, **options: Any) -> None:  # noqa: ANN401  # many types
         signal = options.get("start_signal")
         if signal is None and options["id"] in self.open:
             raise WorkflowAlreadyStartedError(options["id"], workflow)
-        said = tuple(options.get("start_signal_args", ()))
+        signal_arguments = tuple(options.get("start_signal_args", ()))
         after = options.get("start_delay")
-        self.started.append(Start(workflow, options["id"], signal, said, getattr(request, "item", None), after))
+        self.started.append(
+            Start(workflow, options["id"], signal, signal_arguments, getattr(request, "item", None), after)
+        )
 
     def _check(self, query: str) -> None:
         assert query == 'WorkflowId STARTS_WITH "remediation:one:" AND ExecutionStatus = "Running"'
