@@ -218,7 +218,7 @@ def test_without_any_right_to_read_pods_it_ends_with_2(platform: Service, rights
     assert done.code == 2
     assert done.stdout == ""
     assert "Pods cannot be read: A permission is missing: pods is forbidden" in done.stderr
-    assert "Grant it, or name namespaces that may be read with -n." in done.stderr
+    assert "Grant the permission, or name namespaces with -n." in done.stderr
 
 
 def _reading(without: str = "", only: Sequence[str] = ()) -> Rules:

@@ -119,7 +119,7 @@ def test_operator_works_through_the_queue(queue: Queue) -> None:
 
     # What the advice says: resume, and a restart, which the queue does itself.
     queue.kubectl("rollout", "resume", "deployment/letters")
-    wait_for("the cause to be gone", lambda: "only a restart" in queue.show("Deployment", "letters")["nextStep"], 30)
+    wait_for("the cause to be gone", lambda: "The cause is gone" in queue.show("Deployment", "letters")["nextStep"], 30)
     retried = queue.say("retry", "Deployment/letters", "--because", "resumed")
     assert retried.code == 0
     assert retried.document["items"][0]["message"] == "retrying"
