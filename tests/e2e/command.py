@@ -1,4 +1,4 @@
-"""Runs `kyma-upgrade` as a person does: the installed program, its exit code, what it prints."""
+"""Runs the installed `kyma-upgrade` and keeps its exit code and its output."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS = 300
 
 @dataclass(frozen=True)
 class Done:
-    """How a command ended."""
+    """Exit code and output of a command."""
 
     code: int
     stdout: str
@@ -23,7 +23,7 @@ class Done:
 
     @property
     def document(self) -> Any:  # noqa: ANN401  # JSON
-        """What it printed as JSON."""
+        """The JSON that it printed."""
         return json.loads(self.stdout)
 
 

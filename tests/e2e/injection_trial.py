@@ -1,4 +1,4 @@
-"""One Pod twice: made for real through the API server's webhooks, and foretold by the product."""
+"""Compares what injectors do with a Pod, through the API server's webhooks, with what the product predicts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TAGS = {"default": "1.29.3", "canary": "1.30.2"}
 
 _NOBODY = ClientConfig(url="https://127.0.0.1:1/inject")
 _SERVICE_ACCOUNTS = "/api/v1/serviceaccounts"
-_PATIENCE_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 _POLL_SECONDS = 0.1
 
 Labels = Mapping[str, str]
@@ -39,23 +39,23 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Seen:
-    """Who injected a Pod, and the image of its proxy; without a revision nobody did."""
+class Injected:
+    """The revision that injected a Pod, None without injection, and the image of the proxy."""
 
     revision: str | None = None
     image: str | None = None
 
 
 #: The API server does not take the Pod, because an injector refuses it.
-REFUSED = Seen("refused")
+REFUSED = Injected("refused")
 
 
 @dataclass(frozen=True)
 class Case:
-    """A Pod in a namespace with the labels `space`, and what istiod makes of it."""
+    """A Pod in a namespace with the labels `space`, and what istiod does with it."""
 
     name: str
-    expected: Seen
+    expected: Injected
     space: Labels
     labels: Labels
     annotations: Labels
@@ -63,7 +63,7 @@ class Case:
     namespace: str | None = None
 
     def template(self) -> dict[str, Any]:
-        """As it stands in a workload."""
+        """Returns the Pod template of a workload."""
         metadata = {"labels": dict(self.labels), "annotations": dict(self.annotations)}
         return {"metadata": metadata, "spec": {"containers": [{"name": "app", "image": "app:1"}]} | dict(self.spec)}
 
@@ -81,13 +81,13 @@ def case(
 ) -> Case:
     """A case in one line.
 
-    `by` injects (None: nobody does; `refused`: it refuses the Pod), with its plain proxy unless an `image` is given;
-    one without a slash is of Istio's hub, None is no proxy.
+    `by` is the revision that injects (None: no revision does; `refused`: the injector refuses the Pod), with its plain
+    proxy unless an `image` is given; one without a slash is of Istio's hub, None is no proxy.
     """
     if image == "":
         image = f"proxyv2:{TAGS[by]}" if by in TAGS else None
     whole = image if image is None or "/" in image else f"{ISTIO_HUB}/{image}"
-    return Case(name, Seen(by, whole), space, labels or {}, annotations or {}, spec or {}, namespace)
+    return Case(name, Injected(by, whole), space, labels or {}, annotations or {}, spec or {}, namespace)
 
 
 @dataclass(frozen=True)
@@ -105,22 +105,22 @@ class SetUp:
 
 
 @dataclass(frozen=True)
-class RestartOutcome:
-    """What became of a case, and what the product foretold: `told` with the injector's help, `alone` without.
+class InjectionResult:
+    """What became of a case, and what the product predicted: `answered` by asking the injector, `rendered` without.
 
-    `question` is the key under which the injector's answer serves other templates too.
+    `query` is the key under which the injector's answer serves other templates too.
     """
 
     case: Case
-    seen: Seen
+    injected: Injected
     decision: InjectionDecision
-    question: str = ""
-    told: ExpectedProxy = NO_SIDECAR
-    alone: ExpectedProxy = NO_SIDECAR
+    query: str = ""
+    answered: ExpectedProxy = NO_SIDECAR
+    rendered: ExpectedProxy = NO_SIDECAR
 
 
 class Trial:
-    """A mesh to try Pods in. `maker` makes them; `reader` foretells with the rights of the worker."""
+    """A mesh in which Pods are tried. `maker` makes them; `reader` predicts with the permissions of the worker."""
 
     def __init__(self, mesh: Mesh, maker: ClusterClient, reader: ClusterClient) -> None:
         self._mesh = mesh
@@ -146,39 +146,39 @@ class Trial:
         self._labels = {one.metadata.name: one.metadata.labels or {} for one in found}
 
     @asynccontextmanager
-    async def within(self, set_up: SetUp) -> AsyncIterator[tuple[RestartOutcome, ...]]:
+    async def within(self, set_up: SetUp) -> AsyncIterator[tuple[InjectionResult, ...]]:
         """The mesh in that state, for the API server, for istiod and for the product, and what its cases come to."""
-        before = [await self._seen(one) for one in set_up.witnesses]
+        before = [await self._inject(one) for one in set_up.witnesses]
         for one, seen in zip(set_up.witnesses, before, strict=True):
             assert seen != one.expected, f"{one.name} is no witness of {set_up.name}"
         with set_up.change(self._mesh):
             for one in set_up.witnesses:
-                await self._await(one, one.expected)
+                await self._wait_until_injected(one, one.expected)
             injector = await read_injector(self._reader)
-            yield tuple(await asyncio.gather(*(self._outcome(injector, one) for one in set_up.cases)))
+            yield tuple(await asyncio.gather(*(self._result(injector, one) for one in set_up.cases)))
         for one, seen in zip(set_up.witnesses, before, strict=True):
-            await self._await(one, seen)
+            await self._wait_until_injected(one, seen)
 
-    async def _outcome(self, injector: Injector, one: Case) -> RestartOutcome:
+    async def _result(self, injector: Injector, one: Case) -> InjectionResult:
         namespace = self._namespace(one)
         template = await self._template(one)
         decision = decide_injection(injector, namespace, self._labels[namespace], template)
-        seen = await self._seen(one)
+        seen = await self._inject(one)
         if decision.webhook is None:
-            return RestartOutcome(one, seen, decision)
+            return InjectionResult(one, seen, decision)
         question = injection_query(injector, namespace, decision, template)
         alone = InjectionDecision(dataclasses.replace(decision.webhook, client=_NOBODY))
-        return RestartOutcome(
+        return InjectionResult(
             one,
             seen,
             decision,
             question.key,
-            await self._told(injector, question),
-            await self._told(injector, dataclasses.replace(question, decision=alone)),
+            await self._ask(injector, question),
+            await self._ask(injector, dataclasses.replace(question, decision=alone)),
         )
 
     async def _template(self, one: Case) -> PodTemplate:
-        """As a workload's template is stored: with the API server's defaults."""
+        """Returns the template as a workload's is stored: with the API server's defaults."""
         body = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"generateName": "tried-"}}
         where = f"{NAMESPACES}/{self._namespace(one)}/podtemplates"
         made = await self._maker.create(where, body | {"template": one.template()}, dict[str, Any], dry_run=True)
@@ -188,11 +188,11 @@ class Trial:
         assert workload.template is not None
         return workload.template
 
-    async def _told(self, injector: Injector, question: InjectionQuery) -> ExpectedProxy:
+    async def _ask(self, injector: Injector, question: InjectionQuery) -> ExpectedProxy:
         return (await ask_injector(self._reader, injector, [question]))[question.key]
 
-    async def _seen(self, one: Case) -> Seen:
-        """What really becomes of it. A server-side dry run: it goes through the webhooks and leaves nothing behind."""
+    async def _inject(self, one: Case) -> Injected:
+        """Creates the Pod as a server-side dry run, which goes through the webhooks and leaves nothing."""
         namespace = self._namespace(one)
         pod = {"apiVersion": "v1", "kind": "Pod"} | one.template()
         pod["metadata"] |= {"generateName": "tried-", "namespace": namespace}
@@ -206,7 +206,7 @@ class Trial:
         containers = [*made["spec"]["containers"], *made["spec"].get("initContainers", [])]
         images = [container["image"] for container in containers if container["name"] == "istio-proxy"]
         assert len(images) < 2
-        return Seen(json.loads(status)["revision"] if status else None, images[0] if images else None)
+        return Injected(json.loads(status)["revision"] if status else None, images[0] if images else None)
 
     def _namespace(self, one: Case) -> str:
         return one.namespace or self._names[frozenset(one.space.items())]
@@ -216,8 +216,8 @@ class Trial:
         found, _ = await self._maker.list_all(_SERVICE_ACCOUNTS, Namespace)
         return {(one.metadata.namespace, one.metadata.name) for one in found}
 
-    async def _await(self, one: Case, wanted: Seen) -> None:
-        await _until(f"{one.name} to become {wanted}", lambda: self._seen(one), lambda seen: seen == wanted)
+    async def _wait_until_injected(self, one: Case, wanted: Injected) -> None:
+        await _until(f"{one.name} to become {wanted}", lambda: self._inject(one), lambda seen: seen == wanted)
 
 
 def _namespace(name: str, labels: Labels) -> dict[str, Any]:
@@ -229,7 +229,7 @@ def _account(namespace: str, name: str) -> dict[str, Any]:
 
 
 async def _until(what: str, look: Callable[[], Awaitable[T]], done: Callable[[T], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while not done(found := await look()):
         assert time.monotonic() < deadline, f"waited in vain for {what}: {found}"
         await asyncio.sleep(_POLL_SECONDS)

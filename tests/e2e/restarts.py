@@ -1,4 +1,4 @@
-"""Restarts as a worker makes them, told apart from Temporal: the activity alone, on a real cluster."""
+"""Restarts by the worker's activity alone, without Temporal, on a real cluster."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from mesh.identity import ClusterRef
 from mesh.k8s.objects import Pod
 from mesh.k8s.workload_ref import WorkloadRef
 
-#: One attempt for a whole run of the stories, as one upgrade has.
+#: The mark of one upgrade, shared by all stories of a run.
 MARK = datetime.now(UTC).replace(microsecond=0)
 
 _SAMPLE_SECONDS = 0.1
 
 
 class Restarts:
-    """The restarts of one worker in one namespace: they share watches, budgets and probes."""
+    """The restarts of one worker in one namespace; they share watches, budgets and probes."""
 
     def __init__(self, cluster: ClusterClient, ref: ClusterRef, namespace: str) -> None:
         self._cluster = cluster
@@ -35,33 +35,33 @@ class Restarts:
         self._activities = RestartActivities(ServedCluster(cluster, ref))
 
     async def of(
-        self, name: str, kind: str = "Deployment", *, mark: datetime = MARK, patience: float = 60.0
+        self, name: str, kind: str = "Deployment", *, mark: datetime = MARK, no_progress: float = 60.0
     ) -> RestartResult:
-        """One restart to its end; `patience` is in seconds."""
+        """Restarts a workload and waits for the end; `no_progress` is in seconds."""
         workload = WorkloadRef(self._namespace, kind, name)
-        request = RestartInput(self._ref, workload, mark, timedelta(seconds=patience))
+        request = RestartInput(self._ref, workload, mark, timedelta(seconds=no_progress))
         return await ActivityEnvironment().run(self._activities.restart_workload, request)
 
-    def begun(
-        self, name: str, kind: str = "Deployment", *, mark: datetime = MARK, patience: float = 60.0
+    def start(
+        self, name: str, kind: str = "Deployment", *, mark: datetime = MARK, no_progress: float = 60.0
     ) -> asyncio.Task[RestartResult]:
-        """One restart on its way."""
-        return asyncio.create_task(self.of(name, kind, mark=mark, patience=patience))
+        """Starts a restart."""
+        return asyncio.create_task(self.of(name, kind, mark=mark, no_progress=no_progress))
 
-    def another(self, cluster: ClusterClient | None = None) -> Restarts:
-        """A second worker, with a connection of its own if one is given."""
+    def other_worker(self, cluster: ClusterClient | None = None) -> Restarts:
+        """Returns the restarts of another worker, with a connection of its own if one is given."""
         self._others.append(Restarts(cluster or self._cluster, self._ref, self._namespace))
         return self._others[-1]
 
     def stop(self) -> None:
-        """Ends the watches, those of other workers too."""
+        """Ends the watches, also those of the other workers."""
         for other in self._others:
             other.stop()
         self._activities._informer.stop()
 
 
 class ReadyPods:
-    """How many living Pods of a namespace were Ready, looked at ten times a second from outside."""
+    """Counts the Ready Pods of a namespace ten times a second."""
 
     def __init__(self, cluster: ClusterClient, namespace: str, selector: str) -> None:
         self._cluster = cluster
@@ -70,7 +70,7 @@ class ReadyPods:
         self.counts: list[int] = []
 
     async def watch(self) -> None:
-        """Looks until it is cancelled."""
+        """Counts until it is cancelled."""
         while True:
             pods, _ = await self._cluster.list_all(self._where, Pod, self._query)
             self.counts.append(sum(pod.ready for pod in pods if pod.metadata.deletion_timestamp is None))
@@ -78,5 +78,5 @@ class ReadyPods:
 
 
 async def until(what: str, done: Callable[[], bool]) -> None:
-    """`wait_for`, while restarts go on."""
+    """Waits while restarts go on."""
     await asyncio.to_thread(wait_for, what, done)

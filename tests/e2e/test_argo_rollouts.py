@@ -1,4 +1,4 @@
-"""Argo Rollouts on a real cluster: the survey sees them, and their real controller does what our rules say."""
+"""Argo Rollouts on a real cluster: the survey finds them, and their controller behaves as the rules expect."""
 
 from __future__ import annotations
 
@@ -105,12 +105,12 @@ async def test_template_in_a_deployment_is_the_argo_rollouts_own(
     assert proxies(platform.mesh, namespace, "lender") == {_NEW}
 
 
-async def test_paused_and_aborted_argo_rollouts_are_left_to_their_people(
+async def test_paused_and_aborted_argo_rollouts_are_not_restarted(
     platform: Service, cluster: ClusterClient, namespace: str, new_proxy: NewProxy
 ) -> None:
     steps = {"canary": {"steps": [{"setWeight": 50}, {"pause": {}}]}}
     make(platform.mesh, namespace, "cart", "Rollout", strategy=steps)
-    update = {"spec": {"template": {"metadata": {"annotations": {"made": "anew"}}}}}
+    update = {"spec": {"template": {"metadata": {"annotations": {"release": "2"}}}}}
     _patch(platform, namespace, update)
     wait_for("the pause", lambda: "pauseConditions" in _status(platform, namespace))
     new_proxy.give(_NEW)
@@ -152,7 +152,7 @@ async def test_change_of_an_argo_rollout_is_followed(platform: Service, cluster:
     watch.cancel()
 
 
-async def test_event_is_told_to_an_argo_rollout(platform: Service, cluster: ClusterClient, namespace: str) -> None:
+async def test_event_names_an_argo_rollout(platform: Service, cluster: ClusterClient, namespace: str) -> None:
     cart = WorkloadRef(namespace, ARGO_ROLLOUT, "cart")
     await record_event(cluster, cart, reason="RestartRequired", message="RolloutPaused", warning=True)
 
@@ -177,7 +177,7 @@ async def _restart(cluster: ClusterClient, namespace: str, name: str, mark: date
 
 
 async def _until_complete(cluster: ClusterClient, namespace: str, name: str) -> list[Rollout]:
-    """Every look at it on the way."""
+    """Returns every observation on the way."""
     moments = []
     for _ in range(_LOOKS):
         moments.append(rollout(await read_workload(cluster, WorkloadRef(namespace, ARGO_ROLLOUT, name))))
@@ -193,8 +193,8 @@ def _object(namespace: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
 
 
 def _status(platform: Service, namespace: str) -> dict[str, Any]:
-    told = kubectl(platform.mesh, "-n", namespace, "get", "rollout/cart", "-o", "jsonpath={.status}")
-    status: dict[str, Any] = json.loads(told)
+    status_json = kubectl(platform.mesh, "-n", namespace, "get", "rollout/cart", "-o", "jsonpath={.status}")
+    status: dict[str, Any] = json.loads(status_json)
     return status
 
 

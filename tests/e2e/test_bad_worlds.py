@@ -35,7 +35,7 @@ _OF_THE_CLUSTER = ("namespaces", "mutatingwebhookconfigurations", "proxyconfigs"
 
 @pytest.fixture(scope="module")
 def bare() -> Iterator[Service]:
-    """A cluster that has never seen Istio, with one Deployment."""
+    """A cluster without Istio, with one Deployment."""
     lifecycle.down("test-bare")
     try:
         mesh = lifecycle.up("test-bare", None, node_count=1)
@@ -103,7 +103,7 @@ def broken_injector(platform: Service) -> Iterator[Callable[[str], None]]:
     write(before)
 
 
-def test_cluster_without_istio_is_told_and_every_pod_counted(bare: Service) -> None:
+def test_cluster_without_istio_is_reported_and_every_pod_counted(bare: Service) -> None:
     done = _scan(bare)
 
     pods = len(read(bare.mesh, "pods", "-A")["items"])
@@ -143,7 +143,7 @@ def test_status_that_does_not_parse_is_drift_and_no_reason_to_restart(platform: 
 
 
 @pytest.mark.parametrize("key", ["values", "config"])
-def test_injector_that_does_not_parse_is_told_and_asked_all_the_same(
+def test_injector_that_does_not_parse_is_reported_and_asked_all_the_same(
     platform: Service, shop: str, broken_injector: Callable[[str], None], key: str
 ) -> None:
     """istiod goes on with what it read last."""
@@ -154,7 +154,7 @@ def test_injector_that_does_not_parse_is_told_and_asked_all_the_same(
     found = _workloads(done)["cart"]
     assert (found["class"], found["expectedFrom"]) == ("current", "injector")
     assert done.document["controlPlane"][0]["proxyImage"] is None
-    assert _told(done, f"ConfigMap {_INJECTOR} does not parse: ")
+    assert _reported(done, f"ConfigMap {_INJECTOR} does not parse: ")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_injector_that_does_not_parse_is_told_and_asked_all_the_same(
         ("proxyconfigs", "ProxyConfigs cannot be read: ", "current"),
     ],
 )
-def test_kind_that_may_not_be_read_is_told_and_the_others_are_shown(
+def test_kind_that_may_not_be_read_is_reported_and_the_others_are_shown(
     platform: Service, shop: str, rights: Rights, without: str, sentence: str, pod_class: str
 ) -> None:
     few = rights(_reading(without=without))
@@ -179,11 +179,11 @@ def test_kind_that_may_not_be_read_is_told_and_the_others_are_shown(
     (found,) = done.document["workloads"]
     assert found["class"] == pod_class
     assert done.document["totals"]["pods"] == 1
-    assert _told(done, sentence.format(namespace=shop))
+    assert _reported(done, sentence.format(namespace=shop))
     assert f'cannot list resource "{without}"' in done.stderr or f'cannot get resource "{without}"' in done.stderr
 
 
-def test_namespace_that_may_not_be_read_is_told_and_the_others_are_shown(
+def test_namespace_that_may_not_be_read_is_reported_and_the_others_are_shown(
     platform: Service, shop: str, rights: Rights
 ) -> None:
     few = rights(_reading(only=_OF_THE_CLUSTER), within=[shop, "istio-system"])
@@ -195,22 +195,22 @@ def test_namespace_that_may_not_be_read_is_told_and_the_others_are_shown(
         found = _workloads(done)
         assert found["cart"]["class"] == "current"
         assert {one["namespace"] for one in found.values()} <= {shop, "istio-system"}
-    assert _told(everywhere, "Pods cannot be read in default, ")
-    assert _told(named, "Pods cannot be read in kyma-system: ")
+    assert _reported(everywhere, "Pods cannot be read in default, ")
+    assert _reported(named, "Pods cannot be read in kyma-system: ")
 
 
-def test_who_may_read_one_namespace_alone_is_shown_its_pods(platform: Service, shop: str, rights: Rights) -> None:
+def test_reader_of_one_namespace_is_shown_its_pods(platform: Service, shop: str, rights: Rights) -> None:
     few = rights([], within=[shop])
 
     done = _scan(platform, "-n", shop, kubeconfig=few)
 
     found = _workloads(done)["cart"]
     assert (found["class"], found["reason"], found["pods"]) == ("unknown", "UnknownProxy", 1)
-    assert _told(done, "Injection webhooks cannot be read: ")
-    assert _told(done, "The control plane cannot be read: ")
+    assert _reported(done, "Injection webhooks cannot be read: ")
+    assert _reported(done, "The control plane cannot be read: ")
 
 
-def test_without_any_right_to_read_pods_it_ends_with_2(platform: Service, rights: Rights) -> None:
+def test_scan_without_permission_to_read_pods_ends_with_2(platform: Service, rights: Rights) -> None:
     few = rights(_reading(without="pods"))
 
     done = run(platform.environment, "scan", "--kubeconfig", str(few))
@@ -252,6 +252,6 @@ def _workloads(done: Done) -> dict[str, dict[str, Any]]:
     return {one["name"]: one for one in done.document["workloads"]}
 
 
-def _told(done: Done, sentence: str) -> bool:
-    """In the document and to people."""
+def _reported(done: Done, sentence: str) -> bool:
+    """Returns whether the sentence is in the document and on stderr."""
     return any(one.startswith(sentence) for one in done.document["problems"]) and sentence in done.stderr

@@ -1,4 +1,4 @@
-"""Proxies whose image names no version are what real istiods say of their real streams."""
+"""Proxies whose image names no version have the version that istiods list for their streams."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.mesh
 
 _MESH = "test-connected"
 _OLDER = "1.29.3"
-_NOBODY = "no istiod lists it"
+_NOT_LISTED = "no istiod lists it"
 
 #: Revision of the istiod that a proxy is connected to, and the version that it calls itself.
 Stream = tuple[str, str]
@@ -34,7 +34,7 @@ _SAME: Stream = ("default", ISTIO_VERSION)
 
 @dataclass(frozen=True)
 class Case:
-    """A Deployment, the streams of each of its Pods, and what must be told of it: class, stale Pods, end of detail."""
+    """A Deployment, the streams of each of its Pods, and what is reported: class, stale Pods, end of the detail."""
 
     name: str
     streams: tuple[tuple[Stream, ...], ...]
@@ -45,7 +45,7 @@ class Case:
 
 
 _CASES = (
-    Case("silent", ((),), "unknown", why=_NOBODY),
+    Case("silent", ((),), "unknown", why=_NOT_LISTED),
     Case("same", ((_SAME,),), "current"),
     Case("older", ((("default", _OLDER),),), "stale", 1),
     Case("same-elsewhere", ((("canary", ISTIO_VERSION),),), "current"),
@@ -66,7 +66,7 @@ _CASES = (
         "unknown",
         why=f"lists it more than once: {_OLDER}, {ISTIO_VERSION}",
     ),
-    Case("half-silent", ((_SAME,), ()), "unknown", why=_NOBODY),
+    Case("half-silent", ((_SAME,), ()), "unknown", why=_NOT_LISTED),
     Case("half-older", ((_SAME,), (("default", _OLDER),)), "stale", 1),
 )
 _ACTIONS = {"current": ("none", None), "stale": ("rollout-restart", None), "unknown": ("remediate", "UnknownProxy")}
@@ -96,7 +96,7 @@ def stage() -> Iterator[Service]:
 
 @pytest.fixture(scope="module")
 def scans(stage: Service) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What `scan` says while all streams are open, and once they have ended; workloads by name."""
+    """What `scan` reports while all streams are open, and after their end; workloads by name."""
     with _open_streams(stage.mesh, *_CASES):
         during = _workloads(_scan(stage))
     wait_for("istiods to forget", lambda: all(_is_silent(one) for one in _workloads(_scan(stage)).values()), 10)
@@ -105,10 +105,10 @@ def scans(stage: Service) -> tuple[dict[str, Any], dict[str, Any]]:
 
 @pytest.fixture
 def canary(stage: Service) -> Iterator[Canary]:
-    """The istiod of revision canary, to be hurt; as it was again afterwards."""
-    hurt = Canary(stage.mesh)
-    yield hurt
-    hurt.mend()
+    """The istiod of revision canary; restored afterwards."""
+    canary = Canary(stage.mesh)
+    yield canary
+    canary.restore()
 
 
 class Canary:
@@ -117,21 +117,21 @@ class Canary:
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
 
-    def end(self) -> None:
-        """Nothing answers any more."""
+    def kill(self) -> None:
+        """Kills it."""
         self._mesh.kill("istiod-canary")
 
-    def keep_quiet(self) -> None:
-        """It lives and has no debug interface, which is what Istio recommends for production."""
+    def hide_debug_interface(self) -> None:
+        """Starts it without the debug interface, as Istio recommends for production."""
         self._start_with("ENABLE_DEBUG_ON_HTTP=false")
 
-    def mend(self) -> None:
-        """As it was installed."""
+    def restore(self) -> None:
+        """Starts it as it was installed."""
         self._start_with("ENABLE_DEBUG_ON_HTTP-")
 
     def _start_with(self, setting: str) -> None:
         kubectl(self._mesh, "set", "env", "deployment/istiod-canary", "-n", NAMESPACE, setting)
-        # Until it is done there are two Pods, and the one process cannot speak for both.
+        # During the rollout there are two Pods, and one process cannot answer for both.
         kubectl(self._mesh, "rollout", "status", "deployment/istiod-canary", "-n", NAMESPACE, "--timeout=60s")
         start_istiod(self._mesh, "canary")
         wait_for("istiod canary", self._injects, 30)
@@ -162,29 +162,29 @@ def test_nothing_is_known_once_the_streams_have_ended(scans: tuple[dict[str, Any
     assert _is_silent(scans[1][case.name])
 
 
-def test_istiod_that_does_not_answer_is_told_and_the_others_count(stage: Service, canary: Canary) -> None:
-    canary.end()
+def test_istiod_that_does_not_answer_is_reported_and_the_others_count(stage: Service, canary: Canary) -> None:
+    canary.kill()
     with _open_streams(stage.mesh, _case("same"), _case("older"), _case("of-canary", _SAME)):
         done = _scan(stage)
 
     found = _workloads(done)
     assert (found["same"]["class"], found["older"]["class"]) == ("current", "stale")
     assert found["silent"]["class"] == "unknown"
-    assert f"{_NOBODY}; istiod-canary" in found["silent"]["detail"]
-    # Its own control plane is the one that is away.
+    assert f"{_NOT_LISTED}; istiod-canary" in found["silent"]["detail"]
+    # Its own control plane is the one that does not answer.
     assert found["of-canary"]["class"] == "unknown"
     assert f"it runs {ISTIO_VERSION}, and the istiods of revision" in found["of-canary"]["detail"]
-    assert _told(done, "Service istiod-canary does not answer: ")
+    assert _reported(done, "Service istiod-canary does not answer: ")
 
 
-def test_istiod_that_refuses_is_told_and_the_others_count(stage: Service, canary: Canary) -> None:
-    canary.keep_quiet()
+def test_istiod_that_refuses_is_reported_and_the_others_count(stage: Service, canary: Canary) -> None:
+    canary.hide_debug_interface()
     with _open_streams(stage.mesh, _case("same"), _case("silent", ("canary", ISTIO_VERSION))):
         done = _scan(stage)
 
     found = _workloads(done)
     assert (found["same"]["class"], found["silent"]["class"]) == ("current", "unknown")
-    assert _told(done, "Service istiod-canary does not list its proxies (HTTP 404)")
+    assert _reported(done, "Service istiod-canary does not list its proxies (HTTP 404)")
 
 
 def _space(case: Case) -> str:
@@ -198,7 +198,7 @@ def _pods(mesh: Mesh, case: Case) -> list[dict[str, Any]]:
 
 @contextmanager
 def _open_streams(mesh: Mesh, *cases: Case) -> Iterator[None]:
-    """The proxies of the cases' Pods are connected."""
+    """Connects the proxies of the cases' Pods."""
     with ExitStack() as streams:
         for case in cases:
             for pod, wanted in zip(_pods(mesh, case), case.streams, strict=True):
@@ -208,13 +208,13 @@ def _open_streams(mesh: Mesh, *cases: Case) -> Iterator[None]:
 
 
 def _case(name: str, *streams: Stream) -> Case:
-    """The case of that name, its Pod perhaps with other streams."""
+    """Returns the case of that name, with other streams if any are given."""
     case = next(one for one in _CASES if one.name == name)
     return replace(case, streams=(streams,)) if streams else case
 
 
 def _scan(stage: Service) -> Done:
-    """With the rights of the worker's service account."""
+    """Scans with the permissions of the worker's service account."""
     rights = ("--kubeconfig", str(stage.worker_kubeconfig))
     done = run(stage.environment, "scan", "-n", "default-shop", "-n", "canary-shop", "-o", "json", *rights)
     assert done.code == 0, done.stderr
@@ -226,9 +226,9 @@ def _workloads(done: Done) -> dict[str, dict[str, Any]]:
 
 
 def _is_silent(found: dict[str, Any]) -> bool:
-    return found["class"] == "unknown" and bool(found["detail"].endswith(_NOBODY))
+    return found["class"] == "unknown" and bool(found["detail"].endswith(_NOT_LISTED))
 
 
-def _told(done: Done, sentence: str) -> bool:
-    """In the document and to people."""
+def _reported(done: Done, sentence: str) -> bool:
+    """Returns whether the sentence is in the document and on stderr."""
     return any(one.startswith(sentence) for one in done.document["problems"]) and sentence in done.stderr

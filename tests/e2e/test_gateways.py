@@ -1,4 +1,4 @@
-"""Gateways that no injector made: their owners roll them, and the survey tells them apart."""
+"""Gateways whose proxy no injector adds: their owners restart them, and the survey recognises them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tests.e2e.conftest import NewProxy
 pytestmark = pytest.mark.mesh
 
 
-async def test_chart_gateway_and_gateway_api_gateway_are_nobodys_restart_but_their_owners(
+async def test_gateways_of_charts_and_of_the_gateway_api_are_restarted_by_their_owners_alone(
     platform: Service, cluster: ClusterClient, namespace: str, new_proxy: NewProxy
 ) -> None:
     install_gateway_api(platform.mesh)
@@ -60,7 +60,7 @@ async def test_chart_gateway_and_gateway_api_gateway_are_nobodys_restart_but_the
     wait_for("istiod to roll its gateway", lambda: _images(platform, namespace) == ["1.30.2"])
 
 
-async def test_gateway_that_its_owner_did_not_roll_is_an_item_until_it_did(
+async def test_gateway_that_its_owner_did_not_restart_is_an_item_until_it_does(
     platform: Service, cluster: ClusterClient, new_proxy: NewProxy
 ) -> None:
     new_proxy.give("1.30.2")
@@ -68,25 +68,25 @@ async def test_gateway_that_its_owner_did_not_roll_is_an_item_until_it_did(
 
     survey = await run_survey(cluster, ["istio-system"], attempt)
     (record,) = (one for one in survey.workloads if one.name == "istio-ingressgateway")
-    seen = finding_of(record)
-    assert seen is not None
-    stands = await _recheck(cluster, seen)
+    finding = finding_of(record)
+    assert finding is not None
+    still_stale = await _recheck(cluster, finding)
     new_proxy.give("1.29.3")
-    settled = await _recheck(cluster, seen)
+    settled = await _recheck(cluster, finding)
 
     assert (record.pod_class, record.action) == (PodClass.GATEWAY, Action.REMEDIATE)
-    assert seen.reason is Reason.GATEWAY_NOT_UPGRADED
-    assert (seen.detail or "").endswith("runs Istio 1.29.3, its revision has 1.30.2")
-    assert (stands.closed, stands.finding) == (None, seen)
+    assert finding.reason is Reason.GATEWAY_NOT_UPGRADED
+    assert (finding.detail or "").endswith("runs Istio 1.29.3, its revision has 1.30.2")
+    assert (still_stale.closed, still_stale.finding) == (None, finding)
     assert settled.closed == "its Pods are gateway"
 
 
-async def _recheck(cluster: ClusterClient, seen: Finding) -> Observation:
+async def _recheck(cluster: ClusterClient, finding: Finding) -> Observation:
     ref = ClusterRef("story", await read_uid(cluster))
     served, client, surveys = ServedCluster(cluster, ref), FakeTemporal().client, SurveyCache(cluster)
     watch = ClusterWatchActivities(served, client, "queue", surveys)
     activities = RemediationActivities(served, client, "queue", watch, surveys)
-    return await ActivityEnvironment().run(activities.recheck_item, RecheckItemInput(ref, seen))
+    return await ActivityEnvironment().run(activities.recheck_item, RecheckItemInput(ref, finding))
 
 
 def _images(platform: Service, namespace: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What the product foretells of injection is what a real istiod does, by which revision and with which proxy."""
+"""The product predicts what a real istiod does: which revision injects, and which proxy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deploy.local.kubectl import apply
 from deploy.local.mesh import Mesh
 from deploy.local.service import Temporal, service
 from tests.e2e.injection_setups import SET_UPS, istioctl
-from tests.e2e.injection_trial import REFUSED, TAGS, RestartOutcome, Seen, Trial
+from tests.e2e.injection_trial import REFUSED, TAGS, Injected, InjectionResult, Trial
 
 pytestmark = pytest.mark.mesh
 
@@ -47,52 +47,53 @@ async def trial(truth_mesh: Mesh) -> AsyncIterator[Trial]:
 
 
 @pytest_asyncio.fixture(scope="module", params=SET_UPS, ids=lambda set_up: set_up.name)
-async def outcomes(trial: Trial, request: pytest.FixtureRequest) -> AsyncIterator[tuple[RestartOutcome, ...]]:
+async def results(trial: Trial, request: pytest.FixtureRequest) -> AsyncIterator[tuple[InjectionResult, ...]]:
     """What the cases of one set-up come to; pytest runs the tests of one set-up together."""
     async with trial.within(request.param) as found:
         yield found
 
 
-def test_istiod_does_what_is_written_down(outcomes: tuple[RestartOutcome, ...]) -> None:
-    wrong = {one.case.name: (one.seen, one.case.expected) for one in outcomes if one.seen != one.case.expected}
+def test_istiod_does_what_is_written_down(results: tuple[InjectionResult, ...]) -> None:
+    wrong = {one.case.name: (one.injected, one.case.expected) for one in results if one.injected != one.case.expected}
 
     assert wrong == {}
 
 
-def test_revision_is_foretold(outcomes: tuple[RestartOutcome, ...]) -> None:
+def test_revision_is_predicted(results: tuple[InjectionResult, ...]) -> None:
     wrong = {
-        one.case.name: (one.seen, one.decision)
-        for one in outcomes
-        if one.seen != REFUSED and one.decision.revision != one.seen.revision
+        one.case.name: (one.injected, one.decision)
+        for one in results
+        if one.injected != REFUSED and one.decision.revision != one.injected.revision
     }
 
     assert wrong == {}
 
 
-def test_proxy_is_foretold_and_none_where_istiod_refuses(outcomes: tuple[RestartOutcome, ...]) -> None:
-    def right(one: RestartOutcome) -> bool:
-        if one.seen == REFUSED:
-            return one.told.image is None and bool(one.told.problem)
-        return not one.question or (one.told.image, one.told.source) == (one.seen.image, "injector")
+def test_proxy_is_predicted_and_none_where_istiod_refuses(results: tuple[InjectionResult, ...]) -> None:
+    def right(one: InjectionResult) -> bool:
+        if one.injected == REFUSED:
+            return one.answered.image is None and bool(one.answered.problem)
+        return not one.query or (one.answered.image, one.answered.source) == (one.injected.image, "injector")
 
-    assert {one.case.name: (one.seen, one.told) for one in outcomes if not right(one)} == {}
+    assert {one.case.name: (one.injected, one.answered) for one in results if not right(one)} == {}
 
 
-def test_proxy_is_right_or_unknown_where_istiod_cannot_be_asked(outcomes: tuple[RestartOutcome, ...]) -> None:
+def test_proxy_is_right_or_unknown_where_istiod_cannot_be_asked(results: tuple[InjectionResult, ...]) -> None:
     wrong = {
-        one.case.name: (one.seen, one.alone)
-        for one in outcomes
-        if one.seen != REFUSED and (one.alone.source == "injector" or one.alone.image not in (None, one.seen.image))
+        one.case.name: (one.injected, one.rendered)
+        for one in results
+        if one.injected != REFUSED
+        and (one.rendered.source == "injector" or one.rendered.image not in (None, one.injected.image))
     }
 
     assert wrong == {}
 
 
-def test_templates_of_one_question_get_one_proxy(outcomes: tuple[RestartOutcome, ...]) -> None:
-    served: dict[str, dict[str, Seen]] = defaultdict(dict)
-    for one in outcomes:
-        if one.question:
-            served[one.question][one.case.name] = one.seen
+def test_templates_of_one_question_get_one_proxy(results: tuple[InjectionResult, ...]) -> None:
+    served: dict[str, dict[str, Injected]] = defaultdict(dict)
+    for one in results:
+        if one.query:
+            served[one.query][one.case.name] = one.injected
     wrong = [found for found in served.values() if len(set(found.values())) > 1]
 
     assert wrong == []

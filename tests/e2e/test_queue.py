@@ -1,4 +1,4 @@
-"""The remediation queue of a real upgrade, by the commands that people type."""
+"""The remediation queue of a real upgrade, through the commands of the CLI."""
 
 from __future__ import annotations
 
@@ -35,49 +35,49 @@ class Queue:
         open_namespace(self.mesh, self.namespace)
 
     def alone(self, name: str, **annotations: str) -> None:
-        """A standalone Pod that runs."""
+        """Creates a standalone Pod."""
         make_pod(self.mesh, self.namespace, name, annotations=annotations, labels={"app": name})
 
     def paused(self, name: str) -> None:
-        """A Deployment whose owner paused its rollout."""
+        """Creates a Deployment and pauses its rollout."""
         make(self.mesh, self.namespace, name)
         kubectl(self.mesh, "-n", self.namespace, "rollout", "pause", f"deployment/{name}")
 
     def upgrade(self, policy: str = "", *, wait: bool = True) -> Done:
-        """Another proxy for everybody, and an upgrade to it."""
+        """Changes the proxy of every workload, and upgrades to it."""
         proxy = NewProxy(self.mesh)
         proxy.give(next(one for one in TAGS if one != proxy.values()["global"]["tag"]))
         return self.again(policy, wait=wait)
 
     def again(self, policy: str = "", *, wait: bool = True) -> Done:
-        """An upgrade to what the injector gives already."""
+        """Upgrades to the proxy that the injector gives already."""
         file = self._folder / "policy.yaml"
         file.write_text(f"soak: 0s\nnoProgress: {{rollout: 8s}}\n{policy}\n")
         more = ["--wait"] if wait else []
         return run(self.stage.environment, "start", "--to", "current", "--policy", str(file), "-o", "json", *more)
 
     def items(self, *filters: str) -> dict[str, Any]:
-        """Those of this namespace by name."""
+        """Returns the items of this namespace by name."""
         found = run(self.stage.environment, "queue", "list", "-n", self.namespace, "-o", "json", *filters)
         assert found.code == 0, found.stderr
         return {one["name"]: one for one in found.document["items"]}
 
     def show(self, kind: str, name: str) -> Any:  # noqa: ANN401  # JSON
-        """One item, whole."""
+        """Returns one item with everything about it."""
         done = run(self.stage.environment, "queue", "show", f"{self.namespace}/{kind}/{name}", "-o", "json")
         return done.document
 
-    def say(self, word: str, *arguments: str) -> Done:
-        """An operator's word, with names as `Kind/name`."""
+    def act(self, command: str, *arguments: str) -> Done:
+        """Runs an operator's command with names as `Kind/name`."""
         named = [f"{self.namespace}/{one}" if one.count("/") == 1 else one for one in arguments]
-        return run(self.stage.environment, "queue", word, *named, "-o", "json")
+        return run(self.stage.environment, "queue", command, *named, "-o", "json")
 
     def closes(self, name: str) -> None:
-        """Waits until an item is not open any more."""
+        """Waits until an item is closed."""
         wait_for(f"the item of {name} to close", lambda: name not in self.items(), 60)
 
     def warnings(self) -> dict[str, dict[str, str]]:
-        """Annotations of ours by Pod, of those that have any."""
+        """Returns our annotations by Pod, of the Pods that have any."""
         found = {}
         for pod in read(self.mesh, "pods", "-n", self.namespace)["items"]:
             about = pod["metadata"].get("annotations", {})
@@ -88,13 +88,13 @@ class Queue:
         return found
 
     def kubectl(self, *arguments: str) -> str:
-        """In this namespace."""
+        """Runs kubectl in this namespace."""
         return kubectl(self.mesh, "-n", self.namespace, *arguments)
 
 
 @pytest.fixture
 def queue(stage: Service, tmp_path: Path) -> Iterator[Queue]:
-    """Nothing is in it."""
+    """An empty queue."""
     queue = Queue(stage, tmp_path)
     yield queue
     kubectl(queue.mesh, "delete", "namespace", queue.namespace, "--wait=false", "--ignore-not-found")
@@ -112,15 +112,15 @@ def test_operator_works_through_the_queue(queue: Queue) -> None:
     assert set(queue.warnings()) == {name, *items["letters"]["pods"]}
     assert queue.warnings()[name][PROXY_RESET_WARNING].startswith("StandalonePod:")
 
-    refused = queue.say("resolve", f"Pod/{name}", "--because", "looks fine")
+    refused = queue.act("resolve", f"Pod/{name}", "--because", "looks fine")
     assert refused.code == 1
     assert "The item is not settled: StandalonePod" in refused.document["items"][0]["message"]
-    assert "A restart does not help" in queue.say("retry", f"Pod/{name}").document["items"][0]["message"]
+    assert "A restart does not help" in queue.act("retry", f"Pod/{name}").document["items"][0]["message"]
 
     # What the advice says: resume, and a restart, which the queue does itself.
     queue.kubectl("rollout", "resume", "deployment/letters")
     wait_for("the cause to be gone", lambda: "The cause is gone" in queue.show("Deployment", "letters")["nextStep"], 30)
-    retried = queue.say("retry", "Deployment/letters", "--because", "resumed")
+    retried = queue.act("retry", "Deployment/letters", "--because", "resumed")
     assert retried.code == 0
     assert retried.document["items"][0]["message"] == "retrying"
     queue.closes("letters")
@@ -139,7 +139,7 @@ def test_skipped_item_is_none_until_its_day(queue: Queue) -> None:
     queue.alone("vendor")
     queue.alone("other")
     assert queue.upgrade().code == 3
-    skipped = queue.say(
+    skipped = queue.act(
         "skip",
         "--all",
         "--reason",
@@ -162,7 +162,7 @@ def test_skipped_item_is_none_until_its_day(queue: Queue) -> None:
     again = queue.again()
     assert (again.code, again.document["items"]["open"]) == (0, 0)
     assert set(queue.items("--state", "skipped")) == {"vendor", "other"}
-    assert queue.say("snooze", "Pod/vendor", "--for", "2h").code == 0
+    assert queue.act("snooze", "Pod/vendor", "--for", "2h").code == 0
     assert set(queue.items()) == {"vendor"}
 
 
@@ -170,10 +170,10 @@ def test_forced_resolve_holds_for_the_upgrade(queue: Queue) -> None:
     queue.alone("leaving")
     assert queue.upgrade().code == 3
 
-    assert queue.say("resolve", "Pod/leaving", "--force").code == 2
-    assert queue.say("resolve", "Pod/leaving", "--force", "--because", "is deleted on Friday").code == 0
+    assert queue.act("resolve", "Pod/leaving", "--force").code == 2
+    assert queue.act("resolve", "Pod/leaving", "--force", "--because", "is deleted on Friday").code == 0
     assert queue.items() == {}
-    # Another upgrade asks again.
+    # The next upgrade opens the item again.
     assert queue.again().code == 3
     assert set(queue.items()) == {"leaving"}
 
@@ -191,15 +191,15 @@ def test_foreign_warnings_are_kept_or_adopted(queue: Queue) -> None:
         one[PROXY_RESET_WARNING].split(":")[0] in ("StandalonePod", "RolloutPaused") for one in warnings.values()
     )
 
-    # Edited by hand meanwhile: that is somebody else's, and stays.
+    # A warning that was edited by hand stays.
     edited = min(set(warnings) - {"noted", "adopted"})
     queue.kubectl("annotate", "--overwrite", "pod", edited, f"{PROXY_RESET_WARNING}=mine")
-    queue.say("skip", "Pod/noted", "Pod/adopted", "Deployment/letters", "--until", "2999-01-31", "--because", "later")
+    queue.act("skip", "Pod/noted", "Pod/adopted", "Deployment/letters", "--until", "2999-01-31", "--because", "later")
     expected = {"noted": {PROXY_RESET_WARNING: "ask Ann before you touch this"}, edited: {PROXY_RESET_WARNING: "mine"}}
     wait_for("ours to be gone", lambda: queue.warnings() == expected, 30)
 
 
-def test_pod_that_comes_later_is_warned_and_one_of_the_same_name_is_judged_anew(queue: Queue) -> None:
+def test_later_pod_is_warned_and_one_of_the_same_name_is_checked_again(queue: Queue) -> None:
     queue.paused("letters")
     queue.alone("twin")
     assert queue.upgrade().code == 3
@@ -211,7 +211,7 @@ def test_pod_that_comes_later_is_warned_and_one_of_the_same_name_is_judged_anew(
     queue.alone("twin")
 
     queue.closes("twin")
-    wait_for("its Pods to be told", lambda: set(queue.warnings()) <= set(_names(queue)) - {"twin"}, 30)
+    wait_for("its Pods to be warned", lambda: set(queue.warnings()) <= set(_names(queue)) - {"twin"}, 30)
     assert len(gone) <= 1
     assert set(queue.items()) == {"letters"}
 
@@ -220,14 +220,14 @@ def test_queue_outlives_a_temporal_that_is_killed(queue: Queue) -> None:
     queue.alone("odd")
     queue.alone("even")
     assert queue.upgrade().code == 3
-    assert queue.say("snooze", "Pod/odd", "--for", "2h", "--because", "tomorrow").code == 0
+    assert queue.act("snooze", "Pod/odd", "--for", "2h", "--because", "tomorrow").code == 0
     queue.stage.restart_temporal()
 
     assert {one["name"]: one["state"] for one in queue.items().values()} == {"odd": "snoozed", "even": "open"}
     assert [one["because"] for one in queue.show("Pod", "odd")["history"]] == ["tomorrow"]
     queue.kubectl("delete", "pod", "odd")
     queue.closes("odd")
-    assert queue.say("skip", "Pod/even", "--until", "2999-01-31", "--because", "vendor").code == 0
+    assert queue.act("skip", "Pod/even", "--until", "2999-01-31", "--because", "vendor").code == 0
     wait_for("its warning to go", lambda: queue.warnings() == {}, 30)
 
 
@@ -240,7 +240,7 @@ def test_namespace_that_is_deleted_closes_its_items(queue: Queue) -> None:
     wait_for("the items to close", lambda: queue.items() == {}, 60)
 
 
-def test_upgrade_waits_for_its_queue_and_restarts_what_was_mended(queue: Queue) -> None:
+def test_upgrade_waits_for_its_queue_and_restarts_what_was_fixed(queue: Queue) -> None:
     queue.paused("letters")
     assert queue.upgrade("remediation: wait", wait=False).code == 0
     environment = queue.stage.environment
@@ -258,14 +258,14 @@ def test_upgrade_waits_for_its_queue_and_restarts_what_was_mended(queue: Queue) 
     queue.closes("letters")
 
 
-def test_failed_restart_is_retried_once_mended(queue: Queue) -> None:
+def test_failed_restart_is_retried_once_fixed(queue: Queue) -> None:
     make(queue.mesh, queue.namespace, "breaks")
     # Pods that are made from now on crash; those that run stay as they are.
     _behave(queue, "breaks", "crash-looping")
     assert queue.upgrade().code == 3
     assert queue.items()["breaks"]["reason"] in ("RolloutTimedOut", "RolloutFailing", "CrashLooping")
 
-    assert queue.say("retry", "Deployment/breaks", "--because", "once more").code == 0
+    assert queue.act("retry", "Deployment/breaks", "--because", "once more").code == 0
     wait_for("it to fail", lambda: queue.items()["breaks"]["state"] == "open", 60)
     shown = queue.show("Deployment", "breaks")
     assert (shown["attempts"], shown["history"][-1]["result"].split(":")[0]) == (1, "failed")

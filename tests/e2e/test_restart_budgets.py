@@ -24,26 +24,26 @@ _TOGETHER = {"tier": "front"}
 
 
 @pytest.mark.parametrize(
-    ("deadline", "patience"), [(600, 4.0), (2, 8.0)], ids=["our-patience-ends", "its-controller-gave-up"]
+    ("deadline", "no_progress"), [(600, 4.0), (2, 8.0)], ids=["no-progress", "its-controller-gave-up"]
 )
-async def test_quota_without_room_for_a_surge_is_told_and_the_old_pods_stay(
-    platform: Service, namespace: str, stale: OpenCart, restarts: Restarts, deadline: int, patience: float
+async def test_quota_without_room_for_a_surge_fails_the_restart_and_the_old_pods_stay(
+    platform: Service, namespace: str, stale: OpenCart, restarts: Restarts, deadline: int, no_progress: float
 ) -> None:
     cart = stale(strategy=SURGE_FIRST, progressDeadlineSeconds=deadline)
     allow(platform.mesh, namespace, "pods", 2)
 
-    result = await restarts.of("cart", patience=patience)
+    result = await restarts.of("cart", no_progress=no_progress)
 
     assert (*ended(result), cart.writes) == (RestartOutcome.FAILED, Reason.QUOTA_EXCEEDED, 1)
     assert "exceeded quota: tight" in (result.detail or "")
     assert (cart.pods, cart.proxies) == (cart.old, {OLD})
 
 
-async def test_budget_without_room_for_the_moment_is_waited_for(
+async def test_budget_without_room_for_a_moment_is_waited_for(
     platform: Service, namespace: str, stale: OpenCart, restarts: Restarts
 ) -> None:
     cart, neighbour = _beside_a_neighbour(platform, namespace, stale)
-    restart = restarts.begun("cart")
+    restart = restarts.start("cart")
     await asyncio.sleep(4)
     waited = cart.writes
     cart.kubectl("annotate", "pod", neighbour, f"{BEHAVIOUR}-")
@@ -54,12 +54,12 @@ async def test_budget_without_room_for_the_moment_is_waited_for(
     assert (result.outcome, cart.writes, cart.proxies) == (RestartOutcome.RESTARTED, 1, {NEW})
 
 
-async def test_budget_without_room_for_all_our_patience_is_told_by_name(
+async def test_budget_without_room_until_the_timeout_is_named(
     platform: Service, namespace: str, stale: OpenCart, restarts: Restarts
 ) -> None:
     cart, _ = _beside_a_neighbour(platform, namespace, stale)
 
-    result = await restarts.of("cart", patience=3)
+    result = await restarts.of("cart", no_progress=3)
 
     assert (*ended(result), cart.writes) == (RestartOutcome.FAILED, Reason.DISRUPTION_BUDGET, 0)
     assert "PodDisruptionBudget budget" in (result.detail or "")
@@ -74,7 +74,7 @@ async def test_budget_that_misses_a_pod_for_a_moment_is_waited_for(
     limit(platform.mesh, namespace, _TOGETHER, 4, minAvailable=3)
     cart.kubectl("scale", "deployment/neighbour", "--replicas=1")
     cart.kubectl("wait", "pdb/budget", "--for=jsonpath={.status.expectedPods}=3", "--timeout=20s")
-    restart = restarts.begun("cart")
+    restart = restarts.start("cart")
     await asyncio.sleep(3)
     waited = cart.writes
     cart.kubectl("scale", "deployment/neighbour", "--replicas=2")
@@ -104,7 +104,7 @@ async def test_restarts_under_one_budget_never_fall_below_it(
     assert min(ready.counts) == 3
 
 
-async def test_waiting_for_a_budget_that_others_use_in_turn_is_no_standstill(
+async def test_waiting_for_a_budget_that_others_use_in_turn_is_progress(
     platform: Service, namespace: str, new_proxy: NewProxy, restarts: Restarts
 ) -> None:
     names = [f"in-turn-{number}" for number in range(5)]
@@ -115,14 +115,14 @@ async def test_waiting_for_a_budget_that_others_use_in_turn_is_no_standstill(
     new_proxy.give(NEW)
     began = time.monotonic()
 
-    results = await asyncio.gather(*(restarts.of(name, patience=12) for name in names))
+    results = await asyncio.gather(*(restarts.of(name, no_progress=12) for name in names))
 
     assert {one.outcome for one in results} == {RestartOutcome.RESTARTED}
-    assert time.monotonic() - began > 12, "the last one has not waited for longer than its patience"
+    assert time.monotonic() - began > 12, "the last one has not waited for longer than it may without progress"
 
 
 def _beside_a_neighbour(platform: Service, namespace: str, stale: OpenCart) -> tuple[Cart, str]:
-    """The shop under one budget with another workload, and the name of that one's Pod that is not Ready."""
+    """Returns the cart, one budget with another workload, and the name of the other's Pod that is not Ready."""
     make(platform.mesh, namespace, "neighbour", labels=_TOGETHER)
     cart = stale(labels=_TOGETHER, strategy=TAKE_FIRST)
     pod: str = read(platform.mesh, "pods", "-n", namespace, "-l", "app=neighbour")["items"][0]["metadata"]["name"]

@@ -1,4 +1,4 @@
-"""Every kind is restarted its own way: bare controllers by eviction, Argo Rollouts by their real controller."""
+"""Each kind is restarted in its own way: bare controllers by eviction, Argo Rollouts by their controller."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _SLOW = {"behaviour.local-mesh/start-after": "1s"}
 
 
 @pytest.mark.parametrize("kind", ["ReplicaSet", "ReplicationController"])
-@pytest.mark.parametrize("limited", [True, False], ids=["by-a-budget", "by-nobody-else"])
+@pytest.mark.parametrize("limited", [True, False], ids=["by-a-budget", "without-a-budget"])
 async def test_pods_of_a_bare_controller_leave_one_at_a_time(
     platform: Service,
     cluster: ClusterClient,
@@ -66,14 +66,14 @@ async def test_next_pod_of_a_bare_controller_stays_while_the_new_one_is_not_read
     make(platform.mesh, namespace, "bare", "ReplicaSet", annotations=slow, replicas=3)
     old = pod_uids(platform.mesh, namespace, "bare")
     new_proxy.give(_NEW)
-    first = restarts.begun("bare", "ReplicaSet", patience=6)
+    first = restarts.start("bare", "ReplicaSet", no_progress=6)
     await until("a new Pod", lambda: bool(pod_uids(platform.mesh, namespace, "bare") - old))
     pods = read(platform.mesh, "pods", "-n", namespace)["items"]
     broken = next(pod["metadata"]["name"] for pod in pods if pod["metadata"]["uid"] not in old)
     kubectl(platform.mesh, "-n", namespace, "annotate", "pod", broken, "behaviour.local-mesh/pod=crash-looping")
 
-    # As a worker that was killed, or an operator, tries it once more.
-    tries = [await first, await restarts.another().of("bare", "ReplicaSet", patience=6)]
+    # As after a worker that was killed, or by an operator.
+    tries = [await first, await restarts.other_worker().of("bare", "ReplicaSet", no_progress=6)]
 
     assert [(one.outcome, one.reason) for one in tries] == [(RestartOutcome.FAILED, Reason.ROLLOUT_TIMED_OUT)] * 2
     assert "CrashLoopBackOff" in (tries[0].detail or "")
@@ -88,7 +88,7 @@ async def test_next_pod_of_a_bare_controller_stays_while_the_new_one_is_not_read
         ("StatefulSet", {"type": "RollingUpdate", "rollingUpdate": {"partition": 1}}, Reason.PARTITIONED),
     ],
 )
-async def test_strategy_that_no_restart_passes_is_found_before_the_write(
+async def test_strategy_that_ignores_restarts_is_found_before_the_write(
     platform: Service,
     restarts: Restarts,
     namespace: str,
@@ -166,14 +166,14 @@ async def test_argo_rollout_is_restarted_with_one_write(
 
 
 @pytest.mark.usefixtures("_argo")
-async def test_workers_that_restart_an_argo_rollout_at_once_write_once(
+async def test_workers_that_restart_an_argo_rollout_at_the_same_time_write_once(
     platform: Service, restarts: Restarts, namespace: str, new_proxy: NewProxy
 ) -> None:
     make(platform.mesh, namespace, "cart", "Rollout", annotations=_SLOW)
     before = generation(platform.mesh, namespace, "cart", "Rollout")
     new_proxy.give(_NEW)
 
-    results = await asyncio.gather(*(restarts.another().of("cart", ARGO_ROLLOUT) for _ in range(3)))
+    results = await asyncio.gather(*(restarts.other_worker().of("cart", ARGO_ROLLOUT) for _ in range(3)))
 
     assert {one.outcome for one in results} == {RestartOutcome.RESTARTED}
     assert generation(platform.mesh, namespace, "cart", "Rollout") == before + 1
@@ -181,7 +181,7 @@ async def test_workers_that_restart_an_argo_rollout_at_once_write_once(
 
 
 @pytest.mark.usefixtures("_argo")
-async def test_paused_argo_rollout_is_left_to_its_people(
+async def test_paused_argo_rollout_is_not_restarted(
     platform: Service, restarts: Restarts, namespace: str, new_proxy: NewProxy
 ) -> None:
     steps = {"canary": {"steps": [{"setWeight": 50}, {"pause": {}}]}}

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.mesh
 
 @pytest_asyncio.fixture
 async def own_connection(platform: Service) -> AsyncIterator[ClusterClient]:
-    """A connection that a story may tamper with."""
+    """A connection that a story may change."""
     async with await connect(str(platform.worker_kubeconfig)) as connection:
         yield connection
 
@@ -48,7 +48,7 @@ async def test_rollout_that_begins_in_the_moment_of_the_write_is_waited_for_too(
     cart = stale(annotations=SLOW_START)
     _before_the_write(monkeypatch, own_connection, cart.release)
 
-    result = await restarts.another(own_connection).of("cart")
+    result = await restarts.other_worker(own_connection).of("cart")
 
     assert (result.outcome, cart.writes, cart.proxies) == (RestartOutcome.ALREADY_CURRENT, 1, {NEW})
 
@@ -59,7 +59,7 @@ async def test_pause_in_the_moment_of_the_write_is_respected(
     cart = stale()
     _before_the_write(monkeypatch, own_connection, lambda: cart.kubectl("rollout", "pause", "deployment/cart"))
 
-    result = await restarts.another(own_connection).of("cart")
+    result = await restarts.other_worker(own_connection).of("cart")
 
     assert (*ended(result), cart.writes) == (RestartOutcome.FAILED, Reason.ROLLOUT_PAUSED, 1)
 
@@ -68,7 +68,7 @@ async def test_replicas_that_an_autoscaler_changes_meanwhile_are_verified_as_wel
     stale: OpenCart, restarts: Restarts
 ) -> None:
     cart = stale(annotations=SLOW_START)
-    restart = restarts.begun("cart")
+    restart = restarts.start("cart")
     await cart.under_way()
     cart.kubectl("scale", "deployment/cart", "--replicas=4")
 
@@ -80,7 +80,7 @@ async def test_replicas_that_an_autoscaler_changes_meanwhile_are_verified_as_wel
 
 async def test_workload_that_is_deleted_meanwhile_is_gone(stale: OpenCart, restarts: Restarts) -> None:
     cart = stale(annotations=SLOW_START)
-    restart = restarts.begun("cart")
+    restart = restarts.start("cart")
     await cart.under_way()
     cart.kubectl("delete", "deployment/cart")
 
@@ -96,11 +96,11 @@ async def test_workload_of_no_replicas_is_left_alone(stale: OpenCart, restarts: 
     assert (result.outcome, cart.writes) == (RestartOutcome.SCALED_TO_ZERO, 1)
 
 
-async def test_workload_that_is_scaled_to_zero_meanwhile_is_not_told_as_restarted(
+async def test_workload_that_is_scaled_to_zero_meanwhile_is_not_counted_as_restarted(
     stale: OpenCart, restarts: Restarts
 ) -> None:
     cart = stale(annotations=SLOW_START)
-    restart = restarts.begun("cart")
+    restart = restarts.start("cart")
     await cart.under_way()
     cart.kubectl("scale", "deployment/cart", "--replicas=0")
 
@@ -109,9 +109,9 @@ async def test_workload_that_is_scaled_to_zero_meanwhile_is_not_told_as_restarte
     assert (result.outcome, cart.writes) == (RestartOutcome.SCALED_TO_ZERO, 2)
 
 
-async def test_rollout_that_is_paused_meanwhile_is_told_at_once(stale: OpenCart, restarts: Restarts) -> None:
+async def test_rollout_that_is_paused_meanwhile_fails_at_once(stale: OpenCart, restarts: Restarts) -> None:
     cart = stale(annotations=SLOW_START)
-    restart = restarts.begun("cart")
+    restart = restarts.start("cart")
     await cart.under_way()
     cart.kubectl("rollout", "pause", "deployment/cart")
 
@@ -120,7 +120,7 @@ async def test_rollout_that_is_paused_meanwhile_is_told_at_once(stale: OpenCart,
     assert (*ended(result), cart.writes) == (RestartOutcome.FAILED, Reason.ROLLOUT_PAUSED, 2)
 
 
-async def test_rollout_that_was_paused_halfway_is_told_at_once(stale: OpenCart, restarts: Restarts) -> None:
+async def test_rollout_that_was_paused_halfway_fails_at_once(stale: OpenCart, restarts: Restarts) -> None:
     cart = stale(annotations=SLOW_START)
     cart.release()
     cart.kubectl("rollout", "pause", "deployment/cart")
@@ -138,11 +138,11 @@ async def test_rollout_that_was_paused_halfway_is_told_at_once(stale: OpenCart, 
     ],
     ids=["and-writes-more", "and-nothing-else"],
 )
-async def test_manager_that_takes_the_mark_off_again_is_named_as_far_as_anybody_can(
+async def test_manager_that_removes_the_mark_is_named_as_far_as_possible(
     stale: OpenCart, restarts: Restarts, traces: dict[str, Any], by: str
 ) -> None:
     cart = stale(annotations=SLOW_START, replicas=4)
-    restart = restarts.begun("cart", mark=datetime.now(UTC))
+    restart = restarts.start("cart", mark=datetime.now(UTC))
     await cart.under_way()
     without = {"template": {"metadata": {"annotations": {"kubectl.kubernetes.io/restartedAt": None}}}}
     body = json.dumps({"metadata": traces, "spec": without})
@@ -159,7 +159,7 @@ async def test_restart_whose_reply_was_lost_is_not_written_again(
 ) -> None:
     cart = stale()
     _after_the_write(monkeypatch, own_connection)
-    worker = restarts.another(own_connection)
+    worker = restarts.other_worker(own_connection)
 
     with pytest.raises(ApplicationError) as lost:
         await worker.of("cart")
@@ -173,20 +173,20 @@ async def test_attempt_that_was_superseded_writes_nothing_any_more(
     stale: OpenCart, restarts: Restarts, new_proxy: NewProxy
 ) -> None:
     cart, earlier = stale(annotations=SLOW_START), MARK - timedelta(minutes=5)
-    later = restarts.begun("cart")
+    later = restarts.start("cart")
     await cart.under_way()
 
-    both = await asyncio.gather(later, restarts.another().of("cart", mark=earlier))
-    # Stale once more, and not the earlier attempt's business.
+    both = await asyncio.gather(later, restarts.other_worker().of("cart", mark=earlier))
+    # Stale again; a restart with the earlier mark must not write.
     new_proxy.give("1.30.1")
-    await restarts.another().of("cart", mark=earlier, patience=3)
+    await restarts.other_worker().of("cart", mark=earlier, no_progress=3)
 
     assert {one.outcome for one in both} == {RestartOutcome.RESTARTED}
     assert (cart.writes, cart.proxies) == (1, {NEW})
 
 
 def _before_the_write(monkeypatch: pytest.MonkeyPatch, cluster: ClusterClient, others: Callable[[], object]) -> None:
-    """Others are quicker than the first write through this connection."""
+    """Runs `others` before the first write through this connection."""
     write: Callable[..., Awaitable[Any]] = cluster.patch
     quicker = [others]
 
@@ -199,7 +199,7 @@ def _before_the_write(monkeypatch: pytest.MonkeyPatch, cluster: ClusterClient, o
 
 
 def _after_the_write(monkeypatch: pytest.MonkeyPatch, cluster: ClusterClient) -> None:
-    """The answer to the first write through this connection is cut."""
+    """Cuts the answer to the first write through this connection."""
     write: Callable[..., Awaitable[Any]] = cluster.patch
     cuts = [UnreachableError("The answer was cut.")]
 

@@ -18,9 +18,9 @@ from tests.e2e.restarts import Restarts
 pytestmark = pytest.mark.mesh
 
 
-async def test_new_pods_that_crash_are_told_and_the_old_ones_stay(stale: OpenCart, restarts: Restarts) -> None:
+async def test_new_pods_that_crash_fail_the_restart_and_the_old_ones_stay(stale: OpenCart, restarts: Restarts) -> None:
     cart = stale(annotations=SLOW_START)
-    restart = restarts.begun("cart", patience=5)
+    restart = restarts.start("cart", no_progress=5)
     for uid in await cart.under_way():
         cart.misbehave(uid, "crash-looping")
 
@@ -32,17 +32,17 @@ async def test_new_pods_that_crash_are_told_and_the_old_ones_stay(stale: OpenCar
 
 
 @pytest.mark.parametrize(
-    ("deadline", "patience"), [(600, 4.0), (3, 60.0)], ids=["our-patience-ends", "its-controller-gave-up"]
+    ("deadline", "no_progress"), [(600, 4.0), (3, 60.0)], ids=["no-progress", "its-controller-gave-up"]
 )
-async def test_new_pods_that_find_no_node_are_told_with_the_schedulers_words(
-    platform: Service, namespace: str, stale: OpenCart, restarts: Restarts, deadline: int, patience: float
+async def test_new_pods_without_a_node_fail_the_restart_with_the_schedulers_message(
+    platform: Service, namespace: str, stale: OpenCart, restarts: Restarts, deadline: int, no_progress: float
 ) -> None:
     node = read(platform.mesh, "nodes")["items"][0]["metadata"]["name"]
     kubectl(platform.mesh, "label", "node", node, f"story={namespace}")
     stale(pod={"nodeSelector": {"story": namespace}}, progressDeadlineSeconds=deadline)
     kubectl(platform.mesh, "label", "node", node, "story-")
 
-    result = await asyncio.wait_for(restarts.of("cart", patience=patience), 30)
+    result = await asyncio.wait_for(restarts.of("cart", no_progress=no_progress), 30)
 
     assert ended(result) == (RestartOutcome.FAILED, Reason.ROLLOUT_TIMED_OUT)
     assert "didn't match Pod's node affinity/selector" in (result.detail or "")
@@ -52,7 +52,7 @@ async def test_new_pod_that_flaps_does_not_keep_a_restart_waiting(stale: OpenCar
     cart = stale(annotations=SLOW_START)
     # A Pod that is not Ready for so long at a time is never available.
     cart.kubectl("patch", "deployment/cart", "--type=merge", "-p", '{"spec":{"minReadySeconds":30}}')
-    restart = restarts.begun("cart", patience=6)
+    restart = restarts.start("cart", no_progress=6)
     (uid,) = await cart.under_way()
     began = time.monotonic()
     while not restart.done() and time.monotonic() - began < 40:
@@ -86,11 +86,11 @@ def _off_the_template(cart: Cart, namespace: str) -> None:
 
 
 @pytest.mark.parametrize("switched", [_off_the_namespace, _off_the_template])
-async def test_injection_that_is_switched_off_meanwhile_is_told(
+async def test_injection_that_is_switched_off_meanwhile_fails_the_restart(
     namespace: str, stale: OpenCart, restarts: Restarts, switched: Callable[[Cart, str], None]
 ) -> None:
     cart = stale(annotations=SLOW_START)
-    restart = restarts.begun("cart")
+    restart = restarts.start("cart")
     await cart.under_way()
     switched(cart, namespace)
 

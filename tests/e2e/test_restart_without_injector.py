@@ -22,21 +22,21 @@ pytestmark = pytest.mark.mesh
 
 
 class Istiod:
-    """The process that answers the API server's webhooks."""
+    """The process of istiod, which answers the API server's webhooks."""
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
 
     def kill(self) -> None:
-        """It is gone at once."""
+        """Kills the process."""
         self._mesh.kill("istiod", grace=0)
 
     def hang(self) -> None:
-        """It is there, and says nothing any more."""
+        """Stops the process: it answers nothing any more."""
         os.kill(self._mesh.processes("system")["istiod"].pid, signal.SIGSTOP)
 
     def back(self) -> None:
-        """It is there again, and injects."""
+        """Continues or starts the process; returns when it injects."""
         there = self._mesh.processes("system").get("istiod")
         if there is not None and there.alive:
             os.kill(there.pid, signal.SIGCONT)
@@ -52,7 +52,7 @@ class Istiod:
 
 @pytest.fixture
 def istiod(platform: Service) -> Iterator[Istiod]:
-    """The mesh's istiod, which may go away; there again afterwards."""
+    """The mesh's istiod; it runs again afterwards."""
     process = Istiod(platform.mesh)
     yield process
     process.back()
@@ -74,7 +74,7 @@ async def test_nothing_is_written_without_an_injector(
 async def _is_held_and_then_ends(
     cart: Cart, restarts: Restarts, istiod: Istiod, restart: Awaitable[RestartResult]
 ) -> None:
-    """The injector goes away in its middle, and comes back: a second try ends with the write of the first."""
+    """Stops the injector in the middle of a restart: a second try ends with the write of the first."""
     istiod.kill()
     held = await restart
     await asyncio.to_thread(istiod.back)
@@ -86,22 +86,22 @@ async def _is_held_and_then_ends(
 
 
 @pytest.mark.parametrize("deadline", [600, 4], ids=["it-stands-still", "its-controller-gave-up"])
-async def test_injector_that_goes_away_meanwhile_holds_a_restart_that_then_ends_with_the_same_write(
+async def test_injector_that_goes_away_meanwhile_holds_the_restart_and_the_same_write_ends_it(
     stale: OpenCart, restarts: Restarts, istiod: Istiod, deadline: int
 ) -> None:
     cart = stale(annotations=SLOW_START, progressDeadlineSeconds=deadline)
-    restart = restarts.begun("cart")
+    restart = restarts.start("cart")
     await cart.under_way()
     await _is_held_and_then_ends(cart, restarts, istiod, restart)
 
 
-async def test_pods_that_are_all_made_are_not_judged_without_the_injector_that_could_tell_of_them(
+async def test_new_pods_are_not_verified_while_the_injector_is_away(
     stale: OpenCart, restarts: Restarts, istiod: Istiod
 ) -> None:
-    # Of this template only the injector can tell what it would get, and what it said is forgotten when they start.
+    # Only the injector knows the proxy of this template, and its answer has expired when the Pods start.
     shaped = {"proxy.istio.io/config": "concurrency: 1", "behaviour.local-mesh/start-after": "9s"}
-    gather_limited = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "100%"}}
-    cart = stale(annotations=shaped, strategy=gather_limited)
-    restart = restarts.begun("cart")
+    all_at_once = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": "100%"}}
+    cart = stale(annotations=shaped, strategy=all_at_once)
+    restart = restarts.start("cart")
     await cart.under_way()
     await _is_held_and_then_ends(cart, restarts, istiod, restart)

@@ -1,4 +1,4 @@
-"""One restart on a real cluster: at most one write, seen done, with the rights of the service account."""
+"""One restart on a real cluster: at most one write, verified, with the permissions of the service account."""
 
 from __future__ import annotations
 
@@ -50,14 +50,14 @@ async def test_bare_controller_gets_its_pods_evicted(
     assert proxies(platform.mesh, namespace, "bare") == {_NEW}
 
 
-async def test_workers_that_restart_it_at_once_write_once(
+async def test_workers_that_restart_a_workload_at_the_same_time_write_once(
     platform: Service, restarts: Restarts, namespace: str, new_proxy: NewProxy
 ) -> None:
     make(platform.mesh, namespace, "twice")
     before = generation(platform.mesh, namespace, "twice")
     new_proxy.give(_NEW)
 
-    results = await asyncio.gather(*(restarts.another().of("twice") for _ in range(4)))
+    results = await asyncio.gather(*(restarts.other_worker().of("twice") for _ in range(4)))
 
     assert {result.outcome for result in results} == {RestartOutcome.RESTARTED}
     assert generation(platform.mesh, namespace, "twice") == before + 1
@@ -94,7 +94,7 @@ async def test_deleted_workload_is_gone(restarts: Restarts) -> None:
     assert result.outcome is RestartOutcome.GONE
 
 
-async def test_rollout_under_way_that_never_ends_is_told_and_nothing_is_written(
+async def test_rollout_under_way_that_never_ends_fails_the_restart_without_a_write(
     platform: Service, restarts: Restarts, namespace: str, new_proxy: NewProxy
 ) -> None:
     make(platform.mesh, namespace, "crash")
@@ -103,7 +103,7 @@ async def test_rollout_under_way_that_never_ends_is_told_and_nothing_is_written(
     before = generation(platform.mesh, namespace, "crash")
     new_proxy.give(_NEW)
 
-    result = await restarts.of("crash", patience=6)
+    result = await restarts.of("crash", no_progress=6)
 
     assert (result.outcome, result.reason) == (RestartOutcome.FAILED, Reason.ROLLOUT_FAILING)
     assert "CrashLoopBackOff" in (result.detail or "")

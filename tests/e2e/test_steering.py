@@ -1,4 +1,4 @@
-"""Operators and windows between the waves of a real upgrade, by the commands that people and pipelines type."""
+"""Operators and maintenance windows between the waves of a real upgrade, through the commands of the CLI."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _workloads(stage: Service) -> Iterator[None]:
 
 @pytest.fixture
 def other(stage: Service) -> str:
-    """Makes every sidecar stale; the tag that new ones get."""
+    """Makes every sidecar stale; returns the tag that new ones get."""
     [before] = {_proxy(stage, name) for name in ("anna", "berta", "clara")}
     tag = next(one for one in TAGS if one != before)
     NewProxy(stage.mesh).give(tag)
@@ -47,7 +47,7 @@ def broken(stage: Service) -> Iterator[None]:
     make(stage.mesh, _NAMESPACE, "delia")
     annotation = '{"spec":{"template":{"metadata":{"annotations":{"behaviour.local-mesh/pod":"crash-looping"}}}}}'
     kubectl(stage.mesh, "-n", _NAMESPACE, "patch", "deployment", "delia", "--type=merge", "-p", annotation)
-    wait_for("the rollout to stand", lambda: _crashes(stage), 30)
+    wait_for("the rollout to crash", lambda: _crashes(stage), 30)
     yield
     kubectl(stage.mesh, "-n", _NAMESPACE, "delete", "deployment", "delia")
 
@@ -61,7 +61,7 @@ def test_canary_waits_for_approval_and_goes_on_with_it(stage: Service, other: st
     assert "kyma-upgrade approve" in begun.document["nextStep"]
     assert other not in {_proxy(stage, name) for name in ("anna", "berta", "clara")}
 
-    approved = run(stage.environment, "approve", "--because", "the canary may sing", "-o", "json")
+    approved = run(stage.environment, "approve", "--because", "the canary is fine", "-o", "json")
     slower = run(stage.environment, "limit", "--in-flight", "1", "-o", "json")
     ended = run(stage.environment, "wait", "-o", "json")
 
@@ -81,18 +81,18 @@ def test_more_failures_than_the_budget_pause_with_their_number(stage: Service, o
     assert {_proxy(stage, name) for name in ("anna", "berta", "clara")} == {other}
 
 
-def test_shut_window_is_waited_for_and_abort_lets_go_of_the_hold(stage: Service, other: str, tmp_path: Path) -> None:
+def test_closed_window_is_waited_for_and_abort_releases_the_hold(stage: Service, other: str, tmp_path: Path) -> None:
     assert _start(stage, tmp_path, f'windows: ["{_later()}"]', wait=False).code == 0
-    seen = _waits_for_window(stage)
+    status = _waits_for_window(stage)
 
-    assert seen["needsAttention"] is None
+    assert status["needsAttention"] is None
     assert other not in {_proxy(stage, name) for name in ("anna", "berta", "clara")}
     assert run(stage.environment, "abort", "--because", "another day").code == 0
     assert run(stage.environment, "wait").code == 1
     assert read(stage.mesh, "configmap", "hold", "-n", "kyma-upgrade") is None
 
 
-def test_workload_with_a_shut_window_is_left_and_the_others_are_restarted(
+def test_workload_with_a_closed_window_is_left_and_the_others_are_restarted(
     stage: Service, other: str, tmp_path: Path
 ) -> None:
     annotation = f"{MAINTENANCE_WINDOW}={_later()}"
@@ -115,15 +115,15 @@ def _start(stage: Service, folder: Path, policy: str, *, wait: bool = True) -> D
 
 
 def _waits_for_window(stage: Service) -> dict[str, Any]:
-    """What `status` says once it does."""
-    seen: dict[str, Any] = {}
+    """Waits until the upgrade waits for its window; returns its status."""
+    status: dict[str, Any] = {}
 
     def there() -> bool:
-        seen.update(run(stage.environment, "status", "-o", "json").document)
-        return bool(seen["phase"] == "waiting-window")
+        status.update(run(stage.environment, "status", "-o", "json").document)
+        return bool(status["phase"] == "waiting-window")
 
     wait_for("the upgrade to wait for its window", there, 60)
-    return seen
+    return status
 
 
 def _proxy(stage: Service, name: str) -> str:
@@ -141,6 +141,6 @@ def _crashes(stage: Service) -> bool:
 
 
 def _later() -> str:
-    """A window of an hour that opens in six."""
+    """Returns a window of an hour that opens in six hours."""
     opens = datetime.now(UTC) + timedelta(hours=6)
     return f"{opens:%H}:00-{opens:%H}:59"

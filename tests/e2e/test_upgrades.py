@@ -1,4 +1,4 @@
-"""Whole upgrades on a real cluster, of workloads that nothing in the product has ever heard of."""
+"""Whole upgrades on a real cluster, of workloads that the product cannot know."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _WARNING = "istio.reconciler.kyma-project.io/proxy-reset-warning"
 
 @pytest.fixture
 def fresh() -> Iterator[Service]:
-    """A stage of its own with a worker: its control plane will be upgraded."""
+    """A mesh of its own with a worker: its control plane will be upgraded."""
     with stage_at_work(f"test-{secrets.token_hex(3)}") as service:
         yield service
 
@@ -58,9 +58,7 @@ def test_module_restarts_and_the_upgrade_verifies(fresh: Service, tmp_path: Path
     assert read(fresh.mesh, "configmap", "hold", "-n", "kyma-upgrade") is None
 
 
-def test_restart_that_fails_and_gateway_that_stays_become_items_and_close_once_mended(
-    fresh: Service, tmp_path: Path
-) -> None:
+def test_failed_restart_and_stale_gateway_become_items_and_close_once_fixed(fresh: Service, tmp_path: Path) -> None:
     namespace = _namespace(fresh)
     gateway = _gateway(fresh)
     make(fresh.mesh, namespace, "fine")
@@ -93,7 +91,7 @@ def test_restart_that_fails_and_gateway_that_stays_become_items_and_close_once_m
 
 
 def _gateway(service: Service) -> str:
-    """The namespace of a gateway that somebody's chart brought, with its proxy."""
+    """Creates a gateway with its own proxy, as a chart does; returns its namespace."""
     name = _namespace(service)
     kubectl(service.mesh, "label", "namespace", name, "istio-injection-")
     pod = {"containers": [{"name": "istio-proxy", "image": "istio/proxyv2:1.29.3"}]}
@@ -109,7 +107,7 @@ def _namespace(service: Service) -> str:
 
 
 def _behave(service: Service, namespace: str, name: str, how: str) -> None:
-    """Makes the Pods that come behave otherwise; a surge of one leaves the running ones until the new are Ready."""
+    """Changes the behaviour of new Pods; a surge of one keeps the running Pods until the new ones are Ready."""
     patch = f'{{"spec":{{"template":{{"metadata":{{"annotations":{{"behaviour.local-mesh/pod":"{how}"}}}}}}}}}}'
     kubectl(service.mesh, "-n", namespace, "patch", "deployment", name, "--type=merge", "-p", patch)
 

@@ -1,4 +1,4 @@
-"""Workloads for stories, one call each, under names that nothing in the product knows."""
+"""Creates and reads the workloads of stories, under names that the product cannot know."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def make(
     pod: dict[str, Any] | None = None,
     **spec: Any,  # noqa: ANN401
 ) -> None:
-    """A workload of two Pods, waited for until they are available.
+    """Creates a workload of two Pods and waits until they are available.
 
-    `labels`, `annotations` and `pod` (its spec) go over its Pod template, `spec` goes over its spec.
+    `labels`, `annotations` and `pod` (its spec) are merged into its Pod template, `spec` into its spec.
     """
     own = {"app": name}
     template = {
@@ -49,14 +49,14 @@ def make(
 
 
 def make_pod(mesh: Mesh, namespace: str, name: str, **metadata: Any) -> None:  # noqa: ANN401
-    """A Pod that no controller made, waited for until it is Ready; `metadata` goes over its own."""
+    """Creates a Pod without a controller and waits until it is Ready; `metadata` is merged into its own."""
     about = {"name": name, "namespace": namespace, **metadata}
     apply(mesh, {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": {"containers": [APP]}})
     kubectl(mesh, "-n", namespace, "wait", f"pod/{name}", "--for=condition=Ready", "--timeout=30s")
 
 
 def allow(mesh: Mesh, namespace: str, resource: str, amount: int) -> None:
-    """A ResourceQuota called `tight`, waited for until its controller has counted so many, which leaves no room."""
+    """Creates a ResourceQuota, `tight`, without room, and waits until its controller has counted the Pods."""
     metadata = {"name": "tight", "namespace": namespace}
     spec = {"hard": {resource: str(amount)}}
     apply(mesh, {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata, "spec": spec})
@@ -65,7 +65,7 @@ def allow(mesh: Mesh, namespace: str, resource: str, amount: int) -> None:
 
 
 def limit(mesh: Mesh, namespace: str, labels: dict[str, str], pods: int, **spec: int) -> None:
-    """A PodDisruptionBudget called `budget`, waited for until its controller has counted so many healthy Pods."""
+    """Creates a PodDisruptionBudget, `budget`, and waits until its controller counts so many healthy Pods."""
     metadata = {"name": "budget", "namespace": namespace}
     body = {"selector": {"matchLabels": labels}, **spec}
     apply(mesh, {"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": metadata, "spec": body})
@@ -74,19 +74,19 @@ def limit(mesh: Mesh, namespace: str, labels: dict[str, str], pods: int, **spec:
 
 
 def generation(mesh: Mesh, namespace: str, name: str, kind: str = "Deployment") -> int:
-    """How often its spec was written."""
+    """Returns its generation: how often its spec was changed."""
     number: int = read(mesh, kind, name, "-n", namespace)["metadata"]["generation"]
     return number
 
 
 def pod_uids(mesh: Mesh, namespace: str, name: str) -> set[str]:
-    """The UIDs of its living Pods."""
+    """Returns the UIDs of its Pods that are not terminating."""
     pods = read(mesh, "pods", "-n", namespace, "-l", f"app={name}")["items"]
     return {pod["metadata"]["uid"] for pod in pods if "deletionTimestamp" not in pod["metadata"]}
 
 
 def proxies(mesh: Mesh, namespace: str, name: str) -> set[str]:
-    """The tags of the proxies of its living Pods; `none` for a Pod without."""
+    """Returns the image tags of the proxies of its Pods; `none` for a Pod without a proxy."""
     found = set()
     for pod in read(mesh, "pods", "-n", namespace, "-l", f"app={name}")["items"]:
         if "deletionTimestamp" in pod["metadata"]:

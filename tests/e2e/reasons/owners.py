@@ -1,4 +1,4 @@
-"""Stories of workloads that nobody restarts because of what owns them, or how they are rolled out."""
+"""Stories of workloads that cannot be restarted because of their owner or their update strategy."""
 
 from __future__ import annotations
 

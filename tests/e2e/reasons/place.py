@@ -106,7 +106,7 @@ def _nothing(_: Place) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """How a reason comes about in a place, how an operator fixes it, and what is seen meanwhile.
+    """How a reason comes about in a place, how an operator fixes it, and what happens meanwhile.
 
     `begin` creates the workload and returns `Kind/name`. `meanwhile` runs once the upgrade waits for its approval,
     `in_restart` once it restarts. Commands of the advice that contain one of `without` are left out. `closed` lists
