@@ -174,7 +174,7 @@ def test_scan_table_fits_80_columns_and_tells_versions(survey: Survey) -> None:
         ),
     ],
 )
-def test_proxy_column_tells_what_runs_and_what_ought_to(images: list[str], expected: str | None, told: str) -> None:
+def test_proxy_column_shows_the_live_and_the_expected_proxy(images: list[str], expected: str | None, told: str) -> None:
     assert proxy_text(images, expected) == told
 
 
@@ -237,7 +237,7 @@ def test_status_table_tells_what_an_operator_must_do() -> None:
     assert "http://ui/x" in told
 
 
-def test_item_is_told_to_people_with_its_evidence_until_it_is_closed() -> None:
+def test_item_is_shown_with_its_evidence_until_it_is_closed() -> None:
     seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
     item = Item("one", replace(seen, evidence=("scheduler: no node fits", "Pod cart-1")), NOW, NOW)
     view = view_of(item)

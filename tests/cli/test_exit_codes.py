@@ -23,7 +23,7 @@ def test_our_errors_keep_their_two_sentences(error: errors.UpgradeError, code: i
     assert (failure.code, failure.message, failure.remedy, failure.unexpected) == (code, "m", "r", False)
 
 
-def test_error_in_a_group_of_one_is_told_as_itself() -> None:
+def test_error_in_a_group_of_one_is_reported_as_itself() -> None:
     assert failure_of(ExceptionGroup("g", [errors.ConflictError("m")])).code == CONFLICT
 
 

@@ -146,7 +146,7 @@ async def test_report_needs_no_worker(client: Client, ref: ClusterRef, monkeypat
 
 
 @pytest.mark.usefixtures("at_real_work")
-async def test_what_was_ended_by_force_is_told_with_who_did_it(
+async def test_terminated_upgrade_is_reported_with_who_did_it(
     client: Client, ref: ClusterRef, cluster: FakeCluster
 ) -> None:
     cluster.block("restart_workload")
@@ -173,7 +173,7 @@ async def _has_ended(client: Client, ref: ClusterRef) -> bool:
 
 
 @pytest.mark.usefixtures("at_real_work")
-async def test_restart_that_trying_again_cannot_help_is_told_as_the_wave_takes_it(
+async def test_restart_that_no_retry_can_help_is_reported_as_the_wave_counts_it(
     client: Client, ref: ClusterRef, cluster: FakeCluster
 ) -> None:
     cluster.stale = {"canary": workloads("a")}
@@ -188,7 +188,7 @@ async def test_restart_that_trying_again_cannot_help_is_told_as_the_wave_takes_i
 
 
 @pytest.mark.usefixtures("at_real_work")
-async def test_restart_that_was_held_waits_and_is_told_by_its_last_try(
+async def test_held_restart_waits_and_is_reported_with_its_last_try(
     client: Client, ref: ClusterRef, cluster: FakeCluster
 ) -> None:
     [held] = workloads("a")
@@ -266,7 +266,7 @@ async def long_upgrade() -> AsyncIterator[tuple[Client, RunningUpgrade]]:
         yield client, upgrade
 
 
-async def test_waves_and_decisions_of_all_runs_are_told(long_upgrade: tuple[Client, RunningUpgrade]) -> None:
+async def test_waves_and_decisions_of_all_runs_are_reported(long_upgrade: tuple[Client, RunningUpgrade]) -> None:
     client, upgrade = long_upgrade
     document = await read(client, upgrade.cluster.ref)
 

@@ -42,7 +42,7 @@ def test_error_says_what_is_wrong_and_what_to_do() -> None:
     assert ClusterError("It is wrong.").sentence() == "It is wrong."
 
 
-def test_what_is_told_is_cut() -> None:
+def test_long_message_is_cut() -> None:
     """An API server quotes what it refuses, in the message of the error and of whatever is raised from it."""
     error = RejectedError("x" * 1_000_000, "y" * 1_000_000)
 

@@ -138,7 +138,7 @@ def test_without_days_every_day_is_meant() -> None:
         pytest.param("Sat 00:00-04:00;" * 100, "longer than 1000 characters", id="endless"),
     ],
 )
-def test_text_that_is_no_window_is_told_with_a_right_one(text: str, wrong: str) -> None:
+def test_text_that_is_no_window_is_refused_with_a_right_one(text: str, wrong: str) -> None:
     with pytest.raises(WindowInvalidError) as told:
         parse_windows("Sat 00:00-04:00", text)
 
@@ -182,7 +182,7 @@ def test_open_window_opens_now_and_a_shut_one_has_closed_now() -> None:
     assert (found.next_open(outside), found.closes(outside)) == (utc("2026-08-15"), outside)
 
 
-def test_instant_may_be_told_in_any_time_zone_and_is_answered_in_utc() -> None:
+def test_instant_may_be_given_in_any_time_zone_and_is_returned_in_utc() -> None:
     found = parse_windows("Sat 00:00-04:00")
     at = datetime(2026, 8, 8, 9, 30, tzinfo=zoneinfo.ZoneInfo("Asia/Tokyo"))
 

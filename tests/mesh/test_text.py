@@ -87,7 +87,7 @@ def test_any_duration_is_never_understated(duration: timedelta) -> None:
 
 
 @pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=2))], ids=["utc", "elsewhere"])
-def test_time_is_told_in_utc(zone: timezone) -> None:
+def test_time_is_printed_in_utc(zone: timezone) -> None:
     moment = datetime(2026, 9, 5, 12, 0, 59, 999999, tzinfo=UTC).astimezone(zone)
 
     assert rfc3339(moment) == "2026-09-05T12:00:59Z"

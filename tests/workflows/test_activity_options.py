@@ -48,7 +48,7 @@ def test_activities_run_on_the_queue_of_their_cluster(named: Named) -> None:
 
 
 @pytest.mark.parametrize("named", [activity_options.short, activity_options.survey, activity_options.long_running])
-def test_what_an_upgrade_waits_for_is_taken_up_soon_or_somebody_is_told(named: Named) -> None:
+def test_activity_that_an_upgrade_waits_for_starts_soon_or_an_operator_is_informed(named: Named) -> None:
     # With the heartbeats of a worker that died before: within a minute.
     unserved = _options(named)["schedule_to_start_timeout"] + _options(named)["heartbeat_timeout"]
 

@@ -182,7 +182,7 @@ async def test_look_that_finds_it_settled_closes_it(cluster: FakeCluster, start_
     assert CURRENT in await current_details(item.handle)
 
 
-async def test_another_sighting_updates_the_same_item(cluster: FakeCluster, start_item: ItemStarter) -> None:
+async def test_another_finding_updates_the_same_item(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
     since = (await item.view()).since
     await item.observed(LOOPING)
@@ -233,7 +233,7 @@ async def test_item_looks_again_later_and_later(cluster: FakeCluster, start_item
     assert [one.max_age for one in cluster.asked("recheck_item")] == [60.0, 60.0]
 
 
-async def test_sighting_while_it_closes_opens_it_again(cluster: FakeCluster, start_item: ItemStarter) -> None:
+async def test_finding_while_it_closes_opens_it_again(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
     cluster.block("set_pod_warnings")
     await item.observed(closed=CURRENT)
@@ -331,7 +331,7 @@ async def test_retry_in_vain_tells_what_it_found(cluster: FakeCluster, start_ite
     assert "Restart the workload." not in view.next_step
 
 
-async def test_retry_that_breaks_down_is_told(cluster: FakeCluster, start_item: ItemStarter) -> None:
+async def test_retry_that_breaks_down_is_reported(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
     cluster.fail("restart_workload", PermissionDeniedError("No patch of Deployments."))
     await item.says("retry", ItemCommand("me"))
@@ -500,7 +500,7 @@ async def test_batches_say_it_by_signals(
     await item.shows(state)
 
 
-async def test_signal_that_is_refused_is_told_by_the_item(cluster: FakeCluster, start_item: ItemStarter) -> None:
+async def test_refused_signal_is_reported_by_the_item(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
     await item.handle.signal("skip", SkipCommand("batch", "", until="2999-01-31"))
     await item.handle.signal("resolve", ResolveCommand("batch"))

@@ -149,7 +149,7 @@ async def test_abort_in_preflight_ends_it_before_the_control_plane(cluster: Fake
 
 
 @pytest.mark.parametrize("step", ["renew_hold", "await_control_plane", "check_gate", "restart_workload"])
-async def test_cancellation_lets_go_of_the_hold_and_ends_cancelled(
+async def test_cancellation_releases_the_hold_and_ends_cancelled(
     cluster: FakeCluster, upgrade_of: Starter, step: str
 ) -> None:
     cluster.block(step)
@@ -166,7 +166,7 @@ async def test_cancellation_lets_go_of_the_hold_and_ends_cancelled(
     assert (await upgrade.progress()).phase is Phase.ABORTED
 
 
-async def test_cancellation_of_a_paused_upgrade_lets_go_of_the_hold(cluster: FakeCluster, upgrade_of: Starter) -> None:
+async def test_cancellation_of_a_paused_upgrade_releases_the_hold(cluster: FakeCluster, upgrade_of: Starter) -> None:
     cluster.trouble.append("the Istio CR is in state Error")
     upgrade = await upgrade_of(cluster)
     await upgrade.reaches(Phase.PAUSED)
@@ -178,9 +178,7 @@ async def test_cancellation_of_a_paused_upgrade_lets_go_of_the_hold(cluster: Fak
     assert cluster.names[-1] == "release_hold"
 
 
-async def test_hold_is_not_let_go_of_under_a_renewal_on_its_way(
-    cluster: FakeCluster, upgrade_of: Starter, clock: Clock
-) -> None:
+async def test_hold_is_not_released_during_a_renewal(cluster: FakeCluster, upgrade_of: Starter, clock: Clock) -> None:
     cluster.trouble.append("the Istio CR is in state Error")
     upgrade = await upgrade_of(cluster)
     await upgrade.reaches(Phase.PAUSED)

@@ -89,7 +89,7 @@ async def test_failed_restart_gets_its_item_at_once_and_every_later_survey_knows
 
 
 @pytest.mark.parametrize(("kept", "rounds"), [(1, 1), (2, 3)])
-async def test_more_failed_restarts_than_a_survey_can_be_told_of_begin_no_further_round(
+async def test_more_failed_restarts_than_a_survey_input_holds_begin_no_further_round(
     cluster: FakeCluster, upgrade_of: Starter, monkeypatch: pytest.MonkeyPatch, kept: int, rounds: int
 ) -> None:
     """A survey that does not know of all would have one of them written to again."""
@@ -176,7 +176,7 @@ async def test_lease_of_another_upgrade_fails_as_a_conflict(cluster: FakeCluster
     assert "apply_target" not in cluster.names
 
 
-async def test_half_taken_hold_is_let_go_of_when_preflight_fails(cluster: FakeCluster, upgrade_of: Starter) -> None:
+async def test_half_taken_hold_is_released_when_preflight_fails(cluster: FakeCluster, upgrade_of: Starter) -> None:
     cluster.fail("renew_hold", PermissionDeniedError("The worker may not write ConfigMap hold."))
     upgrade = await upgrade_of(cluster)
 

@@ -220,7 +220,7 @@ async def test_wave_of_an_earlier_upgrade_that_still_runs_pauses(
     assert sorted(cluster.restarted) == ["cart", "stock", "till"]
 
 
-async def test_wave_is_told_the_newest_word_last() -> None:
+async def test_wave_receives_the_newest_signal_last() -> None:
     """Two signals on their way at once could arrive in any order."""
 
     class SlowWave:

@@ -57,7 +57,7 @@ async def test_item_that_came_since_the_watch_began_has_another_look_for_it(
     assert cluster.finished == ["watch_cluster"] * 2
 
 
-async def test_item_that_comes_after_the_end_begins_it_anew(client: Client, cluster: FakeCluster) -> None:
+async def test_item_opened_after_the_end_starts_it_again(client: Client, cluster: FakeCluster) -> None:
     cluster.let_go_on("watch_cluster")
     for times in (1, 2):
         handle = await notify(client, cluster)

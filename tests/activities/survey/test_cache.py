@@ -131,7 +131,7 @@ async def test_reading_of_the_cluster_serves_a_namespace_and_not_the_other_way_r
     assert readings.asked == [["shop"], []]
 
 
-async def test_one_reading_is_judged_for_each_callers_context(readings: FakeReadings, surveys: SurveyCache) -> None:
+async def test_one_reading_is_evaluated_for_each_callers_context(readings: FakeReadings, surveys: SurveyCache) -> None:
     reading = await surveys.get()
     [without] = [one for one in reading.survey(UpgradeContext()).workloads if one.namespace == "shop"]
     context = UpgradeContext(own_namespaces=("shop",))
@@ -141,7 +141,7 @@ async def test_one_reading_is_judged_for_each_callers_context(readings: FakeRead
     assert len(readings.asked) == 1
 
 
-async def test_reading_is_judged_for_one_namespace_alone(readings: FakeReadings, surveys: SurveyCache) -> None:
+async def test_reading_is_evaluated_for_one_namespace_alone(readings: FakeReadings, surveys: SurveyCache) -> None:
     reading = await surveys.get()
 
     assert {one.namespace for one in reading.survey(UpgradeContext(), "shop").workloads} == {"shop"}
@@ -182,7 +182,7 @@ async def test_reading_is_dropped_once_it_is_too_old(
     await until("it is dropped", lambda: not surveys.kept)
 
 
-async def test_older_reading_is_dropped_before_the_cluster_is_read_anew(
+async def test_older_reading_is_dropped_before_the_cluster_is_read_again(
     readings: FakeReadings, surveys: SurveyCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept: list[int] = []

@@ -69,7 +69,7 @@ async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
         yield made
 
 
-async def test_waves_of_one_step_judge_from_one_reading(worker: Worker) -> None:
+async def test_waves_of_one_step_use_one_reading(worker: Worker) -> None:
     step_began = datetime.now(UTC)
     first = await worker.members(step_began)
     second = await worker.members(step_began)
@@ -88,14 +88,14 @@ async def test_wave_after_a_failed_restart_judges_the_same_reading_by_what_faile
     assert len(worker.read) == 1
 
 
-async def test_wave_of_a_later_step_reads_anew(worker: Worker) -> None:
+async def test_wave_of_a_later_step_reads_again(worker: Worker) -> None:
     await worker.members(datetime.now(UTC))
     await worker.members(datetime.now(UTC))
 
     assert len(worker.read) == 2
 
 
-async def test_wave_reads_anew_once_the_reading_is_too_old(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_wave_reads_again_once_the_reading_is_too_old(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("activities.survey.activities.MAX_AGE_SECONDS", 0.0)
     await worker.members(LONG_AGO)
     await worker.members(LONG_AGO)
@@ -110,7 +110,7 @@ async def test_wave_without_a_step_reads_for_itself(worker: Worker) -> None:
     assert len(worker.read) == 2
 
 
-async def test_survey_always_reads_anew(worker: Worker) -> None:
+async def test_survey_always_reads_again(worker: Worker) -> None:
     await worker.members(datetime.now(UTC))
     await worker.run(worker.survey.survey_cluster, SURVEY)
     await worker.run(worker.survey.survey_cluster, SURVEY)
@@ -135,7 +135,7 @@ async def test_items_after_an_operators_command_are_opened_from_a_new_reading(wo
     assert len(worker.read) == 2
 
 
-async def test_item_of_a_failed_restart_is_judged_from_a_new_reading_of_its_namespace(worker: Worker) -> None:
+async def test_item_of_a_failed_restart_is_decided_by_a_new_reading_of_its_namespace(worker: Worker) -> None:
     await worker.run(worker.survey.survey_cluster, SURVEY)
     workload = WorkloadRef("space-0", "Deployment", "work-0-")
     failed = RestartResult(workload, RestartOutcome.FAILED, Reason.ROLLOUT_TIMED_OUT, "no progress")

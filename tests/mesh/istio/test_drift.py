@@ -67,7 +67,7 @@ def test_status_that_tells_no_revision_is_drift(status: str) -> None:
     assert drift_of(annotated, EXPECTED) == {Drift.STATUS: "sidecar.istio.io/status names no revision"}
 
 
-def test_drift_is_told_and_never_acted_on() -> None:
+def test_drift_is_reported_and_never_acted_on() -> None:
     """Kyma restarts such a workload at every reconcile, for ever: facts of its restarter, ImageResourcesPredicate."""
     cart = workload()
     grown = msgspec.structs.replace(injected(Resources(requests={"cpu": "4"})), metadata=pod(owner=cart).metadata)
@@ -77,7 +77,7 @@ def test_drift_is_told_and_never_acted_on() -> None:
     assert Drift.RESOURCES in found.drift
 
 
-def test_nothing_is_told_of_what_was_computed() -> None:
+def test_no_drift_is_reported_for_a_computed_proxy() -> None:
     cart = workload()
 
     assert record(cart, pod(owner=cart, proxy=NEW), expected=ExpectedProxy(NEW, "configmap")).drift == {}

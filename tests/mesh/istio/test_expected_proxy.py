@@ -138,7 +138,7 @@ def test_image_is_not_computed_where_a_proxy_config_shapes_it(found: ProxyConfig
     assert computed_proxy(by, query_of(by, template({"app": "a"})), "no answer").image == image
 
 
-def test_config_map_that_does_not_parse_is_told_with_the_question_that_nobody_answers() -> None:
+def test_config_map_that_does_not_parse_is_reported_with_the_query_that_has_no_answer() -> None:
     by = injector(configs=(InjectorConfig("default", problem="ConfigMap x does not parse: y"),))
 
     assert (

@@ -144,7 +144,7 @@ def test_revision_without_config_map_injects_by_its_selectors() -> None:
         pytest.param("policy: enabled", '{"global": "all"}', id="global-is-text"),
     ],
 )
-def test_broken_config_map_is_told_and_computes_nothing(config: str, values: str) -> None:
+def test_broken_config_map_is_reported_and_computes_nothing(config: str, values: str) -> None:
     found = injector_config(config_map(config, values, "canary"))
 
     assert (found.revision, found.image) == ("canary", None)

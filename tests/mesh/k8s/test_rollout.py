@@ -78,7 +78,7 @@ DEGRADED = {"phase": "Degraded", "message": "InvalidSpec: no"}
         pytest.param(ARGO_ROLLOUT, {"stable_rs": "", "current_pod_hash": ""}, False, False, id="argo-rollout-is-new"),
     ],
 )
-def test_rollout_is_judged_by_the_rules_of_its_kind(
+def test_rollout_is_evaluated_by_the_rules_of_its_kind(
     kind: str, status: dict[str, Any], settled: bool, complete: bool
 ) -> None:
     found = rollout(workload(kind, replicas=2, status=status))

@@ -79,15 +79,15 @@ def test_warning_is_settled_only_by_harmless_reasons(seen: IstioResource, settle
     assert check_readiness(replace(AFTER, istio=seen), TARGET).done is settled
 
 
-def test_resource_is_judged_without_manager_pods_too() -> None:
+def test_resource_is_evaluated_without_manager_pods_too() -> None:
     assert check_readiness(replace(AFTER, manager_pods=()), TARGET).done
 
 
-def test_target_whose_istio_is_unknown_is_judged_by_the_rest() -> None:
+def test_target_whose_istio_is_unknown_is_evaluated_by_the_rest() -> None:
     assert check_readiness(AFTER, Target("fast", "1.30.0", None)).done
 
 
-def test_manager_is_told_by_its_label_where_its_image_has_a_digest() -> None:
+def test_version_of_the_manager_is_its_label_where_its_image_has_a_digest() -> None:
     digest = manager("m@sha256:abc")
     labels = msgspec.structs.replace(digest.metadata, labels={"app.kubernetes.io/version": "1.30.0"})
 
@@ -121,5 +121,5 @@ def test_trouble_is_what_kyma_says(changes: dict[str, Any], trouble: str | None)
     assert check_readiness(replace(AFTER, **changes), TARGET).trouble == trouble
 
 
-def test_maintenance_is_told() -> None:
+def test_maintenance_is_reported() -> None:
     assert check_readiness(replace(AFTER, kyma=done(maintenance=True)), TARGET).maintenance

@@ -51,7 +51,7 @@ def test_policy_is_read_back_as_it_was_written() -> None:
     assert _read_back(Policy()) == Policy()
 
 
-def test_values_that_the_file_refuses_today_are_read_back_without_being_judged() -> None:
+def test_values_that_the_file_refuses_today_are_read_back_without_validation() -> None:
     assert _read_back(REFUSED) == REFUSED
 
 

@@ -227,7 +227,7 @@ def test_same_number_in_two_spellings_is_one_wave() -> None:
         pytest.param(candidate("a", kyma=True, self_hosted=True), "kyma", id="kymas-own-beats-self-hosted"),
     ],
 )
-def test_group_is_told_by_owner_then_kind_then_label(one: SurveyedWorkload, group: str) -> None:
+def test_group_is_decided_by_owner_then_kind_then_label(one: SurveyedWorkload, group: str) -> None:
     assert group_of(one, 0)[0] == group
 
 

@@ -210,7 +210,7 @@ def test_daemon_set_waits_by_its_counts_for_its_new_pods_have_other_names() -> N
     assert "kubectl -n shop get daemonset/agent -o 'jsonpath={.status.desiredNumberScheduled} " in command
 
 
-def test_job_is_waited_for_or_made_anew() -> None:
+def test_job_is_waited_for_or_recreated() -> None:
     commands = advise(sighting(Reason.JOB_POD, "Job", name="once")).commands
 
     assert commands[0] == "kubectl -n shop wait --for=condition=Complete job/once --timeout=1h"
@@ -220,7 +220,7 @@ def test_job_is_waited_for_or_made_anew() -> None:
     )
 
 
-def test_job_of_a_cron_job_is_made_anew_from_it() -> None:
+def test_job_of_a_cron_job_is_recreated_from_it() -> None:
     found = advise(sighting(Reason.JOB_POD, "CronJob", ALL, name="nightly"))
 
     assert "Wait for job/nightly-1 to end" in found.next_step

@@ -39,14 +39,14 @@ def test_workload_that_needs_none_is_not_sighted() -> None:
     assert finding_of(record(cart, pod(owner=cart))) is None
 
 
-def test_sighting_names_a_bounded_number_of_pods_and_counts_all() -> None:
+def test_finding_names_a_bounded_number_of_pods_and_counts_all() -> None:
     found = finding_of(record(PAUSED, *(pod(f"p{number:02}", owner=PAUSED) for number in range(50))))
 
     assert found
     assert (len(found.pods), found.pods[0], found.pod_count) == (PODS_SHOWN, "p00", 50)
 
 
-def test_view_shows_the_sighting_with_advice() -> None:
+def test_view_shows_the_finding_with_advice() -> None:
     seen = finding_of(record(PAUSED, pod(owner=PAUSED)))
 
     assert seen

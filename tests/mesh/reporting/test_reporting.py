@@ -214,7 +214,7 @@ def test_every_format_tells_everything(form: Callable[[ReportDocument], str]) ->
         },
     ],
 )
-def test_trouble_is_told_in_every_format(form: Callable[[ReportDocument], str], changes: dict[str, Any]) -> None:
+def test_trouble_is_reported_in_every_format(form: Callable[[ReportDocument], str], changes: dict[str, Any]) -> None:
     text = form(report(**changes, totals=None, workloads={"planned": None}))
 
     assert "The control plane is not there." in text

@@ -73,7 +73,7 @@ def verdict(found: SurveyedWorkload) -> tuple[Action, Reason | None]:
         ("Rollout.argoproj.io", "restart-at"),
     ],
 )
-def test_stale_workload_is_made_anew_by_the_means_of_its_kind(kind: str, action: str) -> None:
+def test_stale_workload_is_restarted_in_the_way_of_its_kind(kind: str, action: str) -> None:
     cart = workload(kind)
 
     assert verdict(record(cart, pod(owner=cart))) == (action, None)
@@ -108,7 +108,7 @@ def test_stale_workload_is_made_anew_by_the_means_of_its_kind(kind: str, action:
         ),
     ],
 )
-def test_stale_workload_of_an_owner_that_cannot_be_restarted_is_told(
+def test_stale_workload_of_an_owner_that_cannot_be_restarted_is_reported(
     owner: Workload, reason: str, detail: str | None
 ) -> None:
     things = [owner] if isinstance(owner, Workload) else []
@@ -152,7 +152,7 @@ def test_stale_workload_of_an_owner_that_cannot_be_restarted_is_told(
         ),
     ],
 )
-def test_argo_rollout_that_no_restart_reaches_is_told(owner: Workload, reason: str, detail: str) -> None:
+def test_argo_rollout_that_no_restart_reaches_is_reported(owner: Workload, reason: str, detail: str) -> None:
     below = workload("ReplicaSet", "cart-9f1", owner=owner)
     found = record(owner, below, pod(owner=below))
 
@@ -173,7 +173,7 @@ def test_time_of_a_restart_that_clocks_differ_about_is_no_schedule() -> None:
     assert record(cart, pod(owner=cart)).action is Action.RESTART_AT
 
 
-def test_argo_rollout_that_is_gone_is_told() -> None:
+def test_argo_rollout_that_is_gone_is_reported() -> None:
     found = record(pod(owner=workload(ARGO_ROLLOUT)))
 
     assert found.detail == "Rollout.argoproj.io cart does not exist any more"
@@ -185,7 +185,7 @@ def test_partition_of_zero_is_none() -> None:
     assert record(db, pod(owner=db)).action is Action.ROLLOUT_RESTART
 
 
-def test_owner_that_is_gone_is_told() -> None:
+def test_owner_that_is_gone_is_reported() -> None:
     found = record(pod(owner=workload("ReplicaSet", "cart-7d4")))
 
     assert (found.reason, found.detail) == (Reason.UNSUPPORTED_OWNER, "ReplicaSet cart-7d4 does not exist any more")
@@ -264,7 +264,9 @@ def test_reason_of_the_owner_tells_the_state_of_its_pods_too(one: Pod, state: st
         pytest.param(pod(ready=None), "NotReady", "Pod cart-1 not Ready: it has not been ready yet", id="no-condition"),
     ],
 )
-def test_stale_workload_with_no_pod_ready_is_told_with_the_clusters_words(one: Pod, reason: str, detail: str) -> None:
+def test_stale_workload_with_no_pod_ready_is_reported_with_the_clusters_message(
+    one: Pod, reason: str, detail: str
+) -> None:
     cart = workload(ready=0)
     mine = pod(
         owner=cart,
@@ -279,7 +281,7 @@ def test_stale_workload_with_no_pod_ready_is_told_with_the_clusters_words(one: P
     assert (found.action, found.reason, found.detail) == (Action.REMEDIATE, reason, detail)
 
 
-def test_gravest_trouble_is_told() -> None:
+def test_most_severe_cause_is_reported() -> None:
     pods = [pod(ready="False"), pod(phase="Pending"), pod(phase="Unknown"), pod()]
     found = most_severe(pods, NOW)
 
@@ -299,7 +301,7 @@ def test_pod_that_goes_is_no_trouble_until_it_is_stuck(since: timedelta, reason:
     assert (found.reason if found else None) is reason
 
 
-def test_stuck_pod_is_told_when_nothing_else_is_ready() -> None:
+def test_stuck_pod_is_reported_when_nothing_else_is_ready() -> None:
     db = workload("StatefulSet", "db", ready=0)
     stuck = pod("db-0", owner=db, deleted=timedelta(hours=1))
 
@@ -330,7 +332,7 @@ def test_recreate_with_all_ready_is_restarted_though_an_evicted_pod_lies_around(
     assert record(cart, pod("a", owner=cart), left_over).action is Action.ROLLOUT_RESTART
 
 
-def test_rollout_that_failed_before_is_told_though_old_pods_are_ready() -> None:
+def test_rollout_that_failed_before_is_reported_though_old_pods_are_ready() -> None:
     cart = workload(status={"updated_replicas": 1, "conditions": (LATE,)})
 
     found = record(cart, pod("a", owner=cart), pod("b", owner=cart, ready="False"))
@@ -338,7 +340,7 @@ def test_rollout_that_failed_before_is_told_though_old_pods_are_ready() -> None:
     assert (found.reason, found.detail) == (Reason.ROLLOUT_FAILING, "too slow")
 
 
-def test_rollout_that_failed_for_want_of_quota_is_told_as_such() -> None:
+def test_rollout_that_failed_for_want_of_quota_is_reported_as_such() -> None:
     told = 'pods "cart-1" is forbidden: exceeded quota: tight, requested: pods=1, used: pods=2, limited: pods=2'
     refused = Condition(type="ReplicaFailure", status="True", reason="FailedCreate", message=told)
     cart = workload(status={"updated_replicas": 0, "conditions": (LATE, refused)})
@@ -460,7 +462,7 @@ BLANK = config_map()
         pytest.param(None, None, "hub/proxyv2:latest", (UPGRADED,), None, id="no-version"),
     ],
 )
-def test_gateway_that_its_owner_did_not_roll_is_told_to_an_upgrade_and_not_to_a_scan(
+def test_gateway_that_its_owner_did_not_roll_is_reported_to_an_upgrade_and_not_to_a_scan(
     rev: str | None, of_namespace: str | None, proxy: str, configs: tuple[ConfigMap, ...], detail: str | None
 ) -> None:
     by = injector(
@@ -547,7 +549,7 @@ NIGHT = "22:00-04:00"
         ),
     ],
 )
-def test_windows_for_which_nobody_could_wait_are_told(
+def test_windows_that_never_open_are_reported(
     namespace: str | None, own: str | None, policy: tuple[str, ...], reason: str | None, detail: str | None
 ) -> None:
     cart = workload(annotations=_window(own))
@@ -562,7 +564,7 @@ def _window(text: str | None) -> dict[str, str]:
     return {} if text is None else {MAINTENANCE_WINDOW: text}
 
 
-def test_window_is_judged_last_of_the_reasons_that_a_scan_finds() -> None:
+def test_window_is_the_last_of_the_reasons_that_a_scan_finds() -> None:
     wrong = _window("at night")
     alone = record(pod(annotations=wrong))
     cart = workload(strategy=TAKING, annotations=wrong)
@@ -606,7 +608,7 @@ def test_missing_sidecar_is_given_only_where_we_lost_it_or_may(
     assert verdict(record(cart, *pods, attempt=attempt)) == (action, reason)
 
 
-def test_missing_sidecar_of_a_standalone_pod_is_told_as_standalone() -> None:
+def test_missing_sidecar_of_a_standalone_pod_is_reported_as_standalone() -> None:
     assert record(pod(proxy=None)).reason is Reason.STANDALONE_POD
 
 
@@ -631,7 +633,7 @@ def test_sidecar_that_would_be_lost_is_left_alone() -> None:
     assert found.detail == "would get no sidecar: no injection webhook selects it"
 
 
-def test_answer_that_is_missing_is_told_as_it_was_said() -> None:
+def test_missing_answer_is_reported_with_its_reason() -> None:
     cart = workload()
     found = record(cart, pod(owner=cart), expected=ExpectedProxy(None, None, "the injector refused: bad\nconfig"))
 

@@ -89,7 +89,7 @@ def test_what_is_short_is_taken_from_the_schedulers_message(message: str, resour
     assert found.facts == Facts(unscheduled=True, resource=resource)
 
 
-def test_image_that_cannot_be_pulled_is_told_with_its_container_and_secrets() -> None:
+def test_image_that_cannot_be_pulled_is_reported_with_its_container_and_secrets() -> None:
     ill = pending(node="n1", secrets=("pull", "", "other"), statuses=(waiting("ImagePullBackOff", "Back-off"),))
     found = sighted(CART, ill)
 
@@ -100,7 +100,7 @@ def test_image_that_cannot_be_pulled_is_told_with_its_container_and_secrets() ->
     assert found.facts == Facts(node="n1", container="app", image="app:1", secrets=("pull", "other"))
 
 
-def test_container_that_waits_for_something_else_is_told_without_image_and_secrets_as_facts() -> None:
+def test_container_that_waits_for_something_else_has_no_image_and_secrets_as_facts() -> None:
     ill = pending(node="n1", secrets=("pull",), statuses=(waiting("CreateContainerConfigError", 'no secret "x"'),))
 
     assert sighted(CART, ill).facts == Facts(node="n1", container="app")
@@ -173,7 +173,7 @@ def test_budget_tells_its_numbers() -> None:
     assert found.facts == Facts(budget="cart-budget")
 
 
-def test_quota_is_told_by_the_condition_of_the_rollout() -> None:
+def test_quota_is_reported_by_the_condition_of_the_rollout() -> None:
     message = 'pods "cart-2" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2'
     refused = Condition(type="ReplicaFailure", status="True", reason="FailedCreate", message=message)
     cart = workload(status={"conditions": (refused,), "updated_replicas": 0})
@@ -189,7 +189,7 @@ def test_quota_is_told_by_the_condition_of_the_rollout() -> None:
     assert found.facts == Facts(quota="small")
 
 
-def test_budget_that_let_nothing_go_is_told_of_a_restart_that_failed() -> None:
+def test_budget_that_allowed_nothing_is_reported_of_a_restart_that_failed() -> None:
     failed = UpgradeContext(failed=frozenset({fingerprint(WorkloadRef("shop", "Deployment", "cart"))}))
     found = sighted(CART, pod(owner=CART), budget(1, 1), budget(0, 1, selects={"app": "other"}), attempt=failed)
 
@@ -245,7 +245,7 @@ def test_standalone_pod_that_is_well_says_nothing_of_itself() -> None:
     assert sighted(pod()).evidence == ("Pod cart-1 has no controller",)
 
 
-def test_what_was_expected_is_told_where_a_restart_brought_something_else() -> None:
+def test_expected_proxy_is_reported_where_a_restart_brought_another_one() -> None:
     cart = workload(mark=NOW)
     found = sighted(cart, pod(owner=cart), attempt=UpgradeContext(mark=NOW))
 
@@ -260,21 +260,23 @@ def test_what_was_expected_is_told_where_a_restart_brought_something_else() -> N
         ({"team": "x"}, "namespace shop: no label about injection"),
     ],
 )
-def test_sidecar_that_would_be_lost_is_told_with_what_asks_for_injection(labels: dict[str, str], told: str) -> None:
+def test_sidecar_that_would_be_lost_is_reported_with_the_labels_about_injection(
+    labels: dict[str, str], told: str
+) -> None:
     found = sighted(space(labels=labels), CART, pod(owner=CART))
 
     assert found.reason is Reason.WOULD_LOSE_SIDECAR
     assert found.evidence == (told, "Pod template: no label about injection")
 
 
-def test_injector_that_refuses_is_told_in_its_own_words() -> None:
+def test_injector_that_refuses_is_reported_in_its_own_words() -> None:
     found = sighted(CART, pod(owner=CART), expected=ExpectedProxy(None, None, "the injector refused: no such thing"))
 
     assert found.reason is Reason.UNKNOWN_PROXY
     assert found.evidence == ("injector: the injector refused: no such thing",)
 
 
-def test_windows_are_told_as_they_are_written() -> None:
+def test_windows_are_reported_as_they_are_written() -> None:
     cart = workload(annotations={MAINTENANCE_WINDOW: "Sat 00:00-04:00"})
     found = sighted(space(annotations={MAINTENANCE_WINDOW: "Sun 00:00-04:00"}), cart, pod(owner=cart))
 
@@ -282,7 +284,7 @@ def test_windows_are_told_as_they_are_written() -> None:
     assert found.evidence == ("maintenance window: Sun 00:00-04:00", "maintenance window: Sat 00:00-04:00")
 
 
-def test_pause_is_told_by_the_condition() -> None:
+def test_pause_is_reported_by_the_condition() -> None:
     paused = Condition(type="Progressing", status="Unknown", reason="DeploymentPaused", message="Deployment is paused")
     cart = workload(paused=True, status={"conditions": (paused,)})
     found = sighted(cart, pod(owner=cart))
@@ -291,7 +293,7 @@ def test_pause_is_told_by_the_condition() -> None:
     assert found.evidence == ("condition Progressing is Unknown: DeploymentPaused: Deployment is paused",)
 
 
-def test_workload_that_nothing_ails_costs_nothing() -> None:
+def test_healthy_workload_costs_nothing() -> None:
     found = record(CART, pod(owner=CART))
 
     assert (found.action, found.evidence, found.facts) == (Action.ROLLOUT_RESTART, (), Facts())

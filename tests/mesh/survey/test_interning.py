@@ -39,13 +39,13 @@ def test_pods_of_one_workload_share_everything_but_their_names() -> None:
     assert one.metadata.annotations is other.metadata.annotations
 
 
-def test_pod_that_something_ails_keeps_its_status() -> None:
+def test_pod_in_trouble_keeps_its_status() -> None:
     ill = pod(owner=OWNERS[1], ready="False", statuses=(waiting("CrashLoopBackOff", "x"),))
 
     assert Interner(NOW).pod(ill).status == ill.status
 
 
-def test_only_of_pods_that_something_ails_node_and_secrets_are_kept() -> None:
+def test_only_of_pods_in_trouble_node_and_secrets_are_kept() -> None:
     ill = pod(owner=OWNERS[1], ready="False", secrets=("pull",)).spec
     leaving = pod(owner=OWNERS[1], deleted=timedelta(0), finalizers=("example.com/hold",))
 

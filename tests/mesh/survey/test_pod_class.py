@@ -80,7 +80,7 @@ def test_of_two_proxies_the_first_counts() -> None:
     assert class_of(both) is PodClass.CURRENT
 
 
-def test_standalone_pod_is_judged_as_it_would_come_back() -> None:
+def test_standalone_pod_is_evaluated_as_it_would_come_back() -> None:
     labelled = pod(labels={"sidecar.istio.io/inject": "false"})
 
     assert class_of(labelled) is PodClass.ORPHANED
@@ -96,7 +96,7 @@ def test_standalone_pod_is_judged_as_it_would_come_back() -> None:
         pytest.param("mine/p:tip", "mine/p:tip", "pinned", id="version-of-the-pin-unknown"),
     ],
 )
-def test_pin_is_judged_against_the_revision(proxy: str, pin: str, pod_class: str) -> None:
+def test_pin_is_compared_with_the_revision(proxy: str, pin: str, pod_class: str) -> None:
     cart = workload(made_from=template({"app": "cart"}, {PIN: pin}))
 
     assert class_of(cart, pod(owner=cart, proxy=proxy, annotations={PIN: pin})) == pod_class
@@ -107,7 +107,7 @@ def test_pin_is_judged_against_the_revision(proxy: str, pin: str, pod_class: str
     [("hub/proxyv2:tip", "unknown"), ("mine/p:top", "pinned")],
     ids=["the-revisions-own", "another"],
 )
-def test_pin_is_judged_though_no_version_is_known(pin: str, pod_class: str) -> None:
+def test_pin_is_compared_though_no_version_is_known(pin: str, pod_class: str) -> None:
     tip = injector(configs=(InjectorConfig("default", image="hub/proxyv2:tip"),))
 
     assert class_of(pod(proxy=pin, annotations={PIN: pin}), by=tip) == pod_class
@@ -279,7 +279,7 @@ def test_proxy_whose_image_names_no_version_is_what_istiod_says(
     ],
     ids=["not-listed", "not-all-were-asked", "doubt", "control-plane-unknown", "no-version", "no-number"],
 )
-def test_unknown_version_is_told_with_why(connected: ConnectedProxies, why: str) -> None:
+def test_unknown_version_is_reported_with_its_reason(connected: ConnectedProxies, why: str) -> None:
     cart = workload()
     image = "hub/proxyv2:latest"
     asked = SurveyBuilder(world(cart, pod(owner=cart, proxy=image)))

@@ -199,7 +199,7 @@ def test_one_question_is_asked_for_workloads_alike_and_none_where_nothing_is_inj
     assert [(one.namespace, one.decision.revision) for one in asked] == [("shop", "default")]
 
 
-def test_record_tells_what_runs_and_what_ought_to() -> None:
+def test_workload_names_its_live_and_expected_proxies() -> None:
     cart = workload(replicas=3)
     found = record(cart, pod("c-1", owner=cart), pod("c-2", owner=cart, proxy=NEW), pod("c-3", owner=cart))
 
