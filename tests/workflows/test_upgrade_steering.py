@@ -238,31 +238,31 @@ def test_every_word_after_the_end_is_refused(word: str) -> None:
         getattr(steering, word)()
 
 
-@pytest.mark.parametrize("ask", [AttachInput("fast"), AttachInput("1.30.0", TARGET), AttachInput("1.30.2", TARGET)])
+@pytest.mark.parametrize("second", [AttachInput("fast"), AttachInput("1.30.0", TARGET), AttachInput("1.30.2", TARGET)])
 async def test_second_start_with_the_same_target_is_answered(
-    cluster: FakeCluster, upgrade_of: Starter, request: AttachInput
+    cluster: FakeCluster, upgrade_of: Starter, second: AttachInput
 ) -> None:
     cluster.block("check_gate")
     upgrade = await upgrade_of(cluster)
     await upgrade.calls("check_gate")
-    seen = await upgrade.handle.execute_update(UpgradeWorkflow.attach, request)
+    seen = await upgrade.handle.execute_update(UpgradeWorkflow.attach, second)
 
     assert seen.phase is Phase.CONTROL_PLANE
     cluster.let_go_on("check_gate")
 
 
 @pytest.mark.parametrize(
-    "ask", [AttachInput("regular"), AttachInput("fast", Target("fast", "1.31.0", "1.30.3"))], ids=["word", "target"]
+    "second", [AttachInput("regular"), AttachInput("fast", Target("fast", "1.31.0", "1.30.3"))], ids=["word", "target"]
 )
 async def test_second_start_with_another_target_is_a_conflict(
-    cluster: FakeCluster, upgrade_of: Starter, request: AttachInput
+    cluster: FakeCluster, upgrade_of: Starter, second: AttachInput
 ) -> None:
     cluster.block("check_gate")
     upgrade = await upgrade_of(cluster)
     await upgrade.calls("check_gate")
 
     with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await upgrade.handle.execute_update(UpgradeWorkflow.attach, request)
+        await upgrade.handle.execute_update(UpgradeWorkflow.attach, second)
 
     assert isinstance(refused.value.cause, ApplicationError)
     assert refused.value.cause.type == "ConflictError"
