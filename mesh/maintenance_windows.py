@@ -39,20 +39,20 @@ from mesh.wellknown import MAINTENANCE_WINDOW
 
 EXAMPLE = "Sat-Sun 00:00-04:00 Europe/Berlin"
 
-#: A longer text (in characters) is no window that anybody wrote, and is not kept.
-_LONGEST = 1000
+#: Most characters of a window; a longer text is refused without parsing it.
+_TEXT_LIMIT = 1000
 _NAMES = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DAYS = {form: number for number, name in enumerate(_NAMES) for form in (name, name[:3])}
 _TIMES = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])-(?:([01]?[0-9]|2[0-3]):([0-5][0-9])|24:00)")
 
-# A week is an integer of one bit a minute, from Monday 00:00: sets of minutes are joined, turned and searched whole.
+# A week is an integer with one bit per minute from Monday 00:00, so that all minutes are joined or searched at once.
 _MINUTE = timedelta(minutes=1)
 _DAY = 24 * 60
 _WEEK = 7 * _DAY
 _ALWAYS = (1 << _WEEK) - 1
 _MONDAY = datetime(1970, 1, 5, tzinfo=UTC)
 
-#: No zone changes its offset twice within so many minutes (Gaza will within seven days), so no change is overlooked.
+#: No zone changes its offset twice within so many minutes (Gaza will within seven days), so no change is missed.
 _STEADY = 6 * _DAY
 #: From this year on every zone follows a yearly rule, so that a year's changes depend on its kind alone: the weekday
 #: on which it begins, and whether it is a leap year. Any 40 years have all 14 kinds.
@@ -64,12 +64,12 @@ _Offsets = tuple[int, ...]
 
 
 class WindowInvalidError(ValueError):
-    """The text is no window. The message is a sentence without its full stop, with a right example."""
+    """A text is not a maintenance window. The message is a sentence without a full stop, with a valid example."""
 
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Windows that must all be open together; without any it is always open. Instants are aware, answers in UTC.
+    """Maintenance windows that must all be open; without any it is always open. Times are aware, results in UTC.
 
     `weeks` has one entry per time zone: its name, and the minutes of its local week.
     """
@@ -77,25 +77,25 @@ class Windows:
     weeks: tuple[tuple[str, int], ...] = ()
 
     def is_open(self, at: datetime) -> bool:
-        """Whether all are open at this instant."""
+        """Whether all windows are open at this time."""
         minute = _minute(at)
         under = zip(self.weeks, self._offsets(minute), strict=True)
         return all(week >> (minute + offset) % _WEEK & 1 for (_, week), offset in under)
 
     def next_open(self, at: datetime) -> datetime | None:
-        """The first instant from `at` on at which all are open: `at` itself when they are. None: never again."""
+        """Returns the first time from `at` on at which all windows are open, which may be `at`; None if never again."""
         if not all(week for _, week in self.weeks):
             return None
         return self._first(at, self._open_under)
 
     def closes(self, at: datetime) -> datetime | None:
-        """The first instant from `at` on at which one is shut: `at` itself when one is. None: never."""
+        """Returns the first time from `at` on at which a window is closed, which may be `at`; None if never."""
         if all(week == _ALWAYS for _, week in self.weeks):
             return None
         return self._first(at, lambda offsets: _ALWAYS ^ self._open_under(offsets))
 
     def _first(self, at: datetime, week_under: Callable[[_Offsets], int]) -> datetime | None:
-        """The first instant that is in the week of its offsets; the search ends when every kind of year was seen."""
+        """Returns the first time in the week of its offsets; the search ends after every kind of year."""
         minute = _minute(at)
         end = _minute(datetime(max(at.year, _REGULAR_FROM) + _ALL_KINDS + 1, 1, 1, tzinfo=UTC))
         offsets = self._offsets(minute)
@@ -114,17 +114,17 @@ class Windows:
         return None
 
     def _changes(self, minute: int, until: int, offsets: _Offsets) -> int:
-        """The first minute up to `until` that has other offsets. A zone that changes stays changed for that long."""
+        """Returns the first minute up to `until` with other offsets: within that time, a changed zone stays changed."""
         later = range(minute + 1, until)
         return minute + 1 + bisect_left(later, True, key=lambda one: self._offsets(one) != offsets)
 
     def _offsets(self, minute: int) -> _Offsets:
-        """How far each zone is ahead of UTC, in minutes."""
+        """Returns how far each zone is ahead of UTC, in minutes."""
         at = _MONDAY + minute * _MINUTE
         return tuple((at.astimezone(_zone(name)).utcoffset() or timedelta()) // _MINUTE for name, _ in self.weeks)
 
     def _open_under(self, offsets: _Offsets) -> int:
-        """The minutes of UTC's week in which all are open while these offsets hold."""
+        """Returns the minutes of the week in UTC in which all windows are open while these offsets hold."""
         open_ = _ALWAYS
         for (_, week), offset in zip(self.weeks, offsets, strict=True):
             open_ &= _later(week, -offset)
@@ -132,7 +132,11 @@ class Windows:
 
 
 def parse_windows(*texts: str) -> Windows:
-    """The windows of these texts, which must all be open; WindowInvalidError about the first that is none."""
+    """Parses windows that must all be open.
+
+    Raises:
+        WindowInvalidError: one of the texts is not a window.
+    """
     weeks: dict[str, int] = {}
     for text in texts:
         zone, week = _parse(text)
@@ -141,7 +145,7 @@ def parse_windows(*texts: str) -> Windows:
 
 
 def declared_windows(owner: Owner, namespace: Namespace | None) -> tuple[str, ...]:
-    """The annotations as they are written: the namespace's, then the workload's own or else its template's."""
+    """Returns the annotations as written: the namespace's, then the workload's, or its template's if it has none."""
     own = owner.workload.metadata.annotation(MAINTENANCE_WINDOW) if owner.workload is not None else None
     texts = (
         namespace.metadata.annotation(MAINTENANCE_WINDOW) if namespace is not None else None,
@@ -151,15 +155,15 @@ def declared_windows(owner: Owner, namespace: Namespace | None) -> tuple[str, ..
 
 
 def never_together(texts: Sequence[str]) -> str:
-    """What is wrong with windows that never open together, as a sentence without its full stop."""
+    """Returns the sentence, without a full stop, about windows that are never open together."""
     return f"{' and '.join(_quoted(text, 60) for text in texts)} are never open together"
 
 
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> tuple[str, int]:
-    """Zone and week of one text."""
-    if len(text) > _LONGEST:
-        raise _invalid(text, f"it is longer than {_LONGEST} characters")
+    """Returns time zone and week of a text."""
+    if len(text) > _TEXT_LIMIT:
+        raise _invalid(text, f"it is longer than {_TEXT_LIMIT} characters")
     parts = [part.split() for part in re.sub(r"\s*([-,;])\s*", r"\1", text).split(";") if part.strip()]
     if not parts:
         raise _invalid(text, "it is empty")
@@ -168,25 +172,25 @@ def _parse(text: str) -> tuple[str, int]:
     for words in parts:
         number = next((number for number, word in enumerate(words) if word[0].isdigit()), None)
         if number is None:
-            raise _invalid(text, f"{_quoted(' '.join(words))} names no time")
+            raise _invalid(text, f"{_quoted(' '.join(words))} has no time")
         start, length = _times(text, words[number])
         for day in _days(text, " ".join(words[:number])):
             week |= _later((1 << length) - 1, day * _DAY + start)
         zones.append(_zone_name(text, " ".join(words[number + 1 :])))
     if len({*zones} - {None}) > 1 or (zones[-1] is None and any(zones)):
-        raise _invalid(text, "the time zone is the last word, one for the whole text")
+        raise _invalid(text, "the time zone comes last, once for all windows")
     return zones[-1] or "UTC", week
 
 
 def _times(text: str, word: str) -> tuple[int, int]:
-    """Start and length in minutes."""
+    """Returns start and length in minutes."""
     match = _TIMES.fullmatch(word)
     if match is None:
-        raise _invalid(text, f"{_quoted(word)} is no range of times")
+        raise _invalid(text, f"{_quoted(word)} is not a range of times")
     start = int(match[1]) * 60 + int(match[2])
     end = int(match[3]) * 60 + int(match[4]) if match[3] else _DAY
     if start == end:
-        raise _invalid(text, f"{_quoted(word)} ends when it begins; a whole day is 00:00-24:00")
+        raise _invalid(text, f"{_quoted(word)} ends when it starts; a whole day is 00:00-24:00")
     return start, end - start if start < end else end - start + _DAY
 
 
@@ -202,7 +206,7 @@ def _days(text: str, word: str) -> set[int]:
 def _day(text: str, word: str) -> int:
     number = _DAYS.get(word.casefold())
     if number is None:
-        raise _invalid(text, f"{_quoted(word)} is no day of the week")
+        raise _invalid(text, f"{_quoted(word)} is not a day of the week")
     return number
 
 
@@ -211,12 +215,12 @@ def _zone_name(text: str, word: str) -> str | None:
         return None
     name = _zone_names().get(word.casefold())
     if name is None:
-        raise _invalid(text, f"{_quoted(word)} is no time zone of the IANA database")
+        raise _invalid(text, f"{_quoted(word)} is not a time zone of the IANA database")
     return name
 
 
 def _invalid(text: str, wrong: str) -> WindowInvalidError:
-    return WindowInvalidError(f'{_quoted(text)} is no maintenance window: {wrong}; a right one is "{EXAMPLE}"')
+    return WindowInvalidError(f'{_quoted(text)} is not a maintenance window: {wrong}; a valid one is "{EXAMPLE}"')
 
 
 def _quoted(text: str, limit: int = 25) -> str:
@@ -224,25 +228,25 @@ def _quoted(text: str, limit: int = 25) -> str:
 
 
 def _minute(at: datetime) -> int:
-    """Whole minutes from a Monday on: offsets are whole minutes, so nothing opens or closes within one."""
+    """Returns the minutes since a Monday. Offsets are whole minutes, so no window opens or closes within one."""
     return (at - _MONDAY) // _MINUTE
 
 
 def _later(week: int, minutes: int) -> int:
-    """The week moved by so many minutes; what leaves it at one end comes in at the other."""
+    """Returns the week rotated by so many minutes."""
     by = minutes % _WEEK
     return (week << by | week >> (_WEEK - by)) & _ALWAYS
 
 
 def _ahead(week: int, minute: int) -> int | None:
-    """The first minute from this one on that is in the week; None when the week is empty."""
+    """Returns the first minute from this one on that is in the week; None when the week is empty."""
     ahead = _later(week, -minute)
     return minute + (ahead & -ahead).bit_length() - 1 if ahead else None
 
 
 @cache
 def _zone_names() -> dict[str, str]:
-    """Every name there is, by its form without case. Only these are looked up: a text names no file."""
+    """Returns all time zones by their case-folded names. Only these are opened, so that a text cannot name a file."""
     return {name.casefold(): name for name in (_DATA / "zones").read_text("utf-8").split()}
 
 

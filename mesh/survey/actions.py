@@ -39,14 +39,14 @@ def decide_action(assessment: Assessment) -> tuple[Action, Cause | None]:
     if should_restart(assessment):
         cause = first_cause(RESTART_RULES, assessment)
         return (restart_action(assessment.owner.kind), None) if cause is None else (Action.REMEDIATE, cause)
-    cause = _behind_owner(assessment, first_cause(INJECTION_RULES, assessment)) or gateway_not_upgraded(assessment)
+    cause = _after_owner_cause(assessment, first_cause(INJECTION_RULES, assessment)) or gateway_not_upgraded(assessment)
     return (Action.NONE, None) if cause is None else (Action.REMEDIATE, cause)
 
 
 def should_restart(assessment: Assessment) -> bool:
-    """Whether new Pods would be what the workload should have: it is stale, or lacks sidecars that it may be given.
+    """Whether a restart is due: the workload is stale, or its Pods lack a sidecar that they should have.
 
-    The latter where the policy says so, or where this upgrade is to blame: the Pods were created during it.
+    They should where the policy says so, or where the upgrade caused the lack: the Pods were created during it.
     """
     if assessment.pod_class is PodClass.MISSING:
         context = assessment.context
@@ -61,8 +61,8 @@ def restart_action(kind: str) -> Action:
     return Action.EVICT if kind in EVICTABLE_KINDS else Action.ROLLOUT_RESTART
 
 
-def _behind_owner(assessment: Assessment, injection: Cause | None) -> Cause | None:
-    """Reasons of the owner come first: they say what stays impossible once injection is fixed."""
+def _after_owner_cause(assessment: Assessment, injection: Cause | None) -> Cause | None:
+    """Returns the cause with the owner's before it: that remains when injection is fixed."""
     owner = owner_cause(assessment) if injection is not None else None
     if owner is None or injection is None:
         return injection

@@ -224,9 +224,12 @@ def _surveyed(assessment: Assessment) -> SurveyedWorkload:
 
 
 def _warnings(pods: Iterable[Pod]) -> Mapping[str, Annotations]:
-    return {
-        pod.metadata.name: found for pod in pods if (found := warnings_in(pod.metadata.annotations)) is not NO_WARNINGS
-    }
+    warnings = {}
+    for pod in pods:
+        found = warnings_in(pod.metadata.annotations)
+        if found is not NO_WARNINGS:
+            warnings[pod.metadata.name] = found
+    return warnings
 
 
 #: Classes of Pods that have a sidecar and would get one.

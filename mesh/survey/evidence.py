@@ -1,4 +1,4 @@
-"""What says that a cause holds, in the cluster's own words, and the facts that advice names."""
+"""The evidence of a cause, as the cluster reports it, and the facts that advice names."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from mesh.survey.reasons import Reason
 from mesh.text import one_line, rfc3339
 from mesh.wellknown import INJECTION_LABELS
 
-#: Lines of evidence, and characters of each.
+#: Most lines of evidence, and most characters of each.
 EVIDENCE_LINES, EVIDENCE_LIMIT = 6, 300
-#: Secrets that are named, and characters of a name or an image.
+#: Most Secrets that are named, and most characters of a name or an image.
 SECRETS_NAMED, FACT_LIMIT = 5, 253
-#: Containers that are shown: a Pod may have many, all in the same trouble.
-_CONTAINERS_SHOWN = 3
-#: Of a text that may be as long as an object, as much as is looked through.
-_LOOKED_THROUGH = 10_000
+#: Most lines about containers: a Pod may have many with the same trouble.
+_CONTAINER_LINES = 3
+#: Most characters of a message that are searched.
+_SEARCH_LIMIT = 10_000
 
-#: Waiting for one of these is the ordinary beginning.
-_BEGINNING = frozenset({"", "PodInitializing", "ContainerCreating"})
-#: Source: k8s.io/kubernetes/pkg/kubelet/images/types.go.
-_NO_IMAGE = frozenset(
+#: Waiting reasons of a container that is about to start.
+_STARTING = frozenset({"", "PodInitializing", "ContainerCreating"})
+#: Waiting reasons of a container whose image cannot be pulled. Source: k8s.io/kubernetes/pkg/kubelet/images/types.go.
+_IMAGE_PULL_REASONS = frozenset(
     {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
     | {"RegistryUnavailable", "SignatureValidationFailed"}
 )
-#: Conditions of workloads that tell of trouble: type and status. Progress is Unknown of Deployments that are paused.
-_TROUBLE = frozenset(
+#: Type and status of conditions that show trouble. Progressing is Unknown for Deployments that are paused.
+_TROUBLE_CONDITIONS = frozenset(
     {("Progressing", "False"), ("Progressing", "Unknown"), ("Available", "False"), ("ReplicaFailure", "True")}
     | {("InvalidSpec", "True")}
 )
 #: Source: k8s.io/kubernetes/pkg/scheduler/framework/plugins/noderesources/fit.go.
-_SHORT_OF = re.compile(r"\bInsufficient ([A-Za-z0-9][A-Za-z0-9./_-]*[A-Za-z0-9])|\bToo many (pods)")
+_MISSING_RESOURCES = re.compile(r"\bInsufficient ([A-Za-z0-9][A-Za-z0-9./_-]*[A-Za-z0-9])|\bToo many (pods)")
 #: Source: k8s.io/apiserver/pkg/admission/plugin/resourcequota/controller.go.
 _QUOTA = re.compile(r"exceeded quota: ([a-z0-9][a-z0-9.-]*)")
 
-_STANDING = frozenset({Reason.ON_DELETE, Reason.PARTITIONED})
-_INJECTED = frozenset({Reason.WOULD_LOSE_SIDECAR, Reason.UNKNOWN_REVISION, Reason.SIDECAR_MISSING})
-_UNANSWERED = frozenset({Reason.UNKNOWN_REVISION, Reason.UNKNOWN_PROXY})
-_UNLIKE = frozenset({Reason.IMAGE_REWRITTEN, Reason.ROLLOUT_TIMED_OUT})
-_WINDOWED = frozenset({Reason.WINDOW_INVALID, Reason.WINDOW_NEVER_OPENS})
-_BUDGETED = frozenset({Reason.DISRUPTION_BUDGET, Reason.ROLLOUT_TIMED_OUT})
+_UPDATE_STRATEGY_REASONS = frozenset({Reason.ON_DELETE, Reason.PARTITIONED})
+_INJECTION_REASONS = frozenset({Reason.WOULD_LOSE_SIDECAR, Reason.UNKNOWN_REVISION, Reason.SIDECAR_MISSING})
+_UNANSWERED_REASONS = frozenset({Reason.UNKNOWN_REVISION, Reason.UNKNOWN_PROXY})
+_PROXY_REASONS = frozenset({Reason.IMAGE_REWRITTEN, Reason.ROLLOUT_TIMED_OUT})
+_WINDOW_REASONS = frozenset({Reason.WINDOW_INVALID, Reason.WINDOW_NEVER_OPENS})
+_BUDGET_REASONS = frozenset({Reason.DISRUPTION_BUDGET, Reason.ROLLOUT_TIMED_OUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,33 +68,33 @@ def evidence_of(assessment: Assessment, reason: Reason | None) -> Evidence:
     Of Pods that are Ready or being deleted, only what mesh.survey.interning keeps of them is read.
     """
     worst = assessment.worst_pod
-    budget = _budget(assessment, reason)
+    budget = _tightest_budget(assessment, reason)
     lines = [
-        *_of_injection(assessment, reason),
-        *_of_workload(assessment, reason),
-        *(_of_proxies(assessment.unfinished_pods, assessment.expected) if reason in _UNLIKE else ()),
-        *_of_budget(budget),
+        *_injection_lines(assessment, reason),
+        *_workload_lines(assessment, reason),
+        *(_proxy_lines(assessment.unfinished_pods, assessment.expected) if reason in _PROXY_REASONS else ()),
+        *_budget_lines(budget),
     ]
     if worst is not None:
         event = assessment.snapshot.pod_events.get(worst[0].metadata.uid)
-        lines[:0] = [] if reason in _STANDING else _of_pod(worst[0], event)
+        lines[:0] = [] if reason in _UPDATE_STRATEGY_REASONS else _pod_lines(worst[0], event)
     evidence = tuple(one_line(line, EVIDENCE_LIMIT) for line in lines[:EVIDENCE_LINES])
     return Evidence(evidence, _facts(assessment, worst[0] if worst else None, budget))
 
 
-def _of_pod(pod: Pod, event: str | None) -> Iterator[str]:
+def _pod_lines(pod: Pod, event: str | None) -> Iterator[str]:
     about, status = pod.metadata, pod.status
     where = f"Pod {about.name}" + (f" on node {pod.spec.node_name}" if pod.spec.node_name else "")
     if about.deletion_timestamp is not None:
         held = ", ".join(about.finalizers or ()) or "none"
-        yield f"{where}: to be gone by {rfc3339(about.deletion_timestamp)}, finalizers: {held}"
+        yield f"{where}: should have been deleted by {rfc3339(about.deletion_timestamp)}, finalizers: {held}"
         return
-    # What an event says stands in the status as well, see mesh.survey.pod_rules.with_event_message.
+    # The message of an Event stands in the status as well, see mesh.survey.pod_rules.with_event_message.
     own = "" if status.message == event else status.message
     yield f"{where}: {_joined(f'phase {status.phase}', status.reason, own)}"
     if (scheduled := _unscheduled(pod)) is not None:
         yield f"scheduler: {_joined(scheduled.reason, scheduled.message)}"
-    yield from islice((line for one in _statuses(pod) for line in _of_container(pod, one)), _CONTAINERS_SHOWN)
+    yield from islice((line for one in _statuses(pod) for line in _container_lines(pod, one)), _CONTAINER_LINES)
     if event is not None:
         yield f"event: {event}"
     ready = pod.condition("Ready")
@@ -102,24 +102,24 @@ def _of_pod(pod: Pod, event: str | None) -> Iterator[str]:
         yield f"condition Ready is {ready.status}: {_joined(ready.reason, ready.message)}"
 
 
-def _of_container(pod: Pod, status: ContainerStatus) -> Iterator[str]:
+def _container_lines(pod: Pod, status: ContainerStatus) -> Iterator[str]:
     waiting, ended = _waiting(status), _ended(status)
     if waiting is not None:
         image = _image(pod, status)
         yield f"container {status.name}, image {image}: {_joined(waiting.reason, waiting.message)}"
     if ended is not None:
-        ending = _joined(f"exit code {ended.exit_code}", ended.reason, ended.message)
-        yield f"container {status.name}, last termination: {ending}"
+        end = _joined(f"exit code {ended.exit_code}", ended.reason, ended.message)
+        yield f"container {status.name}, last termination: {end}"
 
 
-def _of_injection(assessment: Assessment, reason: Reason | None) -> Iterator[str]:
+def _injection_lines(assessment: Assessment, reason: Reason | None) -> Iterator[str]:
     owner, namespace, expected = assessment.owner, assessment.namespace, assessment.expected
-    if reason in _UNANSWERED and expected.problem is not None:
+    if reason in _UNANSWERED_REASONS and expected.problem is not None:
         yield f"injector: {expected.problem}"
-    if reason in _INJECTED:
+    if reason in _INJECTION_REASONS:
         yield f"namespace {owner.namespace}: {_injection_labels(namespace.metadata if namespace else Metadata())}"
         yield f"Pod template: {_injection_labels(owner.template.metadata)}"
-    if reason in _WINDOWED:
+    if reason in _WINDOW_REASONS:
         yield from (f"maintenance window: {text}" for text in declared_windows(owner, namespace))
 
 
@@ -127,10 +127,10 @@ def _injection_labels(metadata: Metadata) -> str:
     """Returns the labels that ask for injection or against it, as text."""
     labels = metadata.labels or {}
     found = [f"{name}={labels[name]}" for name in INJECTION_LABELS if name in labels]
-    return f"labelled {', '.join(found)}" if found else "no label about injection"
+    return f"labelled {', '.join(found)}" if found else "no injection label"
 
 
-def _of_workload(assessment: Assessment, reason: Reason | None) -> Iterator[str]:
+def _workload_lines(assessment: Assessment, reason: Reason | None) -> Iterator[str]:
     owner, pods = assessment.owner, assessment.unfinished_pods
     if reason is Reason.STANDALONE_POD:
         yield f"Pod {owner.name} has no controller"
@@ -142,23 +142,23 @@ def _of_workload(assessment: Assessment, reason: Reason | None) -> Iterator[str]
     if owner.workload is None or rollout is None or owner.kind in ("Job", "CronJob"):
         return
     for one in owner.workload.status.conditions or ():
-        if (one.type, one.status) in _TROUBLE:
+        if (one.type, one.status) in _TROUBLE_CONDITIONS:
             yield f"condition {one.type} is {one.status}: {_joined(one.reason, one.message)}"
     strategy = owner.workload.spec.update_strategy
-    if reason in _STANDING and strategy is not None:
+    if reason in _UPDATE_STRATEGY_REASONS and strategy is not None:
         part = strategy.rolling_update.partition if strategy.rolling_update else None
         yield f"update strategy {strategy.type}" + (f", partition {part}" if part else "") + f": {rollout.message}"
     elif not rollout.complete:
         yield f"rollout: {rollout.message}"
 
 
-def _of_proxies(pods: Sequence[Pod], expected: ExpectedProxy) -> Iterator[str]:
+def _proxy_lines(pods: Sequence[Pod], expected: ExpectedProxy) -> Iterator[str]:
     live = sorted({image for pod in pods if (image := live_proxy(pod)) is not None})
     yield f"expected proxy: {expected}"
-    yield f"live: {', '.join(live) or 'no sidecar'}"
+    yield f"live proxies: {', '.join(live) or 'no sidecar'}"
 
 
-def _of_budget(budget: DisruptionBudget | None) -> Iterator[str]:
+def _budget_lines(budget: DisruptionBudget | None) -> Iterator[str]:
     if budget is not None:
         status = budget.status
         yield (
@@ -167,9 +167,9 @@ def _of_budget(budget: DisruptionBudget | None) -> Iterator[str]:
         )
 
 
-def _budget(assessment: Assessment, reason: Reason | None) -> DisruptionBudget | None:
-    """The tightest of those that count for its Pods, where one may be why."""
-    if reason not in _BUDGETED:
+def _tightest_budget(assessment: Assessment, reason: Reason | None) -> DisruptionBudget | None:
+    """The tightest of the budgets of its Pods, where one may be the cause."""
+    if reason not in _BUDGET_REASONS:
         return None
     found = [budget for budget in assessment.budgets if budget.selects(assessment.unfinished_pods)]
     if reason is Reason.ROLLOUT_TIMED_OUT:
@@ -180,7 +180,7 @@ def _budget(assessment: Assessment, reason: Reason | None) -> DisruptionBudget |
 def _facts(assessment: Assessment, pod: Pod | None, budget: DisruptionBudget | None) -> Facts:
     owner, rollout = assessment.owner, assessment.rollout
     refused = rollout.refused if rollout is not None else None
-    quota = _QUOTA.search((refused or "")[:_LOOKED_THROUGH])
+    quota = _QUOTA.search((refused or "")[:_SEARCH_LIMIT])
     made = owner.direct if owner.direct is not owner.workload else None
     known = {
         "budget": budget.metadata.name if budget is not None else "",
@@ -190,17 +190,17 @@ def _facts(assessment: Assessment, pod: Pod | None, budget: DisruptionBudget | N
     if pod is not None and pod.metadata.deletion_timestamp is not None:
         known["node"] = pod.spec.node_name
     elif pod is not None:
-        known |= _of_trouble(pod)
+        known |= _trouble_facts(pod)
     scheduled = _unscheduled(pod) if pod is not None else None
-    short = _short_of(scheduled) if scheduled is not None else ""
+    short = _missing_resources(scheduled) if scheduled is not None else ""
     texts = {name: one_line(text, FACT_LIMIT) for name, text in (known | {"resource": short}).items()}
     references = (pod.spec.image_pull_secrets if pod is not None and texts.get("image") else None) or ()
     secrets = tuple(one_line(one.name, FACT_LIMIT) for one in references[:SECRETS_NAMED] if one.name)
     return Facts(secrets=secrets, unscheduled=scheduled is not None, **texts)
 
 
-def _of_trouble(pod: Pod) -> dict[str, str]:
-    """Returns node, container and image of a Pod in trouble."""
+def _trouble_facts(pod: Pod) -> dict[str, str]:
+    """Returns node, container and image of a Pod that is not Ready."""
     statuses = _statuses(pod)
     first = next((one for one in statuses if _waiting(one) is not None), None)
     first = first or next((one for one in statuses if _ended(one) is not None and not one.ready), None)
@@ -209,7 +209,7 @@ def _of_trouble(pod: Pod) -> dict[str, str]:
         "node": pod.spec.node_name,
         "container": first.name if first is not None else "",
         "image": _image(pod, first)
-        if first is not None and waiting is not None and waiting.reason in _NO_IMAGE
+        if first is not None and waiting is not None and waiting.reason in _IMAGE_PULL_REASONS
         else "",
     }
 
@@ -219,13 +219,13 @@ def _statuses(pod: Pod) -> tuple[ContainerStatus, ...]:
 
 
 def _waiting(status: ContainerStatus) -> ContainerState | None:
-    """What it waits for, where that is no ordinary beginning."""
+    """What the container waits for, None while it is about to start."""
     waiting = status.state.waiting if status.state else None
-    return waiting if waiting is not None and waiting.reason not in _BEGINNING else None
+    return waiting if waiting is not None and waiting.reason not in _STARTING else None
 
 
 def _ended(status: ContainerStatus) -> ContainerState | None:
-    """How it ended, now or the last time, where that was no success."""
+    """How the container ended, now or the last time, None where it succeeded."""
     for states in (status.state, status.last_state):
         if states is not None and states.terminated is not None and states.terminated.exit_code:
             return states.terminated
@@ -243,8 +243,8 @@ def _unscheduled(pod: Pod) -> Condition | None:
     return condition if condition is not None and condition.status == "False" and not leaving else None
 
 
-def _short_of(scheduled: Condition) -> str:
-    found = _SHORT_OF.findall(scheduled.message[:_LOOKED_THROUGH])
+def _missing_resources(scheduled: Condition) -> str:
+    found = _MISSING_RESOURCES.findall(scheduled.message[:_SEARCH_LIMIT])
     return ", ".join(dict.fromkeys(one or other for one, other in found))
 
 

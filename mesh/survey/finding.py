@@ -1,4 +1,4 @@
-"""What is known of a workload that a person must settle, as one look saw it."""
+"""A workload that needs an operator, as one survey found it, and the facts about it."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from mesh.survey.reasons import Reason
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What advice names beside the workload itself; empty where it is not known. All of it bounded text."""
+    """What advice names beside the workload itself. A text is empty where it is not known; all are bounded."""
 
-    #: The node, and the container and image that the cause is about.
+    #: The node and the container that the cause is about.
     node: str = ""
     container: str = ""
-    #: Only where it is the image that cannot be had.
+    #: The image of the container, where it cannot be pulled.
     image: str = ""
-    #: Names of the Secrets that images are pulled with.
+    #: Names of the Secrets with which images are pulled.
     secrets: tuple[str, ...] = ()
-    #: Whether the scheduler finds no node, and what it is short of, as `cpu, memory`.
+    #: Whether the scheduler finds no node, and the resources that are missing, as `cpu, memory`.
     unscheduled: bool = False
     resource: str = ""
     budget: str = ""
@@ -33,7 +33,7 @@ NO_FACTS = Facts()
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A workload that cannot be restarted, as it was seen once.
+    """A workload that cannot be restarted automatically, as one survey found it.
 
     `pods` names at most `mesh.remediation.recheck.PODS_SHOWN` of `pod_count`, in the order in which to handle them.
     `evidence` holds lines from the cluster itself that prove the reason.

@@ -1,4 +1,4 @@
-"""Rules about injection: which Pods a restart would harm or not help, since of what they would get."""
+"""Rules about injection: Pods that a restart would harm, or would not help."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def would_lose_sidecar(assessment: Assessment) -> Cause | None:
     """New Pods would get no sidecar."""
     if assessment.pod_class is not PodClass.ORPHANED:
         return None
-    why = "the injector answers without one" if assessment.expected.is_refused else assessment.decision.reason
+    why = "the injector adds none" if assessment.expected.is_refused else assessment.decision.reason
     return Cause(Reason.WOULD_LOSE_SIDECAR, one_line(f"would get no sidecar: {why}"))
 
 
@@ -29,7 +29,8 @@ def unknown_revision(assessment: Assessment) -> Cause | None:
         return None
     problem = _problem(assessment)
     return Cause(
-        Reason.UNKNOWN_REVISION, one_line(f"a webhook asks revision {revision}, which has no injector: {problem}")
+        Reason.UNKNOWN_REVISION,
+        one_line(f"a webhook selects its Pods for revision {revision}, which has no injector: {problem}"),
     )
 
 
@@ -40,7 +41,7 @@ def unknown_proxy(assessment: Assessment) -> Cause | None:
     pod, image = assessment.classified_pods[0], assessment.expected.image
     if image is None:
         proxy = live_proxy(pod) or "its proxy"
-        detail = f"what would replace {proxy} is not known: {_problem(assessment)}"
+        detail = f"the proxy that would replace {proxy} is unknown: {_problem(assessment)}"
         return Cause(Reason.UNKNOWN_PROXY, one_line(detail))
     about = pod.metadata
     why = assessment.connected.why_unknown(about.namespace, about.name, assessment.decision.revision or "")
@@ -53,7 +54,7 @@ def sidecar_missing(assessment: Assessment) -> Cause | None:
     """The Pods have no sidecar, and new ones would get one."""
     if assessment.pod_class is not PodClass.MISSING:
         return None
-    return Cause(Reason.SIDECAR_MISSING, "made without a sidecar, would get one now")
+    return Cause(Reason.SIDECAR_MISSING, "created without a sidecar, would get one now")
 
 
 #: The first rule that holds names the cause.
@@ -66,9 +67,9 @@ INJECTION_RULES: tuple[Callable[[Assessment], Cause | None], ...] = (
 
 
 def gateway_not_upgraded(assessment: Assessment) -> Cause | None:
-    """A gateway that no injector made runs another version than its revision, and an upgrade has begun restarts.
+    """A gateway that no injector made does not run its revision's version, though the upgrade has begun restarts.
 
-    Its owner should have rolled it by then.
+    The gateway's own owner should have restarted it by then.
     """
     owner, context = assessment.owner, assessment.context
     namespace, injector = assessment.namespace, assessment.snapshot.injector

@@ -1,7 +1,7 @@
-"""Objects made small while they are read: 10,000 Pods in a few megabytes.
+"""Compact objects: 10,000 Pods in a few megabytes.
 
-Pods of one workload differ in their names and times only. Everything else of them is kept once, and of Pods that are
-well, nothing but that. Judging a compact object gives what judging the whole one gives (a property test compares).
+Pods of one workload differ in their names and times only, so every other part is kept once. Of Ready Pods, only what a
+survey reads is kept. A survey of compact objects is equal to that of the full ones (a property test compares).
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from mesh.wellknown import LAST_APPLIED_CONFIGURATION, PROXY_CONTAINER
 
 T = TypeVar("T")
 
-#: Domains whose annotations some rule or Istio's own template reads; network plug-ins write others, unlike in each Pod.
-_DOMAINS = ("istio.io/", "kyma-project.io/")
-#: Reasons of a Deployment's conditions that nobody asks for.
-_ALL_IS_WELL = frozenset({"NewReplicaSetAvailable", "MinimumReplicasAvailable"})
+#: Domains of the annotations that rules and Istio's own templates read; others may differ in each Pod.
+_ANNOTATION_DOMAINS = ("istio.io/", "kyma-project.io/")
+#: Reasons of a Deployment's conditions that no rule reads.
+_UNREAD_REASONS = frozenset({"NewReplicaSetAvailable", "MinimumReplicasAvailable"})
 _TEMPLATE_ABOVE = frozenset({("ReplicaSet", "Deployment"), ("Job", "CronJob")})
 
 
 class Interner:
-    """Keeps equal parts once. Lives as long as one reading, which `now` is the time of."""
+    """Keeps equal parts of objects once. `now` is the time of the reading that it serves."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now
@@ -46,81 +46,84 @@ class Interner:
         self._encode = msgspec.msgpack.Encoder().encode
 
     def __len__(self) -> int:
-        """How many different parts it keeps."""
+        """Returns how many different parts are kept."""
         return len(self._known)
 
     def pod(self, pod: Pod) -> Pod:
-        """What judging needs of a Pod."""
-        about = pod.metadata
-        reference = about.controller()
-        leaving = about.deletion_timestamp is not None
-        well = not leaving and (pod.status.phase == "Succeeded" or pod_cause(pod, self._now) is None)
+        """Returns what a survey reads of a Pod."""
+        metadata = pod.metadata
+        reference = metadata.controller()
+        deleting = metadata.deletion_timestamp is not None
+        healthy = not deleting and (pod.status.phase == "Succeeded" or pod_cause(pod, self._now) is None)
         return Pod(
             metadata=Metadata(
-                name=about.name,
-                namespace=self.intern(about.namespace),
-                uid=about.uid,
-                labels=self.intern(about.labels),
-                annotations=self.intern(_annotations(about.annotations or {}, reference)),
-                creation_timestamp=about.creation_timestamp,
-                deletion_timestamp=about.deletion_timestamp,
-                finalizers=about.finalizers if leaving else None,
+                name=metadata.name,
+                namespace=self.intern(metadata.namespace),
+                uid=metadata.uid,
+                labels=self.intern(metadata.labels),
+                annotations=self.intern(_annotations(metadata.annotations or {}, reference)),
+                creation_timestamp=metadata.creation_timestamp,
+                deletion_timestamp=metadata.deletion_timestamp,
+                finalizers=metadata.finalizers if deleting else None,
                 owner_references=self.intern(() if reference is None else (reference,)),
             ),
-            spec=self.intern(_spec(pod.spec, None if _has_template(reference) else pod.spec.raw, placed=not well)),
-            status=self.intern(_well(pod.status)) if well or leaving else pod.status,
+            spec=self.intern(
+                _spec(pod.spec, None if _has_template(reference) else pod.spec.raw, with_causes=not healthy)
+            ),
+            status=self.intern(_healthy_status(pod.status)) if healthy or deleting else pod.status,
         )
 
     def workload(self, workload: Workload) -> Workload:
-        """What judging needs of a controller."""
-        about, spec = workload.metadata, workload.spec
-        reference = about.controller()
-        # There are ten old ReplicaSets for each Deployment, and its own template is the one that counts. That of an
-        # Argo Rollout may lie where it is not read: of its ReplicaSets, those that have Pods keep theirs.
-        below = reference is not None and (workload.kind, kind_of(reference)) in _TEMPLATE_ABOVE
-        emptied = reference is not None and workload.kind == "ReplicaSet" and not workload.status.replicas
-        template = None if below or emptied else spec.template
+        """Returns what a survey reads of a workload."""
+        metadata, spec = workload.metadata, workload.spec
+        reference = metadata.controller()
+        # Of a Deployment with its ten old ReplicaSets only its own template counts. The template of an Argo Rollout
+        # may be that of an object that is not read: so the ReplicaSets with Pods keep theirs.
+        inherited = reference is not None and (workload.kind, kind_of(reference)) in _TEMPLATE_ABOVE
+        has_no_pods = reference is not None and workload.kind == "ReplicaSet" and not workload.status.replicas
+        template = None if inherited or has_no_pods else spec.template
         if template is not None:
-            made = template.metadata
+            template_metadata = template.metadata
             template = msgspec.structs.replace(
                 template,
-                metadata=Metadata(labels=self.intern(made.labels), annotations=self.intern(made.annotations)),
+                metadata=Metadata(
+                    labels=self.intern(template_metadata.labels), annotations=self.intern(template_metadata.annotations)
+                ),
                 spec=self.intern(_spec(template.spec, template.spec.raw)),
             )
         return msgspec.structs.replace(
             workload,
             metadata=Metadata(
-                name=about.name,
-                namespace=self.intern(about.namespace),
-                uid=about.uid,
-                generation=about.generation,
-                labels=self.intern(about.labels),
-                annotations=self.intern(_without_last_applied(about.annotations or {})),
+                name=metadata.name,
+                namespace=self.intern(metadata.namespace),
+                uid=metadata.uid,
+                generation=metadata.generation,
+                labels=self.intern(metadata.labels),
+                annotations=self.intern(_without_last_applied(metadata.annotations or {})),
                 owner_references=self.intern(() if reference is None else (reference,)),
             ),
             spec=msgspec.structs.replace(spec, template=template, selector=None),
-            status=msgspec.structs.replace(workload.status, conditions=_telling(workload.status.conditions)),
+            status=msgspec.structs.replace(workload.status, conditions=_read_conditions(workload.status.conditions)),
         )
 
     def link(self, workload: Workload) -> Workload:
-        """Of a controller between a workload and its Pods: which it is, and whose."""
-        about = workload.metadata
-        above = about.controller()
+        """Returns the identity and the owner of a controller between a workload and its Pods."""
+        owner = workload.metadata.controller()
         metadata = Metadata(
-            name=about.name,
-            namespace=self.intern(about.namespace),
-            uid=about.uid,
-            owner_references=self.intern(() if above is None else (above,)),
+            name=workload.metadata.name,
+            namespace=self.intern(workload.metadata.namespace),
+            uid=workload.metadata.uid,
+            owner_references=self.intern(() if owner is None else (owner,)),
         )
         return Workload(kind=workload.kind, metadata=metadata)
 
     def intern(self, value: T) -> T:
-        """The one kept object that equals `value`."""
+        """Returns the kept object that equals `value`."""
         return cast("T", self._known.setdefault((type(value), self._encode(value)), value))
 
 
-def _telling(conditions: tuple[Condition, ...] | None) -> tuple[Condition, ...]:
-    return tuple(one for one in conditions or () if one.reason not in _ALL_IS_WELL)
+def _read_conditions(conditions: tuple[Condition, ...] | None) -> tuple[Condition, ...]:
+    return tuple(one for one in conditions or () if one.reason not in _UNREAD_REASONS)
 
 
 def _has_template(reference: OwnerReference | None) -> bool:
@@ -140,19 +143,19 @@ def _without_last_applied(annotations: Mapping[str, str]) -> dict[str, str]:
 
 @lru_cache(maxsize=4096)
 def _is_read(annotation: str) -> bool:
-    return any(domain in annotation for domain in _DOMAINS)
+    return any(domain in annotation for domain in _ANNOTATION_DOMAINS)
 
 
-def _spec(spec: PodSpec, raw: str | None, *, placed: bool = False) -> PodSpec:
-    """Resources are compared for proxies alone. `placed`: with its node and Secrets, which tell why it does not run."""
+def _spec(spec: PodSpec, raw: str | None, *, with_causes: bool = False) -> PodSpec:
+    """The spec, with resources of proxies alone. `with_causes`: with what tells why a Pod does not run."""
     first = spec.init_containers
     return PodSpec(
         containers=tuple(_container(one) for one in spec.containers),
         init_containers=None if first is None else tuple(_container(one) for one in first),
         host_network=spec.host_network,
         service_account_name=spec.service_account_name,
-        node_name=spec.node_name if placed else "",
-        image_pull_secrets=spec.image_pull_secrets if placed else None,
+        node_name=spec.node_name if with_causes else "",
+        image_pull_secrets=spec.image_pull_secrets if with_causes else None,
         raw=raw,
     )
 
@@ -161,7 +164,7 @@ def _container(one: Container) -> Container:
     return one if one.name == PROXY_CONTAINER else Container(name=one.name, image=one.image)
 
 
-def _well(status: PodStatus) -> PodStatus:
+def _healthy_status(status: PodStatus) -> PodStatus:
     """Returns the status of a healthy Pod: that it is Ready, and which proxy really runs."""
     return PodStatus(
         phase=status.phase,

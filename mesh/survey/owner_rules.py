@@ -56,8 +56,8 @@ def argo_rollout_without_template(state: WorkloadState) -> Cause | None:
     if state.owner.kind != ARGO_ROLLOUT or workload is None or workload.template is not None:
         return None
     reference = workload.spec.workload_ref
-    source = f"{reference.kind} {reference.name}" if reference else "nobody"
-    return Cause(Reason.UNSUPPORTED_OWNER, f"its Pod template is that of {source}, which is not read")
+    source = f"{reference.kind} {reference.name}" if reference else "no workload"
+    return Cause(Reason.UNSUPPORTED_OWNER, f"its Pod template belongs to {source}, which is not read")
 
 
 def rollout_paused(state: WorkloadState) -> Cause | None:
@@ -80,14 +80,14 @@ def argo_rollout_restart_scheduled(state: WorkloadState) -> Cause | None:
 
 
 def update_strategy_on_delete(state: WorkloadState) -> Cause | None:
-    """The controller replaces a Pod only after somebody has deleted it."""
+    """The controller replaces a Pod only after it was deleted by hand."""
     workload = state.owner.workload
     strategy = workload.spec.update_strategy if workload is not None else None
     return Cause(Reason.ON_DELETE) if strategy is not None and strategy.type == "OnDelete" else None
 
 
 def partitioned_rollout(state: WorkloadState) -> Cause | None:
-    """The controller of the StatefulSet leaves the Pods below the partition alone."""
+    """The controller of the StatefulSet does not update the Pods below the partition."""
     workload = state.owner.workload
     strategy = workload.spec.update_strategy if workload is not None else None
     rolling = strategy.rolling_update if strategy is not None else None

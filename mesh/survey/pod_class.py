@@ -48,23 +48,23 @@ WORKLOAD_ORDER = (
 
 
 def live_proxy(pod: Pod) -> str | None:
-    """The image of the running sidecar, native or not; None without one. With two of that name the first counts."""
+    """Returns the image of the sidecar, native or not; None without one. Of two with that name the first counts."""
     proxies = pod.spec.proxies()
     return proxies[0].image if proxies else None
 
 
 def running_digest(pod: Pod) -> str:
-    """The digest of the proxy that really runs, empty where the kubelet does not tell."""
+    """Returns the digest of the proxy that really runs, empty where the kubelet does not tell."""
     statuses = (*(pod.status.container_statuses or ()), *(pod.status.init_container_statuses or ()))
     image_id = next((one.image_id for one in statuses if one.name == PROXY_CONTAINER), "")
     return parse_image(image_id).digest
 
 
-def made_by_injector(pod: Pod, owner: Owner | None = None) -> bool:
+def is_injected(pod: Pod, owner: Owner | None = None) -> bool:
     """Whether an injector added the sidecar.
 
-    Only injectors write the status annotation, whatever its value. Where something took it off, an owner whose
-    template has no such container tells it as well.
+    Only injectors write the status annotation, whatever its value. Where it was removed, an owner whose template has no
+    such container proves the same.
     """
     if pod.metadata.annotation(SIDECAR_STATUS) is not None:
         return True
@@ -72,9 +72,9 @@ def made_by_injector(pod: Pod, owner: Owner | None = None) -> bool:
 
 
 def runs_image(pod: Pod, expected: str) -> bool | None:
-    """Whether the live proxy is the expected image; None when only its name is, and the name may move.
+    """Whether the live proxy is the expected image; None when the references are equal but may name different images.
 
-    A tag that names no version (`latest`, a branch) is the same name for different images; a digest never is.
+    A tag that names no version (`latest`, a branch) may name another image later; a digest never does.
     """
     live = live_proxy(pod)
     wanted = parse_image(expected)
@@ -84,7 +84,7 @@ def runs_image(pod: Pod, expected: str) -> bool | None:
 
 
 def is_excluded(owner: Owner, namespace: Namespace | None) -> bool:
-    """Whether the exclusion annotation holds on the workload (its template or Pod counts too) or its namespace."""
+    """Whether the workload, its Pod template or its namespace has the exclusion annotation."""
     holders = [owner.template.metadata]
     if owner.workload is not None:
         holders.append(owner.workload.metadata)
@@ -103,16 +103,16 @@ def classify(
     exclusion: bool,
     connected: ConnectedProxies = NO_CONNECTED_PROXIES,
 ) -> PodClass:
-    """The first class whose condition holds.
+    """Returns the class of a Pod: the first whose condition holds.
 
-    `decision` and `expected` are about the owner's template; `revision_image` is the proxy that the deciding
-    revision gives a template without wishes, against which a pin is judged. `connected` is asked where an image
-    carries no version.
+    `decision` and `expected` are about the owner's template. `revision_image` is the proxy that the deciding revision
+    gives a template without annotations: a pin to its version is none. `connected` tells the version where the image
+    has none.
     """
-    found = _class(pod, owner, decision, expected, revision_image, connected)
-    if exclusion and found in (PodClass.MISSING, PodClass.ORPHANED, PodClass.STALE):
+    pod_class = _class(pod, owner, decision, expected, revision_image, connected)
+    if exclusion and pod_class in (PodClass.MISSING, PodClass.ORPHANED, PodClass.STALE):
         return PodClass.EXCLUDED
-    return found
+    return pod_class
 
 
 def _class(
@@ -126,24 +126,22 @@ def _class(
     live = live_proxy(pod)
     injected = decision.injected and not expected.is_refused
     if pod.metadata.deletion_timestamp is not None:
-        found = PodClass.TERMINATING
-    elif has_finished(pod, owner):
-        found = PodClass.FINISHED
-    elif pod.metadata.annotation(AMBIENT_REDIRECTION) == "enabled":
-        found = PodClass.AMBIENT
-    elif live is None:
-        found = _without_proxy(decision, injected=injected)
-    elif not made_by_injector(pod, owner):
-        found = PodClass.GATEWAY
-    elif decision.problem is not None:
-        found = PodClass.UNKNOWN
-    elif not injected:
-        found = PodClass.ORPHANED
-    elif live == owner.template.metadata.annotation(PROXY_IMAGE) and not _same_version(live, revision_image):
-        found = PodClass.PINNED
-    else:
-        found = _compared(pod, decision, expected, connected)
-    return found
+        return PodClass.TERMINATING
+    if has_finished(pod, owner):
+        return PodClass.FINISHED
+    if pod.metadata.annotation(AMBIENT_REDIRECTION) == "enabled":
+        return PodClass.AMBIENT
+    if live is None:
+        return _without_proxy(decision, injected=injected)
+    if not is_injected(pod, owner):
+        return PodClass.GATEWAY
+    if decision.problem is not None:
+        return PodClass.UNKNOWN
+    if not injected:
+        return PodClass.ORPHANED
+    if live == owner.template.metadata.annotation(PROXY_IMAGE) and not _same_version(live, revision_image):
+        return PodClass.PINNED
+    return _compare(pod, decision, expected, connected)
 
 
 def _without_proxy(decision: InjectionDecision, *, injected: bool) -> PodClass:
@@ -152,7 +150,7 @@ def _without_proxy(decision: InjectionDecision, *, injected: bool) -> PodClass:
     return PodClass.MISSING if injected else PodClass.UNINJECTED
 
 
-def _compared(pod: Pod, decision: InjectionDecision, expected: ExpectedProxy, connected: ConnectedProxies) -> PodClass:
+def _compare(pod: Pod, decision: InjectionDecision, expected: ExpectedProxy, connected: ConnectedProxies) -> PodClass:
     if expected.image is None:
         return PodClass.UNKNOWN
     same = runs_image(pod, expected.image)
@@ -164,11 +162,11 @@ def _compared(pod: Pod, decision: InjectionDecision, expected: ExpectedProxy, co
 
 
 def has_finished(pod: Pod, owner: Owner) -> bool:
-    """Whether it has ended and nothing waits for another in its place."""
+    """Whether the Pod has ended, and no controller will replace it."""
     if pod.status.phase == "Succeeded":
         return True
     if pod.status.phase != "Failed" or owner.direct is None:
-        # A standalone Pod that failed, or one whose maker is not known: somebody may still wait for it.
+        # A standalone Pod that failed, or one whose controller is unknown: its work may still be waited for.
         return False
     status, spec = owner.direct.status, owner.direct.spec
     match owner.direct.kind:
@@ -188,19 +186,19 @@ def _same_version(image: str, revision_image: str | None) -> bool:
 
 
 def version_text(image: str) -> str | None:
-    """The Istio version in an image, as text."""
+    """Returns the Istio version in an image reference as text, None when it names none."""
     version = parse_image(image).version
     return str(version) if version else None
 
 
 def pod_is_current(pod: Pod, expected: ExpectedProxy) -> bool:
-    """Whether one Pod runs what its template would get now, by an injector's hand, and is Ready."""
+    """Whether an injector gave the Pod the proxy that its template would get now, and the Pod is Ready."""
     return runs_expected(pod, expected) and pod.ready
 
 
 def runs_expected(pod: Pod, expected: ExpectedProxy) -> bool:
-    """Whether one Pod runs what its template would get now, by an injector's hand.
+    """Whether an injector gave the Pod the proxy that its template would get now.
 
     An image whose tag names no version counts: after a restart, nothing newer has that name.
     """
-    return made_by_injector(pod) and expected.image is not None and runs_image(pod, expected.image) is not False
+    return is_injected(pod) and expected.image is not None and runs_image(pod, expected.image) is not False

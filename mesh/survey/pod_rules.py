@@ -11,7 +11,7 @@ from mesh.k8s.objects import ContainerStatus, Pod
 from mesh.survey.reasons import Cause, Reason
 from mesh.text import one_line
 
-#: A Pod past its deletion time by more than this does not go by itself.
+#: How long after its deletion time a Pod counts as stuck.
 STUCK_AFTER = timedelta(minutes=5)
 _NOT_STARTED = "its containers have not started"
 _NO_REASON = "no reason given"
@@ -53,11 +53,11 @@ def with_event_message(pod: Pod, message: str | None) -> Pod:
 
 
 def stuck_terminating(pod: Pod, at: datetime) -> Cause | None:
-    """The Pod should be gone for some minutes."""
+    """The Pod should have been deleted some minutes ago."""
     deleted = pod.metadata.deletion_timestamp
     if deleted is None or at - deleted <= STUCK_AFTER:
         return None
-    return _cause(Reason.STUCK_TERMINATING, pod, f"should be gone since {deleted:%Y-%m-%dT%H:%MZ}")
+    return _cause(Reason.STUCK_TERMINATING, pod, f"should have been deleted by {deleted:%Y-%m-%dT%H:%MZ}")
 
 
 def pod_unknown(pod: Pod) -> Cause | None:
@@ -98,7 +98,7 @@ def not_ready(pod: Pod) -> Cause | None:
     ready = pod.condition("Ready")
     if ready is not None and ready.status == "True":
         return None
-    text = pod.status.message or ((ready.message or ready.reason) if ready else "it has not been ready yet")
+    text = pod.status.message or ((ready.message or ready.reason) if ready else "it has not been Ready yet")
     return _cause(Reason.NOT_READY, pod, f"not Ready: {text or _NO_REASON}")
 
 

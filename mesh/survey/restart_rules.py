@@ -36,11 +36,11 @@ def restarted_and_still_stale(assessment: Assessment) -> Cause | None:
     restarted = mark_of(workload)
     if restarted is None or restarted < mark or not assessment.rollout.complete:
         return None
-    return Cause(Reason.IMAGE_REWRITTEN, "restarted, and its new Pods are still not as expected")
+    return Cause(Reason.IMAGE_REWRITTEN, "restarted, and its new Pods still do not run the expected proxy")
 
 
 def newest_pod_is_stale(assessment: Assessment) -> Cause | None:
-    """The newest Pod was created in this upgrade and does not run the expected proxy: a restart brings another such."""
+    """The newest Pod was created in this upgrade and is stale: a restart would create another stale Pod."""
     mark = assessment.context.mark
     if assessment.pod_class is not PodClass.STALE or mark is None:
         return None
@@ -50,15 +50,15 @@ def newest_pod_is_stale(assessment: Assessment) -> Cause | None:
     newest = max(assessment.active_pods, key=lambda pod: (_created(pod), pod not in stale), default=None)
     if newest is None or newest not in stale or _created(newest) < mark:
         return None
-    detail = f"Pod {newest.metadata.name} was made during this upgrade and runs {live_proxy(newest)}"
+    detail = f"Pod {newest.metadata.name} was created during this upgrade and runs {live_proxy(newest)}"
     return Cause(Reason.IMAGE_REWRITTEN, one_line(detail))
 
 
 def too_few_ready_pods(assessment: Assessment) -> Cause | None:
-    """No Pod is Ready, or one is not and the controller would take the others before it replaces it."""
+    """No Pod is Ready; or one is not, and the controller cannot replace it without taking the others."""
     workload = assessment.owner.workload
     strategy = workload.spec.strategy if workload is not None else None
-    # Both take Pods away before they bring new ones, and Argo Rollouts takes none while too few are available.
+    # Recreate deletes all Pods before it creates new ones; Argo Rollouts evicts none while too few are available.
     all_needed = assessment.owner.kind == ARGO_ROLLOUT or (strategy is not None and strategy.type == "Recreate")
     healthy = [pod_cause(pod, assessment.at) is None for pod in assessment.active_pods]
     if any(healthy) and (all(healthy) or not all_needed):
@@ -105,7 +105,7 @@ def maintenance_window_never_opens(assessment: Assessment) -> Cause | None:
 def windows_cause(windows: tuple[str, ...], at: datetime) -> Cause | None:
     """Returns why waiting for these maintenance windows is futile.
 
-    Cached: workloads share their windows, and finding out that windows never open takes a while.
+    Cached: many workloads have the same windows, and it takes long to find that windows never open.
     """
     try:
         parsed = parse_windows(*windows)

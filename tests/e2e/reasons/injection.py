@@ -106,7 +106,7 @@ def _live_proxy(place: Place) -> str:
 
 
 STORIES = (
-    Story("label-lost", Reason.WOULD_LOSE_SIDECAR, _label_lost, "no label about injection", _inject_again),
+    Story("label-lost", Reason.WOULD_LOSE_SIDECAR, _label_lost, "no injection label", _inject_again),
     Story("other-revision", Reason.UNKNOWN_REVISION, _other_revision, "istio.io/rev=retired", _inject_again),
     Story("template-broken", Reason.UNKNOWN_PROXY, _template_broken, "injector: ", _repair_template),
     Story(

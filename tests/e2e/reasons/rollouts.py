@@ -92,5 +92,5 @@ STORIES = (
     Story("unreadable", Reason.WINDOW_INVALID, _window_unreadable, "maintenance window: whenever", _open_windows),
     Story("disjoint", Reason.WINDOW_NEVER_OPENS, _windows_disjoint, "maintenance window: Sun", _open_windows),
     Story("node-gone", Reason.ROLLOUT_TIMED_OUT, _node_gone, "node affinity/selector", Place.label_node, RECOVERS),
-    Story("reverted", Reason.RESTART_REVERTED, _slow_start, "live: ", in_restart=_revert_mark),
+    Story("reverted", Reason.RESTART_REVERTED, _slow_start, "live proxies: ", in_restart=_revert_mark),
 )

@@ -131,7 +131,7 @@ BAD_POLICIES = [
     pytest.param("windows: Sat 00:00-04:00", "windows: must be a list", id="window-alone"),
     pytest.param(
         "windows: ['00:00-24:00', Sta 00:00-04:00]",
-        'windows.1: "Sta 00:00-04:00" is no maintenance window: "Sta" is no day of the week; a right one is',
+        'windows.1: "Sta 00:00-04:00" is not a maintenance window: "Sta" is not a day of the week; a valid one is',
         id="no-window",
     ),
     pytest.param(

@@ -147,7 +147,7 @@ def test_stale_workload_of_an_owner_that_cannot_be_restarted_is_reported(
         pytest.param(
             workload(ARGO_ROLLOUT, lender=WorkloadReference(kind="PodTemplate", name="cart")),
             "UnsupportedOwner",
-            "its Pod template is that of PodTemplate cart, which is not read",
+            "its Pod template belongs to PodTemplate cart, which is not read",
             id="template-is-not-read",
         ),
     ],
@@ -261,7 +261,7 @@ def test_reason_of_the_owner_tells_the_state_of_its_pods_too(one: Pod, state: st
             "Pod cart-1 not Ready: probe fails",
             id="not-ready",
         ),
-        pytest.param(pod(ready=None), "NotReady", "Pod cart-1 not Ready: it has not been ready yet", id="no-condition"),
+        pytest.param(pod(ready=None), "NotReady", "Pod cart-1 not Ready: it has not been Ready yet", id="no-condition"),
     ],
 )
 def test_stale_workload_with_no_pod_ready_is_reported_with_the_clusters_message(
@@ -419,7 +419,7 @@ def test_pod_made_since_the_mark_and_still_stale_shows_that_a_restart_is_futile(
     found = record(cart, *made, attempt=attempt)
 
     assert verdict(found) == (action, reason)
-    assert reason is None or found.detail == f"Pod p0 was made during this upgrade and runs {OLD}"
+    assert reason is None or found.detail == f"Pod p0 was created during this upgrade and runs {OLD}"
 
 
 def test_reason_of_the_owner_comes_before_a_rewritten_image() -> None:
@@ -527,10 +527,10 @@ NIGHT = "22:00-04:00"
     [
         pytest.param(None, None, (), None, None, id="none"),
         pytest.param(NIGHT, "Sat 20:00-24:00", (NIGHT,), None, None, id="shut-now-and-open-together-later"),
-        pytest.param(None, "Sta 00:00-04:00", (), "WindowInvalid", '"Sta" is no day of the week', id="invalid"),
-        pytest.param("at night", None, (), "WindowInvalid", '"at night" names no time', id="invalid-of-namespace"),
+        pytest.param(None, "Sta 00:00-04:00", (), "WindowInvalid", '"Sta" is not a day of the week', id="invalid"),
+        pytest.param("at night", None, (), "WindowInvalid", '"at night" has no time', id="invalid-of-namespace"),
         pytest.param("", None, (), "WindowInvalid", "it is empty", id="empty"),
-        pytest.param("x", "Sat 20:00-24:00", ("Sun 09:00-10:00",), "WindowInvalid", '"x" names no time', id="both"),
+        pytest.param("x", "Sat 20:00-24:00", ("Sun 09:00-10:00",), "WindowInvalid", '"x" has no time', id="both"),
         pytest.param(
             "Sat 00:00-04:00",
             "Sun 00:00-04:00",
@@ -621,7 +621,7 @@ def test_finished_runs_of_a_cron_job_are_no_trouble_of_the_one_that_runs() -> No
     assert (found.pod_class, found.reason, found.detail) == (
         PodClass.MISSING,
         Reason.JOB_POD,
-        "made without a sidecar, would get one now",
+        "created without a sidecar, would get one now",
     )
 
 

@@ -157,7 +157,7 @@ def test_pod_that_does_not_go_tells_when_it_should_have_and_what_holds_it() -> N
 
     assert found.reason is Reason.STUCK_TERMINATING
     assert found.evidence[0] == (
-        "Pod cart-2 on node n1: to be gone by 2026-09-05T11:00:00Z, finalizers: example.com/hold"
+        "Pod cart-2 on node n1: should have been deleted by 2026-09-05T11:00:00Z, finalizers: example.com/hold"
     )
     assert found.facts == Facts(node="n1")
 
@@ -184,7 +184,7 @@ def test_quota_is_reported_by_the_condition_of_the_rollout() -> None:
         f"condition ReplicaFailure is True: FailedCreate: {message}",
         "rollout: 0 of 2 updated, 2 available",
         f"expected proxy: {NEW}",
-        f"live: {OLD}",
+        f"live proxies: {OLD}",
     )
     assert found.facts == Facts(quota="small")
 
@@ -257,7 +257,7 @@ def test_expected_proxy_is_reported_where_a_restart_brought_another_one() -> Non
     ("labels", "told"),
     [
         ({"istio-injection": "disabled", "team": "x"}, "namespace shop: labelled istio-injection=disabled"),
-        ({"team": "x"}, "namespace shop: no label about injection"),
+        ({"team": "x"}, "namespace shop: no injection label"),
     ],
 )
 def test_sidecar_that_would_be_lost_is_reported_with_the_labels_about_injection(
@@ -266,7 +266,7 @@ def test_sidecar_that_would_be_lost_is_reported_with_the_labels_about_injection(
     found = sighted(space(labels=labels), CART, pod(owner=CART))
 
     assert found.reason is Reason.WOULD_LOSE_SIDECAR
-    assert found.evidence == (told, "Pod template: no label about injection")
+    assert found.evidence == (told, "Pod template: no injection label")
 
 
 def test_injector_that_refuses_is_reported_in_its_own_words() -> None:
