@@ -158,7 +158,8 @@ STATE = UpgradeState(
     controls=ControlsState(
         paused_by=MESSAGE * 2,
         in_flight=200,
-        decisions=ITEM.history,
+        # An operator writes who and why; what was decided is a phrase of ours, at its longest with the name of a wave.
+        decisions=(HistoryEntry(NOW, f"approved {RULE.name}", DETAIL, DETAIL),) * HISTORY_KEPT,
         approved_names=[RULE.name] * 100,
         approved_numbers=[MANY] * 100,
     ),
