@@ -1,4 +1,4 @@
-"""Collects from the code every name that leaves the process: what Temporal's histories and the cluster keep.
+"""Collects from the code every name that leaves the process: in Temporal's histories, the cluster, and JSON documents.
 
     .venv/bin/python -m tests.wire_names
 
@@ -25,6 +25,7 @@ from activities.search_attributes import ALL
 from mesh import identity, wellknown
 from mesh.identity import ClusterRef
 from mesh.k8s.workload_ref import WorkloadRef
+from tests.json_documents import json_keys
 from worker.compose import compose_activities
 from workflows.registry import ALL_WORKFLOWS
 
@@ -52,6 +53,7 @@ def collect() -> Names:
         "memo": sorted(set(_memo_keys())),
         "identifiers": _identifiers(),
         "cluster": _cluster_names(),
+        "json": json_keys(),
     }
 
 

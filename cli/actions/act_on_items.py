@@ -15,6 +15,7 @@ from temporalio.service import RPCError
 from activities.concurrency import gather_limited
 from cli.cluster_name import cluster_name_from
 from cli.exit_codes import DONE, FAILED, UNREACHABLE
+from cli.render.item_document import result_document
 from cli.render.item_table import queue_table, result_table
 from cli.render.output import emit, say
 from cli.temporal.item_list import ItemFilter, find_items, item_identity
@@ -77,7 +78,7 @@ async def act_on_items(
         identities = [item_identity(item, lambda: cluster) for item in selection.items]
     answers = await gather_limited(_CONCURRENCY, identities, lambda identity: _send(client, identity, name, command))
     results = [
-        {"id": identity, "ok": code == DONE, "message": message}
+        result_document(identity, message, ok=code == DONE)
         for identity, (code, message) in zip(identities, answers, strict=True)
     ]
     emit({"items": results}, output, lambda: result_table(results))

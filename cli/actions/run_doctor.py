@@ -6,6 +6,7 @@ import asyncio
 
 from cli.cluster_name import cluster_name_from
 from cli.exit_codes import DONE, FAILED
+from cli.render.doctor_document import doctor_document
 from cli.render.doctor_table import doctor_table
 from cli.render.output import emit
 from cli.temporal.session import connect_temporal
@@ -18,12 +19,10 @@ from worker.settings import Settings
 async def run_doctor(settings: Settings, output: str | None) -> int:
     """Checks Temporal and the cluster at the same time."""
     temporal, cluster = await asyncio.gather(_check_temporal(settings), _check_cluster(settings))
-    checks = [
-        {"name": check.name, "ok": check.ok, "message": check.message, "remedy": check.remedy or None}
-        for check in (*temporal, *cluster)
-    ]
-    emit({"checks": checks}, output, lambda: doctor_table(checks))
-    return DONE if all(check["ok"] for check in checks) else FAILED
+    checks = [*temporal, *cluster]
+    document = doctor_document(checks)
+    emit(document, output, lambda: doctor_table(document["checks"]))
+    return DONE if all(check.ok for check in checks) else FAILED
 
 
 async def _check_temporal(settings: Settings) -> list[Check]:

@@ -17,6 +17,7 @@ from cli.actions.wait_for_upgrade import attach_again, print_outcome
 from cli.exit_codes import DONE
 from cli.render.output import emit, say
 from cli.render.scan_document import changed_by
+from cli.render.start_document import dry_run_document, start_document
 from cli.temporal.follow_upgrade import WaitOptions, follow
 from cli.temporal.links import workflow_link
 from cli.temporal.session import connect_temporal
@@ -79,8 +80,7 @@ class Start:
         link = workflow_link(self._settings.temporal.ui, client.namespace, identity, run_id)
         say(f"Workflow {identity}" + (f": {link}" if link else f" in Temporal namespace {client.namespace}"))
         if self._waits is None:
-            document = {"cluster": name, "workflowId": identity, "runId": run_id, "url": link}
-            emit(document, self._output, lambda: identity)
+            emit(start_document(name, identity, run_id, link), self._output, lambda: identity)
             return DONE
         upgrade, code = await follow(client, name, self._waits)
         print_outcome(upgrade.document, self._output)
@@ -93,14 +93,7 @@ class Start:
         changed = changed_by(survey, version) if version else {}
         pods = sum(changed.values())
         control_plane = "is already there" if resolved.already_installed else "would be upgraded"
-        document = {
-            "dryRun": True,
-            "cluster": served.ref.name,
-            "target": {"module": target.module, "istio": target.istio, "channel": target.channel},
-            "controlPlane": control_plane,
-            "workloads": {"changed": len(changed), "pods": pods},
-            "running": latest.running,
-        }
+        document = dry_run_document(served.ref.name, target, control_plane, changed.values(), running=latest.running)
         text = f"The control plane {control_plane}. {len(changed)} workloads with {pods} Pods would get another proxy."
         if latest.running:
             text += " `start` would attach to the running upgrade."

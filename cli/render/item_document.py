@@ -1,4 +1,4 @@
-"""An item as an entry of `queue list -o json`, as docs/reference/json.md describes it."""
+"""Remediation items as documents, as docs/reference/json.md describes them."""
 
 from __future__ import annotations
 
@@ -40,3 +40,8 @@ def item_document(item: ItemView) -> dict[str, Any]:
             for entry in item.history
         ],
     }
+
+
+def result_document(identity: str, message: str, *, ok: bool) -> dict[str, Any]:
+    """Returns what an item answered to an operator's command: its new state, or why it refused."""
+    return {"id": identity, "ok": ok, "message": message}

@@ -2,116 +2,40 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any, get_type_hints, is_typeddict
+from typing import Any
 
 import pytest
 
-from cli.render.item_document import item_document
-from cli.render.scan_document import scan_document
-from cli.render.status_document import status_document
-from mesh.history import HistoryEntry
-from mesh.istio.expected_proxy import ExpectedProxy
-from mesh.istio.versions import Version
-from mesh.remediation.item import Item, view_of
 from mesh.reporting.document import ReportDocument
-from mesh.survey.actions import Action
-from mesh.survey.finding import Finding
-from mesh.survey.pod_class import PodClass
-from mesh.survey.reasons import Reason
-from mesh.survey.survey import Survey, SurveyedWorkload
+from tests import json_documents
 from tests.docs.page import REFERENCE, Page
-from workflows.messages import ItemCounts, Phase, Progress, WaveProgress, WorkloadCounts
+from tests.json_documents import fields, typed_fields
 
 PAGE = Page.read(REFERENCE / "json.md")
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-#: Objects whose keys are data (images, classes, reasons, outcomes), not fields.
-MAPS = {"proxies", "byReason", "classes", "counts"}
-
-
-def _fields(document: Any, name: str = "") -> Any:  # noqa: ANN401  # any JSON
-    """The names of a document's fields, nested as they are. Of a list its first entry counts."""
-    if isinstance(document, dict):
-        return "map" if name in MAPS else {key: _fields(value, key) for key, value in document.items()}
-    if isinstance(document, list):
-        return [_fields(one, name) for one in document[:1] if isinstance(one, dict)]
-    return None
 
 
 def _example(title: str, number: int = 0) -> Any:  # noqa: ANN401  # any JSON
     return PAGE.section(title).examples()[number]
 
 
-def _survey() -> Survey:
-    cart = SurveyedWorkload(
-        namespace="shop",
-        kind="Deployment",
-        name="cart",
-        uid="uid",
-        owner=None,
-        pod_class=PodClass.STALE,
-        pods=1,
-        stale_pods=1,
-        expected=ExpectedProxy("hub/proxyv2:1.30.2", "injector"),
-        proxies={"hub/proxyv2:1.29.3": 1},
-        action=Action.ROLLOUT_RESTART,
-        reason=None,
-        detail=None,
-        pod_names=("cart-1",),
-    )
-    return Survey(NOW, "17", 1, {PodClass.STALE: 1}, (cart,))
-
-
 def test_scan_prints_the_fields_of_the_example() -> None:
-    plane = {"revision": "", "tags": [], "version": "", "ready": True, "proxyImage": ""}
-    printed = scan_document("one", _survey(), [plane], Version(1, 30, 2)) | {"problems": []}
-
-    assert _fields(_example("`scan`")) == _fields(printed)
+    assert fields(_example("`scan`")) == fields(json_documents.scan())
 
 
 def test_scan_prints_every_class_in_its_totals() -> None:
-    printed = scan_document("one", _survey(), [])["totals"]["classes"]
-
-    assert set(_example("`scan`")["totals"]["classes"]) < set(printed)
+    assert set(_example("`scan`")["totals"]["classes"]) < set(json_documents.scan()["totals"]["classes"])
 
 
 def test_status_prints_the_fields_of_the_example() -> None:
-    progress = Progress(
-        cluster="one",
-        target=None,
-        phase=Phase.RESTARTING,
-        needs_attention=None,
-        next_step=None,
-        started_at=NOW,
-        ended_at=None,
-        result=None,
-        workloads=WorkloadCounts(),
-        wave=WaveProgress(0, 1, "canary"),
-        items=ItemCounts(),
-    )
-    printed = status_document(progress, "upgrade:one", "run") | {"live": True}
-
-    assert _fields(_example("`status`")) == _fields(printed)
-
-
-def _printed_item() -> dict[str, Any]:
-    cause = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1, ("evidence",))
-    return item_document(view_of(Item("one", cause, NOW, NOW, history=(HistoryEntry(NOW, "retry", "ada", "", ""),))))
+    assert fields(_example("`status`")) == fields(json_documents.status())
 
 
 def test_queue_list_prints_the_fields_of_the_example() -> None:
-    assert _fields(_example("`queue list`")) == {"items": [_fields(_printed_item())]}
+    assert fields(_example("`queue list`")) == {"items": [fields(json_documents.item())]}
 
 
-def _typed(kind: Any, name: str = "") -> Any:  # noqa: ANN401  # a type
-    """The fields of a TypedDict, as `_fields` tells them of a document."""
-    if name in MAPS:
-        return "map"
-    if is_typeddict(kind):
-        return {key: _typed(hint, key) for key, hint in get_type_hints(kind).items()}
-    if getattr(kind, "__origin__", None) is list:
-        return [_typed(kind.__args__[0], name)] if is_typeddict(kind.__args__[0]) else []
-    return next((_typed(one, name) for one in getattr(kind, "__args__", ()) if is_typeddict(one)), None)
+def test_doctor_prints_the_fields_of_the_example() -> None:
+    assert fields(_example("`doctor`")) == fields(json_documents.documents()["doctor"])
 
 
 #: Parts of a report that other documents are: the status, and items.
@@ -119,8 +43,8 @@ _BORROWED = ("workloads", "wave", "items", "queue")
 
 
 def test_report_has_the_fields_of_the_example() -> None:
-    example, printed = _fields(_example("`report --format json`")), _typed(ReportDocument)
-    status = _fields(_example("`status`"))
+    example, printed = fields(_example("`report --format json`")), typed_fields(ReportDocument)
+    status = fields(_example("`status`"))
 
     assert {key: example[key] for key in example if key not in _BORROWED} == {
         key: printed[key] for key in printed if key not in _BORROWED
