@@ -1,4 +1,4 @@
-"""A Temporal dev server with our search attributes; commands find it as a person's shell would tell them."""
+"""A Temporal dev server with our search attributes, and settings that name it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _numbers = count(1)
 
 @pytest_asyncio.fixture(scope="session")
 async def client() -> AsyncIterator[Client]:
-    """The server; nobody works on it yet."""
+    """A client of the server; no worker runs yet."""
     environment = await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
         data_converter=data_converter,
@@ -43,7 +43,7 @@ def ref() -> ClusterRef:
 
 @pytest.fixture
 def settings(client: Client, ref: ClusterRef) -> Settings:
-    """As flags would give them."""
+    """The settings that flags would give."""
     address = client.service_client.config.target_host
     return Settings(
         cluster=ClusterSettings(cluster=ref.name), temporal=TemporalSettings(address=address, ui="http://ui/")

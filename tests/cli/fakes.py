@@ -1,4 +1,4 @@
-"""Stand-ins for the workflows, so that a command meets an upgrade in any state it can be in."""
+"""Fake workflows, so that a command can meet an upgrade in any state."""
 # ruff: noqa: ARG002  # the signatures are the real ones
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 @workflow.defn(name="Upgrade", sandboxed=False)
 class FakeUpgradeWorkflow:
-    """Behaves by the word it is asked for: `done`, `items`, `fails`, `refused`; anything else runs until steered."""
+    """Behaves as its target says: `done`, `items`, `fails`, `refused`; any other target runs until it is aborted."""
 
     @workflow.init
     def __init__(self, request: UpgradeInput) -> None:
-        self._ask = request
+        self._request = request
         self._ended: str | None = None
         self._progress = Progress(
             cluster=request.cluster.name,
@@ -72,13 +72,13 @@ class FakeUpgradeWorkflow:
 
     @attach.validator
     def _same(self, request: AttachInput) -> None:
-        if request.to != self._ask.to:
-            raise ApplicationError(f"An upgrade to {self._ask.to} is under way.", type="ConflictError")
+        if request.to != self._request.to:
+            raise ApplicationError(f"An upgrade to {self._request.to} is under way.", type="ConflictError")
 
     @workflow.update
     def pause(self, operator: OperatorInput) -> Progress:
-        told = f"paused by {operator.who}: {operator.because}"
-        self._progress = replace(self._progress, phase=Phase.PAUSED, needs_attention=told, next_step="resume")
+        reason = f"paused by {operator.who}: {operator.because}"
+        self._progress = replace(self._progress, phase=Phase.PAUSED, needs_attention=reason, next_step="resume")
         self._show()
         return self._progress
 
@@ -102,7 +102,7 @@ class FakeUpgradeWorkflow:
         workflow.upsert_search_attributes(
             [
                 PHASE.value_set(str(self._progress.phase)),
-                TARGET.value_set(self._ask.to),
+                TARGET.value_set(self._request.to),
                 NEEDS_ATTENTION.value_set(self._progress.needs_attention is not None),
             ]
         )
@@ -110,7 +110,7 @@ class FakeUpgradeWorkflow:
 
 @workflow.defn(name="RemediationItem", sandboxed=False)
 class FakeItemWorkflow:
-    """Open until it is told to close; its memo is what the queue shows."""
+    """Open until an observation closes it; its memo is what the queue shows."""
 
     def __init__(self) -> None:
         self._closed = False

@@ -55,13 +55,13 @@ def test_help_ends_with_0(capsys: pytest.CaptureFixture[str], command: tuple[str
 
 
 @pytest.mark.parametrize("command", _LATER)
-def test_what_does_not_exist_yet_is_not_offered(capsys: pytest.CaptureFixture[str], command: str) -> None:
+def test_command_of_a_later_version_is_unknown(capsys: pytest.CaptureFixture[str], command: str) -> None:
     assert run([command]) == 2
     assert f"No such command '{command}'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "sentence"),
     [
         (["start"], "Missing option '--to'"),
         (["start", "--to", "fast", "--driver", "sail"], "sail driver is not available in this version"),
@@ -80,18 +80,20 @@ def test_what_does_not_exist_yet_is_not_offered(capsys: pytest.CaptureFixture[st
         (["report", "--file", "."], ". is a directory"),
     ],
 )
-def test_bad_usage_ends_with_2_and_a_sentence(capsys: pytest.CaptureFixture[str], line: list[str], told: str) -> None:
+def test_bad_usage_ends_with_2_and_a_sentence(
+    capsys: pytest.CaptureFixture[str], line: list[str], sentence: str
+) -> None:
     assert run(line) == 2
 
     printed = capsys.readouterr()
-    assert told in printed.err
+    assert sentence in printed.err
     assert printed.out == ""
     assert "Traceback" not in printed.err
 
 
-@pytest.mark.parametrize(("text", "told"), BAD_POLICIES)
-def test_policy_that_cannot_be_meant_ends_with_2_before_anything_is_connected(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, told: str
+@pytest.mark.parametrize(("text", "sentence"), BAD_POLICIES)
+def test_invalid_policy_ends_with_2_before_any_connection(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, sentence: str
 ) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(text)
@@ -101,7 +103,7 @@ def test_policy_that_cannot_be_meant_ends_with_2_before_anything_is_connected(
 
     printed = capsys.readouterr()
     assert str(file) in printed.err
-    assert told in printed.err
+    assert sentence in printed.err
     assert printed.out == ""
 
 
@@ -184,7 +186,7 @@ def test_process_ends_with_the_commands_code_and_its_output() -> None:
 
 
 def _loaded(cwd: Path, code: str, **variables: str) -> list[str]:
-    """The words that a fresh process prints: of a test's own process everything is loaded."""
+    """The words that a new process prints: in the process of the test everything is imported already."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | variables
     done = subprocess.run(
         [sys.executable, "-c", f"{code}; from worker.process import exit_process; exit_process(0)"],
@@ -197,8 +199,8 @@ def _loaded(cwd: Path, code: str, **variables: str) -> list[str]:
     return done.stdout.split()
 
 
-def test_scan_reads_no_library_of_temporal(tmp_path: Path) -> None:
-    """It takes as long to read as everything else together."""
+def test_scan_imports_nothing_of_temporal(tmp_path: Path) -> None:
+    """It takes as long to import as everything else together."""
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(_NO_CLUSTER)
     code = "import sys; from cli.main import run; print(run(['scan']), 'temporalio' in sys.modules)"
@@ -206,7 +208,7 @@ def test_scan_reads_no_library_of_temporal(tmp_path: Path) -> None:
     assert _loaded(tmp_path, code, KYMA_UPGRADE_KUBECONFIG=str(kubeconfig)) == ["7", "False"]
 
 
-def test_queue_list_loads_neither_workflows_nor_a_client_of_kubernetes(tmp_path: Path) -> None:
+def test_queue_list_imports_neither_workflows_nor_the_kubernetes_client(tmp_path: Path) -> None:
     code = "import sys; from cli.main import run; print(run(['queue', 'list', '--cluster', 'one'])); "
     code += "print(*({'workflows', 'kubernetes', 'yaml'} & set(sys.modules)))"
 
@@ -214,7 +216,7 @@ def test_queue_list_loads_neither_workflows_nor_a_client_of_kubernetes(tmp_path:
 
 
 @pytest.mark.parametrize("arguments", [[], ["start"], ["queue"], ["queue", "list"]], ids=" ".join)
-def test_help_loads_no_library_but_click(tmp_path: Path, arguments: list[str]) -> None:
+def test_help_imports_no_library_but_click(tmp_path: Path, arguments: list[str]) -> None:
     code = f"import sys; from cli.main import run; run({[*arguments, '--help']!r}); "
     code += "print('loaded:', *({'temporalio', 'pydantic', 'msgspec', 'activities'} & set(sys.modules)))"
 
@@ -222,7 +224,7 @@ def test_help_loads_no_library_but_click(tmp_path: Path, arguments: list[str]) -
 
 
 @pytest.mark.parametrize("group", [cli, queue], ids=["kyma-upgrade", "queue"])
-def test_line_of_a_command_in_the_help_of_its_group_is_the_first_of_its_own_help(group: click.Group) -> None:
+def test_help_of_a_group_shows_the_first_line_of_each_commands_help(group: click.Group) -> None:
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)

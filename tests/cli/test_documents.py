@@ -124,21 +124,21 @@ def test_scan_has_the_documented_fields(survey: Survey) -> None:
     }
 
 
-def test_every_class_is_counted_also_those_without_pods(survey: Survey) -> None:
+def test_classes_without_pods_are_counted_as_0(survey: Survey) -> None:
     classes = scan_document("one", survey, [_PLANE])["totals"]["classes"]
 
     assert set(classes) == set(map(str, PodClass))
     assert sum(classes.values()) == 5
 
 
-def test_class_filter_lists_less_and_counts_the_same(survey: Survey) -> None:
+def test_class_filter_changes_the_list_and_not_the_totals(survey: Survey) -> None:
     document = scan_document("one", survey, [_PLANE], selection=ScanFilter(("stale",)))
 
     assert [one["name"] for one in document["workloads"]] == ["cart"]
     assert document["totals"]["pods"] == 5
 
 
-def test_target_adds_what_it_would_change_and_leaves_classes_alone(survey: Survey) -> None:
+def test_target_adds_its_changes_and_keeps_the_classes(survey: Survey) -> None:
     document = scan_document("one", survey, [_PLANE], Version(1, 31, 0))
 
     assert document["target"] == "1.31.0"
@@ -147,16 +147,16 @@ def test_target_adds_what_it_would_change_and_leaves_classes_alone(survey: Surve
     assert [one["class"] for one in document["workloads"]] == ["stale", "current"]
 
 
-def test_scan_table_fits_80_columns_and_tells_versions(survey: Survey) -> None:
-    told = scan_table(scan_document("one", survey, [_PLANE]))
+def test_scan_table_fits_80_columns_and_shows_versions(survey: Survey) -> None:
+    text = scan_table(scan_document("one", survey, [_PLANE]))
 
-    assert max(len(line) for line in told.splitlines()) <= 80
-    assert "1.29.3 > 1.30.2" in told
-    assert "hub/" not in told
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert "1.29.3 > 1.30.2" in text
+    assert "hub/" not in text
 
 
 @pytest.mark.parametrize(
-    ("images", "expected", "told"),
+    ("images", "expected", "text"),
     [
         ([], None, "-"),
         ([NEW], NEW, "1.30.2"),
@@ -174,11 +174,13 @@ def test_scan_table_fits_80_columns_and_tells_versions(survey: Survey) -> None:
         ),
     ],
 )
-def test_proxy_column_shows_the_live_and_the_expected_proxy(images: list[str], expected: str | None, told: str) -> None:
-    assert proxy_text(images, expected) == told
+def test_proxy_column_shows_the_running_and_the_expected_proxy(
+    images: list[str], expected: str | None, text: str
+) -> None:
+    assert proxy_text(images, expected) == text
 
 
-def test_control_plane_tells_revision_tags_version_and_image() -> None:
+def test_control_plane_shows_revision_tags_version_and_image() -> None:
     template = PodTemplate(spec=PodSpec(containers=(Container(name="discovery", image="hub/pilot:1.30.2"),)))
     istiod = Workload(kind="Deployment", metadata=Metadata(name="istiod"), spec=WorkloadSpec(template=template))
     hooks = [webhooks("stable", revision="default"), webhooks("default", revision="default"), webhooks()]
@@ -227,36 +229,36 @@ def test_status_has_the_documented_fields() -> None:
     }
 
 
-def test_status_table_tells_what_an_operator_must_do() -> None:
+def test_status_table_shows_what_needs_an_operator_and_the_next_step() -> None:
     waiting = _progress(phase=Phase.PAUSED, needs_attention="The gate is shut.", next_step="kyma-upgrade resume")
 
-    told = status_table(status_document(waiting, "upgrade:one", "run"), "http://ui/x")
+    text = status_table(status_document(waiting, "upgrade:one", "run"), "http://ui/x")
 
-    assert "The gate is shut." in told
-    assert "kyma-upgrade resume" in told
-    assert "http://ui/x" in told
+    assert "The gate is shut." in text
+    assert "kyma-upgrade resume" in text
+    assert "http://ui/x" in text
 
 
-def test_item_is_shown_with_its_evidence_until_it_is_closed() -> None:
-    seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
-    item = Item("one", replace(seen, evidence=("scheduler: no node fits", "Pod cart-1")), NOW, NOW)
+def test_text_of_an_item_shows_evidence_until_it_is_closed() -> None:
+    finding = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
+    item = Item("one", replace(finding, evidence=("scheduler: no node fits", "Pod cart-1")), NOW, NOW)
     view = view_of(item)
     lines = item_text(item_document(view)).splitlines()
     evidence = lines.index("Evidence:")
 
     assert lines[evidence + 1 : evidence + 3] == ["  scheduler: no node fits", "  Pod cart-1"]
     assert lines[-1] == view.closes
-    assert "Evidence" not in item_text(item_document(view_of(replace(item, finding=seen))))
+    assert "Evidence" not in item_text(item_document(view_of(replace(item, finding=finding))))
     closed = item_text(item_document(view_of(replace(item, closed="gone"))))
     assert "Evidence" not in closed
     assert view.closes not in closed
 
 
-def test_item_on_a_terminal_fits_it_except_for_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_of_an_item_fits_the_terminal_except_for_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     why = "0/3 nodes are available: 3 node(s) did not match the affinity or the selector of the Pod"
-    seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, why, ("cart-1",), 1, evidence=(why, why))
+    finding = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, why, ("cart-1",), 1, evidence=(why, why))
     document = item_document(
-        view_of(Item("one", seen, NOW, NOW, history=(HistoryEntry(NOW, "retry", "me", why, why),)))
+        view_of(Item("one", finding, NOW, NOW, history=(HistoryEntry(NOW, "retry", "me", why, why),)))
     )
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
@@ -268,7 +270,7 @@ def test_item_on_a_terminal_fits_it_except_for_commands(monkeypatch: pytest.Monk
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "text"),
     [
         ({}, "open since 2026-"),
         ({"state": ItemState.SNOOZED, "until": NOW + timedelta(hours=1)}, ", first seen 2026-"),
@@ -276,27 +278,27 @@ def test_item_on_a_terminal_fits_it_except_for_commands(monkeypatch: pytest.Monk
     ],
     ids=["open", "until-then", "resolved"],
 )
-def test_state_of_an_item_tells_what_its_time_means(changes: dict[str, Any], told: str) -> None:
-    seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
+def test_state_of_an_item_says_what_its_time_means(changes: dict[str, Any], text: str) -> None:
+    finding = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
 
-    assert told in item_text(item_document(view_of(replace(Item("one", seen, NOW, NOW), **changes)))).splitlines()[1]
+    assert text in item_text(item_document(view_of(replace(Item("one", finding, NOW, NOW), **changes)))).splitlines()[1]
 
 
-@pytest.mark.parametrize(("attempts", "told"), [(0, "0 restarts"), (1, "1 restart "), (2, "2 restarts")])
-def test_restarts_are_counted_in_words(attempts: int, told: str) -> None:
-    seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
-    item = Item("one", seen, NOW, NOW, history=(HistoryEntry(NOW, "retry", "me", "", "began"),), attempts=attempts)
+@pytest.mark.parametrize(("attempts", "text"), [(0, "0 restarts"), (1, "1 restart "), (2, "2 restarts")])
+def test_history_counts_restarts_with_the_right_plural(attempts: int, text: str) -> None:
+    finding = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
+    item = Item("one", finding, NOW, NOW, history=(HistoryEntry(NOW, "retry", "me", "", "began"),), attempts=attempts)
 
-    assert told in item_text(item_document(view_of(item)))
+    assert text in item_text(item_document(view_of(item)))
 
 
 def test_item_has_the_documented_fields() -> None:
-    seen = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
-    seen = replace(seen, evidence=("scheduler: no node fits",))
-    advice = advise(seen)
+    finding = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "no node fits", ("cart-1",), 1)
+    finding = replace(finding, evidence=("scheduler: no node fits",))
+    advice = advise(finding)
 
     assert item_document(
-        view_of(Item("one", seen, NOW, NOW, history=(HistoryEntry(NOW, "retry", "me", "", "refused: no"),)))
+        view_of(Item("one", finding, NOW, NOW, history=(HistoryEntry(NOW, "retry", "me", "", "refused: no"),)))
     ) == {
         "id": "remediation:one:shop:Deployment:cart",
         "cluster": "one",
@@ -322,7 +324,7 @@ def test_item_has_the_documented_fields() -> None:
     }
 
 
-def test_scan_lists_what_drifted_whatever_its_class(survey: Survey) -> None:
+def test_class_drifted_lists_workloads_of_any_class(survey: Survey) -> None:
     cart, pay = survey.workloads
     drifted = replace(survey, workloads=(cart, replace(pay, drift={Drift.CNI: "has istio-init"})))
 

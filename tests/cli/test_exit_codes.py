@@ -17,13 +17,13 @@ from mesh import errors
         (errors.RejectedError("m", "r"), FAILED),
     ],
 )
-def test_our_errors_keep_their_two_sentences(error: errors.UpgradeError, code: int) -> None:
+def test_own_error_keeps_its_two_sentences(error: errors.UpgradeError, code: int) -> None:
     failure = failure_of(error)
 
     assert (failure.code, failure.message, failure.remedy, failure.unexpected) == (code, "m", "r", False)
 
 
-def test_error_in_a_group_of_one_is_reported_as_itself() -> None:
+def test_error_alone_in_a_group_is_shown_as_itself() -> None:
     assert failure_of(ExceptionGroup("g", [errors.ConflictError("m")])).code == CONFLICT
 
 
@@ -41,11 +41,11 @@ def test_refusal_by_a_workflow_has_the_code_of_its_type() -> None:
         (RPCStatusCode.INTERNAL, FAILED),
     ],
 )
-def test_temporals_refusals_become_sentences(status: RPCStatusCode, code: int) -> None:
+def test_error_of_temporal_becomes_a_sentence(status: RPCStatusCode, code: int) -> None:
     assert failure_of(RPCError("first\nsecond", status, b"")).code == code
 
 
-def test_anything_else_is_unexpected_and_one_line() -> None:
+def test_other_error_is_unexpected_and_one_line() -> None:
     failure = failure_of(KeyError("what"))
 
     assert failure.code == FAILED

@@ -8,7 +8,7 @@ from cli.render.output import emit
 
 
 @pytest.mark.parametrize("output", [None, "json"])
-def test_document_is_json_where_nobody_watches(capsys: pytest.CaptureFixture[str], output: str | None) -> None:
+def test_document_is_json_without_a_terminal(capsys: pytest.CaptureFixture[str], output: str | None) -> None:
     emit({"größe": 1}, output, lambda: "table")
 
     assert json.loads(capsys.readouterr().out) == {"größe": 1}
@@ -17,18 +17,18 @@ def test_document_is_json_where_nobody_watches(capsys: pytest.CaptureFixture[str
 def test_document_as_yaml_keeps_its_order(capsys: pytest.CaptureFixture[str]) -> None:
     emit({"b": 1, "a": None}, "yaml", lambda: "table")
 
-    told = capsys.readouterr().out
-    assert yaml.safe_load(told) == {"b": 1, "a": None}
-    assert told.startswith("b:")
+    printed = capsys.readouterr().out
+    assert yaml.safe_load(printed) == {"b": 1, "a": None}
+    assert printed.startswith("b:")
 
 
-def test_table_on_demand(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_is_printed_when_requested(capsys: pytest.CaptureFixture[str]) -> None:
     emit({}, "table", lambda: "the table")
 
     assert capsys.readouterr().out == "the table\n"
 
 
-def test_table_is_no_wider_than_asked_for_and_the_widest_column_gives() -> None:
+def test_too_wide_table_is_cut_in_its_widest_column() -> None:
     rows = [["shop", "Deployment/" + "x" * 100, "stale"], ["odd", "Pod/y", "current"]]
 
     lines = fitted(["NAMESPACE", "WORKLOAD", "CLASS"], rows, 40).splitlines()

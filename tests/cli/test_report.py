@@ -1,4 +1,4 @@
-"""`kyma-upgrade report`: read from the histories of real workflows over a cluster of the tests."""
+"""`kyma-upgrade report`, read from the histories of real workflows on a fake cluster."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def at_real_work(client: Client) -> AsyncIterator[None]:
 
 @pytest_asyncio.fixture
 async def cluster(client: Client, ref: ClusterRef) -> AsyncIterator[FakeCluster]:
-    """A cluster with a worker of its own."""
+    """A fake cluster with its own worker."""
     fake = FakeCluster(ref)
     async with serve(client, fake):
         yield fake
@@ -70,7 +70,7 @@ def outcomes(document: ReportDocument) -> list[list[tuple[str, str]]]:
 
 
 @pytest.mark.usefixtures("at_real_work")
-async def test_report_tells_every_workload_of_every_wave_and_how_it_went(
+async def test_report_has_the_outcome_of_every_workload_of_every_wave(
     client: Client, ref: ClusterRef, cluster: FakeCluster
 ) -> None:
     done, current, gone, zero, failed = workloads("done", "current", "gone", "zero", "failed")
@@ -103,16 +103,16 @@ async def test_report_tells_every_workload_of_every_wave_and_how_it_went(
     ] == f"http://ui/namespaces/default/workflows/upgrade%3A{ref.name}%3Awave-000/{{}}/timeline".format(canary["runId"])
     assert canary["counts"] == {"failed": 0, "left": 0, "restarted": 1, "current": 1, "gone": 2}
     assert canary["workloads"][3]["detail"] == "scaled to zero"
-    [told] = rest["workloads"]
-    assert (told["reason"], told["detail"]) == ("RolloutTimedOut", "0 of 1 Pods came up")
-    assert told["startedAt"] is not None
-    assert told["endedAt"] is not None
-    assert told["startedAt"] <= told["endedAt"]
+    [member] = rest["workloads"]
+    assert (member["reason"], member["detail"]) == ("RolloutTimedOut", "0 of 1 Pods came up")
+    assert member["startedAt"] is not None
+    assert member["endedAt"] is not None
+    assert member["startedAt"] <= member["endedAt"]
     assert document["notes"] == []
 
 
 @pytest.mark.usefixtures("at_real_work")
-async def test_report_of_an_upgrade_that_runs_tells_what_is_in_flight_and_what_waits(
+async def test_report_of_a_running_upgrade_shows_what_is_in_flight_and_what_waits(
     client: Client, ref: ClusterRef, cluster: FakeCluster
 ) -> None:
     cluster.block("restart_workload")
@@ -146,7 +146,7 @@ async def test_report_needs_no_worker(client: Client, ref: ClusterRef, monkeypat
 
 
 @pytest.mark.usefixtures("at_real_work")
-async def test_terminated_upgrade_is_reported_with_who_did_it(
+async def test_report_of_a_terminated_upgrade_says_who_terminated_it(
     client: Client, ref: ClusterRef, cluster: FakeCluster
 ) -> None:
     cluster.block("restart_workload")
@@ -173,7 +173,7 @@ async def _has_ended(client: Client, ref: ClusterRef) -> bool:
 
 
 @pytest.mark.usefixtures("at_real_work")
-async def test_restart_that_no_retry_can_help_is_reported_as_the_wave_counts_it(
+async def test_non_retryable_restart_is_reported_as_the_wave_records_it(
     client: Client, ref: ClusterRef, cluster: FakeCluster
 ) -> None:
     cluster.stale = {"canary": workloads("a")}
@@ -182,13 +182,17 @@ async def test_restart_that_no_retry_can_help_is_reported_as_the_wave_counts_it(
     await upgrade.ends()
     document = await read(client, ref)
 
-    [told] = document["waves"][0]["workloads"]
+    [member] = document["waves"][0]["workloads"]
     [asked] = cluster.asked("open_item")
-    assert (told["outcome"], told["reason"], told["detail"]) == ("failed", asked.result.reason, asked.result.detail)
+    assert (member["outcome"], member["reason"], member["detail"]) == (
+        "failed",
+        asked.result.reason,
+        asked.result.detail,
+    )
 
 
 @pytest.mark.usefixtures("at_real_work")
-async def test_held_restart_waits_and_is_reported_with_its_last_try(
+async def test_postponed_restart_waits_and_is_reported_by_its_last_attempt(
     client: Client, ref: ClusterRef, cluster: FakeCluster
 ) -> None:
     [held] = workloads("a")
@@ -232,8 +236,8 @@ async def test_report_has_every_decision_with_who_and_why(
     assert document["startedAt"] <= str(document["decisions"][0]["at"]) <= str(document["endedAt"])
 
 
-async def _says(upgrade: RunningUpgrade, name: str, word: object) -> None:
-    await upgrade.handle.execute_update(name, word, result_type=Progress)
+async def _says(upgrade: RunningUpgrade, name: str, decision: object) -> None:
+    await upgrade.handle.execute_update(name, decision, result_type=Progress)
 
 
 @pytest.mark.usefixtures("at_real_work")
@@ -251,7 +255,7 @@ async def test_report_is_of_the_last_upgrade_alone(client: Client, ref: ClusterR
 
 @pytest_asyncio.fixture(scope="module")
 async def long_upgrade() -> AsyncIterator[tuple[Client, RunningUpgrade]]:
-    """One that went on in new runs, with a decision in the first and in the last."""
+    """An upgrade of several runs, with a decision in the first and in the last."""
     async with compose_real_temporal("limit.historyCount.suggestContinueAsNew=90") as client:
         cluster = FakeCluster(ClusterRef("long", "uid"))
         cluster.stale = {f"wave {number}": workloads(f"a{number}") for number in range(10)}
@@ -266,7 +270,7 @@ async def long_upgrade() -> AsyncIterator[tuple[Client, RunningUpgrade]]:
         yield client, upgrade
 
 
-async def test_waves_and_decisions_of_all_runs_are_reported(long_upgrade: tuple[Client, RunningUpgrade]) -> None:
+async def test_report_has_the_waves_and_decisions_of_all_runs(long_upgrade: tuple[Client, RunningUpgrade]) -> None:
     client, upgrade = long_upgrade
     document = await read(client, upgrade.cluster.ref)
 
@@ -277,7 +281,7 @@ async def test_waves_and_decisions_of_all_runs_are_reported(long_upgrade: tuple[
     assert document["notes"] == []
 
 
-async def test_what_temporal_does_not_keep_any_more_is_said(
+async def test_report_says_what_temporal_no_longer_keeps(
     long_upgrade: tuple[Client, RunningUpgrade], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client, upgrade = long_upgrade
@@ -314,8 +318,8 @@ async def test_what_temporal_does_not_keep_any_more_is_said(
 
 
 async def _open(client: Client, ref: ClusterRef, name: str, state: ItemState = ItemState.OPEN) -> None:
-    seen = Finding("shop", "Deployment", name, Reason.POD_PENDING, "why", (f"{name}-1",), 1)
-    item = Item(ref.name, seen, START, START, state, START if state is not ItemState.OPEN else None)
+    finding = Finding("shop", "Deployment", name, Reason.POD_PENDING, "why", (f"{name}-1",), 1)
+    item = Item(ref.name, finding, START, START, state, START if state is not ItemState.OPEN else None)
     await client.start_workflow(
         "RemediationItem",
         RemediationItemInput(ref, item),
@@ -333,7 +337,7 @@ async def _ended(client: Client, ref: ClusterRef, to: str) -> None:
 
 
 @pytest.mark.usefixtures("at_work")
-async def test_every_item_is_in_the_report_with_what_to_do_and_what_was_done(client: Client, ref: ClusterRef) -> None:
+async def test_report_has_every_item_with_next_step_and_history(client: Client, ref: ClusterRef) -> None:
     await _ended(client, ref, "items")
     states = {3: ItemState.SNOOZED, 4: ItemState.SKIPPED, 5: ItemState.RETRYING}
     for number in range(12):
@@ -357,7 +361,7 @@ async def test_every_item_is_in_the_report_with_what_to_do_and_what_was_done(cli
 
 
 @pytest.mark.usefixtures("at_work")
-async def test_items_that_the_lists_show_late_are_waited_for(
+async def test_report_waits_for_items_that_are_listed_late(
     client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upgrade_report, "_LIST_AGAIN_SECONDS", 0.1)
@@ -370,7 +374,7 @@ async def test_items_that_the_lists_show_late_are_waited_for(
 
 
 @pytest.mark.parametrize("ended", [None, "2026-03-01T12:00:00Z"])
-async def test_items_that_have_closed_since_are_not_waited_for(
+async def test_report_does_not_wait_for_items_that_have_closed(
     client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch, ended: str | None
 ) -> None:
     monkeypatch.setattr(upgrade_report, "_LIST_AGAIN_SECONDS", 3600.0)
@@ -404,7 +408,7 @@ async def test_report_ends_with_the_code_of_wait_and_5_while_it_runs(
 
 
 @pytest.mark.usefixtures("at_work")
-async def test_report_of_what_waits_for_an_operator_ends_with_4(
+async def test_report_of_a_paused_upgrade_ends_with_4(
     client: Client, ref: ClusterRef, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     handle = await client.start_workflow(
@@ -457,7 +461,7 @@ async def test_file_that_cannot_be_written_is_refused_and_leaves_nothing_behind(
 
 
 @pytest.mark.usefixtures("at_work")
-async def test_what_is_no_file_is_written_as_it_is(
+async def test_pipe_is_written_and_not_replaced(
     client: Client, ref: ClusterRef, settings: Settings, tmp_path: Path
 ) -> None:
     await _ended(client, ref, "done")

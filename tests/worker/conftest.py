@@ -1,4 +1,4 @@
-"""A Temporal dev server: search attributes are what it and the time-skipping server differ in."""
+"""A Temporal dev server: the time-skipping server handles search attributes differently."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.data_converter import data_converter
 
 @pytest_asyncio.fixture(scope="session")
 async def bare_temporal() -> AsyncIterator[Client]:
-    """A server that knows none of our search attributes."""
+    """A client of a server without our search attributes."""
     environment = await WorkflowEnvironment.start_local(
         dev_server_existing_path=str(Path(sys.executable).with_name("temporal")),
         data_converter=data_converter,

@@ -1,4 +1,4 @@
-"""Failures as the Temporal UI gets them."""
+"""Failures as the Temporal UI receives them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def _sent(error: ApplicationError) -> Failure:
     return failure
 
 
-def test_refusal_is_its_sentence_alone() -> None:
+def test_refusal_has_no_stack_trace() -> None:
     sent = _sent(refusal("It is not paused."))
 
     assert (sent.message, sent.application_failure_info.type) == ("It is not paused.", "RefusedError")

@@ -1,4 +1,4 @@
-"""The shipped rights and the shipped hold on a real API server, acting as the accounts they are about."""
+"""The shipped roles and the shipped hold on a real API server, acting as the accounts that they concern."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def held(service: ClusterClient) -> AsyncIterator[HoldInput]:
 
 
 async def _restart(cluster: ClusterClient, kind: str, namespace: str, name: str, at: datetime | None = None) -> None:
-    """As the module does it: its own mark with the time of now."""
+    """Restarts a workload as the module does: with its own annotation and the current time."""
     mark = {_MODULE_MARK: rfc3339(at or datetime.now(UTC))}
     body = {"spec": {"template": {"metadata": {"annotations": mark}}}}
     await cluster.patch(path(kind, namespace, name), body, Workload, dry_run=True)
@@ -145,19 +145,19 @@ async def test_module_restarting_a_customers_workload_is_refused_with_the_upgrad
 
 
 @pytest.mark.parametrize(("namespace", "name"), [("kyma-system", "platform"), ("customer", "module-own")])
-async def test_module_restarting_what_is_kymas_own_is_let_through(
+async def test_module_may_restart_kymas_own_workloads(
     held: HoldInput, module: ClusterClient, namespace: str, name: str
 ) -> None:
     await _restart(module, "Deployment", namespace, name)
 
 
-async def test_module_changing_anything_but_the_template_is_let_through(held: HoldInput, module: ClusterClient) -> None:
+async def test_module_may_change_anything_but_the_template(held: HoldInput, module: ClusterClient) -> None:
     body = {"metadata": {"annotations": {"touched": "yes"}}, "spec": {"replicas": 2}}
 
     await module.patch(path("Deployment", "customer", "cart"), body, Workload, dry_run=True)
 
 
-async def test_hold_ends_by_itself_when_it_is_not_renewed(held: HoldInput, module: ClusterClient) -> None:
+async def test_hold_that_is_not_renewed_ends(held: HoldInput, module: ClusterClient) -> None:
     with pytest.raises(RejectedError):
         await _restart(module, "Deployment", "customer", "cart", datetime.now(UTC) + timedelta(minutes=59))
 
@@ -178,13 +178,13 @@ async def test_module_deleting_a_customers_pod_is_refused(held: HoldInput, modul
         await module.delete(path("Pod", "customer", "alone"))
 
 
-async def test_everybody_else_is_let_through(held: HoldInput, service: ClusterClient, mesh: Mesh) -> None:
+async def test_other_accounts_are_not_held(held: HoldInput, service: ClusterClient, mesh: Mesh) -> None:
     await _restart(service, "Deployment", "customer", "cart")
 
     kubectl(mesh, "rollout", "restart", "deployment/cart", "-n", "customer")
 
 
-async def test_without_a_hold_the_module_restarts_what_it_likes(module: ClusterClient) -> None:
+async def test_module_may_restart_workloads_without_a_hold(module: ClusterClient) -> None:
     await _until_let_through(module)
 
 

@@ -32,7 +32,7 @@ def test_shipped_roles_grant_exactly_what_the_doctor_checks() -> None:
     assert granted == set(PERMISSIONS)
 
 
-def test_rights_on_argo_rollouts_are_needed_only_where_there_are_any() -> None:
+def test_permissions_for_argo_rollouts_are_needed_only_in_clusters_that_have_them() -> None:
     without = set(needed_permissions(rollouts=False))
 
     assert set(needed_permissions(rollouts=True)) == set(PERMISSIONS)
@@ -44,7 +44,7 @@ def test_rights_on_argo_rollouts_are_needed_only_where_there_are_any() -> None:
     }
 
 
-def test_no_right_is_listed_twice() -> None:
+def test_no_permission_is_listed_twice() -> None:
     assert len(set(PERMISSIONS)) == len(PERMISSIONS)
     assert len(set(_granted())) == len(_granted())
 

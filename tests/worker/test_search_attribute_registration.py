@@ -64,7 +64,7 @@ async def test_attributes_that_may_not_be_registered_stop_the_worker_with_the_co
     )
 
 
-async def test_server_that_does_not_show_its_attributes_is_believed(
+async def test_server_that_forbids_to_list_attributes_is_trusted(
     bare_temporal: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def denied(_: Client) -> dict[str, int]:

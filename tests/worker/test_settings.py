@@ -51,7 +51,7 @@ def test_environment_wins_over_profile_and_flags_over_both(checkout: Path, monke
     assert settings.temporal.address == "localhost:1234"
 
 
-def test_another_kubeconfig_takes_context_and_name_along(checkout: Path) -> None:
+def test_another_kubeconfig_drops_the_profiles_context_and_name(checkout: Path) -> None:
     settings = load_settings({"kubeconfig": "/mine"}, checkout)
 
     assert settings.cluster.model_dump() == {"cluster": None, "context": None, "kubeconfig": "/mine"}
@@ -74,7 +74,7 @@ def test_kubeconfig_variable_with_the_profiles_own_file_changes_nothing(
     assert load_settings(directory=checkout).cluster.cluster == "demo"
 
 
-def test_another_context_takes_the_name_along(checkout: Path) -> None:
+def test_another_context_drops_the_profiles_name(checkout: Path) -> None:
     settings = load_settings({"context": "other"}, checkout)
 
     assert (settings.cluster.cluster, settings.cluster.context) == (None, "other")
@@ -82,7 +82,7 @@ def test_another_context_takes_the_name_along(checkout: Path) -> None:
 
 
 @pytest.mark.parametrize("variable", ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE"])
-def test_another_temporal_takes_namespace_and_ui_along(
+def test_another_temporal_drops_the_profiles_namespace_and_ui(
     checkout: Path, monkeypatch: pytest.MonkeyPatch, variable: str
 ) -> None:
     monkeypatch.setenv(variable, "elsewhere:7233")
@@ -101,7 +101,7 @@ def test_temporal_namespace_variable_wins_over_profile(checkout: Path, monkeypat
     assert settings.temporal.address == "localhost:1234"
 
 
-def test_without_anything_defaults_hold(tmp_path: Path) -> None:
+def test_defaults_without_any_source(tmp_path: Path) -> None:
     settings = load_settings(directory=tmp_path)
 
     assert settings.profile is None
@@ -109,7 +109,7 @@ def test_without_anything_defaults_hold(tmp_path: Path) -> None:
     assert settings.cluster.kubeconfig is None
 
 
-def test_unusable_value_is_refused_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_value_is_refused_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KYMA_UPGRADE_CONCURRENCY", "many")
 
     with pytest.raises(RefusedError, match="concurrency"):
@@ -123,7 +123,7 @@ def test_broken_profile_is_refused_with_its_name(tmp_path: Path) -> None:
         load_settings(directory=tmp_path)
 
 
-def test_file_of_a_profile_is_found_and_never_named(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_cannot_name_the_profile_file(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KYMA_UPGRADE_PROFILE", "/other.toml")
 
     assert load_settings(directory=checkout).cluster.cluster == "demo"

@@ -1,4 +1,4 @@
-"""Reports: everything is in every format, and nothing of a cluster becomes markup in any of them."""
+"""Reports: every format contains everything, and no text of a cluster becomes markup."""
 
 from __future__ import annotations
 
@@ -145,11 +145,11 @@ def parsed(text: str) -> ET.Element:
     return ET.fromstring(text)  # noqa: S314  # our own
 
 
-# What everybody reads.
+# All formats.
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"result": "done", "items": {"open": 0}}, "done, nothing left"),
         ({"items": {"open": 1}}, "done, 1 item left for an operator"),
@@ -160,8 +160,8 @@ def parsed(text: str) -> ET.Element:
         ({"result": None, "phase": "paused", "needsAttention": "The gate is shut."}, "waiting for an operator"),
     ],
 )
-def test_standing_is_one_phrase(changes: dict[str, Any], told: str) -> None:
-    assert status_phrase(report(**changes)) == told
+def test_status_is_one_phrase(changes: dict[str, Any], expected: str) -> None:
+    assert status_phrase(report(**changes)) == expected
 
 
 def test_headline_without_a_target_yet() -> None:
@@ -171,7 +171,7 @@ def test_headline_without_a_target_yet() -> None:
 
 
 @pytest.mark.parametrize(
-    ("end", "told"),
+    ("end", "expected"),
     [
         ("2026-03-01T12:00:00Z", "0s"),
         ("2026-03-01T12:00:59Z", "59s"),
@@ -181,23 +181,30 @@ def test_headline_without_a_target_yet() -> None:
         (None, "-"),
     ],
 )
-def test_took_is_short(end: str | None, told: str) -> None:
-    assert duration_text(START, end) == told
+def test_duration_is_short(end: str | None, expected: str) -> None:
+    assert duration_text(START, end) == expected
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_every_format_tells_everything(form: Callable[[ReportDocument], str]) -> None:
+def test_every_format_contains_everything(form: Callable[[ReportDocument], str]) -> None:
     text = form(report(notes=["Something is missing."]) if form is not junit_report else report())
-    told = ["Upgrade of cluster one to Istio 1.30.2", "till", "stock", "cart", "RolloutTimedOut", "0 of 2 Pods came up"]
-    told += ["curl", "vision", "old", "PodPending", "0/3 nodes are available", "Fix what the cause names."]
-    told += ["kubectl -n odd describe pod/curl", "kubectl -n odd describe pod/vision", "2027-01-31"]
-    told += [f"{END} retry by ann: failed: 0 of 1 Pods came up", f"{END} skip by bob (goes): skipped"]
+    expected = [
+        "Upgrade of cluster one to Istio 1.30.2",
+        "till",
+        "stock",
+        "cart",
+        "RolloutTimedOut",
+        "0 of 2 Pods came up",
+    ]
+    expected += ["curl", "vision", "old", "PodPending", "0/3 nodes are available", "Fix what the cause names."]
+    expected += ["kubectl -n odd describe pod/curl", "kubectl -n odd describe pod/vision", "2027-01-31"]
+    expected += [f"{END} retry by ann: failed: 0 of 1 Pods came up", f"{END} skip by bob (goes): skipped"]
     if form is not junit_report:
-        told += ["paused by ann: to look", "1h 05m", "1 restarted, 1 current", "1 item skipped", "117 current"]
-        told += ["ann@host", "1 Pod pinned, 2 Pods excluded", "Something is missing."]
-        told += ["http://ui/namespaces/default/workflows/upgrade%3Aone/run/timeline"]
+        expected += ["paused by ann: to look", "1h 05m", "1 restarted, 1 current", "1 item skipped", "117 current"]
+        expected += ["ann@host", "1 Pod pinned, 2 Pods excluded", "Something is missing."]
+        expected += ["http://ui/namespaces/default/workflows/upgrade%3Aone/run/timeline"]
 
-    assert [one for one in told if one not in text] == []
+    assert [one for one in expected if one not in text] == []
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -214,7 +221,9 @@ def test_every_format_tells_everything(form: Callable[[ReportDocument], str]) ->
         },
     ],
 )
-def test_trouble_is_reported_in_every_format(form: Callable[[ReportDocument], str], changes: dict[str, Any]) -> None:
+def test_every_format_contains_a_failure_and_what_needs_an_operator(
+    form: Callable[[ReportDocument], str], changes: dict[str, Any]
+) -> None:
     text = form(report(**changes, totals=None, workloads={"planned": None}))
 
     assert "The control plane is not there." in text
@@ -222,7 +231,7 @@ def test_trouble_is_reported_in_every_format(form: Callable[[ReportDocument], st
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_upgrade_that_has_done_nothing_yet_is_a_report_as_well(form: Callable[[ReportDocument], str]) -> None:
+def test_every_format_reports_an_upgrade_that_has_just_started(form: Callable[[ReportDocument], str]) -> None:
     empty = report(
         target=None,
         phase="preflight",
@@ -248,7 +257,7 @@ def test_upgrade_that_has_done_nothing_yet_is_a_report_as_well(form: Callable[[R
 # Markdown.
 
 
-def test_markdown_of_the_whole() -> None:
+def test_markdown_begins_with_headline_and_summary() -> None:
     assert markdown_report(report()).splitlines()[:12] == [
         "## Upgrade of cluster one to Istio 1.30.2: done, 2 items left for an operator",
         "",
@@ -295,7 +304,7 @@ def test_markdown_fits_a_summary_and_says_what_is_missing(workloads: int, items:
     assert "broken: failed: RolloutTimedOut" in text
 
 
-def test_markdown_of_a_queue_without_end_is_cut_at_a_line_and_says_so() -> None:
+def test_markdown_of_a_huge_queue_is_cut_at_a_line_and_says_so() -> None:
     text = markdown_report(_crowd(10, 50_000))
 
     assert MAX_BYTES - 300 < len(text.encode()) <= MAX_BYTES
@@ -304,7 +313,7 @@ def test_markdown_of_a_queue_without_end_is_cut_at_a_line_and_says_so() -> None:
     assert "<details>" not in text
 
 
-def test_html_and_junit_are_whole_whatever_their_size() -> None:
+def test_html_and_junit_are_complete_at_any_size() -> None:
     crowd = _crowd(5_000, 5_000)
 
     found = parsed(junit_report(crowd))
@@ -369,7 +378,7 @@ def test_junit_case_of_each_outcome(outcome: MemberStatus, tag: str | None) -> N
 
 
 @pytest.mark.parametrize("state", ["open", "retrying", "snoozed"])
-def test_junit_case_of_an_open_item_tells_the_next_step(state: str) -> None:
+def test_junit_case_of_an_open_item_has_the_next_step(state: str) -> None:
     found = parsed(junit_report(report(queue=[item("curl", state=state)])))
     [failure] = found.findall("testsuite[@name='Remediation queue']/testcase/failure")
 
@@ -389,7 +398,7 @@ def test_junit_case_of_an_open_item_tells_the_next_step(state: str) -> None:
         ({"result": None, "needsAttention": "The gate is shut."}, "failure", "WaitsForOperator"),
     ],
 )
-def test_junit_of_an_upgrade_that_is_not_done_is_not_green(
+def test_junit_of_an_unfinished_upgrade_is_not_green(
     changes: dict[str, Any], tag: str | None, kind: str | None
 ) -> None:
     [case] = parsed(junit_report(report(**changes, waves=[], queue=[]))).findall("testsuite[1]/testcase")
@@ -398,7 +407,7 @@ def test_junit_of_an_upgrade_that_is_not_done_is_not_green(
     assert [child.get("type") for child in case] == ([kind] if tag else [])
 
 
-# Whatever a cluster or an operator writes.
+# Any text of a cluster or an operator.
 
 #: All of Unicode, and often what has a meaning in one of the formats or in none.
 ANY = st.text() | st.text(alphabet="<>&\"'`|*_[]()#\\/:;\x00\x08\x0b\x1b\x7f\x85\ufffe\uffff\u2028\u202e\ud7ff é\n\r\t")
@@ -415,9 +424,10 @@ def reports(draw: st.DrawFn) -> ReportDocument:
         names = {key: draw(ANY) for key in ("namespace", "kind", "name", "reason", "detail")}
         return cast("WorkloadDocument", {**workload("x", outcome), **names})
 
-    fates = st.lists(st.sampled_from(MemberStatus), max_size=4)
+    statuses = st.lists(st.sampled_from(MemberStatus), max_size=4)
     waves = [
-        wave(*map(any_workload, draw(fates)), name=draw(ANY), detail=draw(ANY)) for _ in range(draw(st.integers(0, 2)))
+        wave(*map(any_workload, draw(statuses)), name=draw(ANY), detail=draw(ANY))
+        for _ in range(draw(st.integers(0, 2)))
     ]
     states = draw(st.lists(st.sampled_from(["open", "snoozed", "skipped"]), max_size=3))
     decision = DecisionDocument(at=None, what=draw(ANY), who=draw(ANY), because=draw(ANY))
@@ -435,7 +445,7 @@ def reports(draw: st.DrawFn) -> ReportDocument:
 
 @quick
 @given(reports())
-def test_junit_is_well_formed_and_complete_whatever_the_texts(document: ReportDocument) -> None:
+def test_junit_of_any_texts_is_well_formed_and_complete(document: ReportDocument) -> None:
     found = parsed(junit_report(document))
 
     members = [one for each in document["waves"] for one in each["workloads"]]
@@ -448,39 +458,39 @@ def test_junit_is_well_formed_and_complete_whatever_the_texts(document: ReportDo
 
 @quick
 @given(reports())
-def test_html_has_no_markup_but_its_own_whatever_the_texts(document: ReportDocument) -> None:
+def test_html_of_any_texts_has_only_its_own_markup(document: ReportDocument) -> None:
     page = html_report(document)
-    seen = _Tags()
-    seen.feed(page)
-    seen.close()
+    parser = _Tags()
+    parser.feed(page)
+    parser.close()
 
-    assert seen.tags <= _OURS
-    assert {name for name, _ in seen.attributes} <= _OUR_ATTRIBUTES
-    assert all(value in _LINKS for name, value in seen.attributes if name == "href")
+    assert parser.tags <= _OURS
+    assert {name for name, _ in parser.attributes} <= _OUR_ATTRIBUTES
+    assert all(value in _LINKS for name, value in parser.attributes if name == "href")
     items = [one for one in document["queue"] if one["state"] != "skipped"]
     members = [one for each in document["waves"] for one in each["workloads"]]
-    assert seen.count["pre"] == sum(1 for one in items if one["commands"])
-    assert seen.count["details"] == len(items) + len(document["waves"])
+    assert parser.count["pre"] == sum(1 for one in items if one["commands"])
+    assert parser.count["details"] == len(items) + len(document["waves"])
     skipped = [one for one in document["queue"] if one["state"] == "skipped"]
     headers = len(document["waves"]) + bool(skipped) + bool(document["decisions"])
-    assert seen.count["tr"] == len(members) + len(skipped) + len(document["decisions"]) + headers
+    assert parser.count["tr"] == len(members) + len(skipped) + len(document["decisions"]) + headers
     assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202e]", page)
 
 
 @quick
 @given(reports())
-def test_markdown_has_no_markup_but_its_own_whatever_the_texts(document: ReportDocument) -> None:
+def test_markdown_of_any_texts_has_only_its_own_markup(document: ReportDocument) -> None:
     lines = markdown_report(document).splitlines()
     outside = list(_outside_of_fences(lines))
 
     for line in outside:
-        told = re.sub(r"\\[\\`*_{}\[\]<>#|!~]", "", line)
+        rest = re.sub(r"\\[\\`*_{}\[\]<>#|!~]", "", line)
         for ours in (*_LINKS, "<details><summary>", "</summary>", "</details>"):
-            told = told.replace(ours, "")
-        assert "<" not in told
-        assert "`" not in told
-        assert told.count("[") == told.count("]") <= 1
-        assert "|" not in told or line.startswith("| ")
+            rest = rest.replace(ours, "")
+        assert "<" not in rest
+        assert "`" not in rest
+        assert rest.count("[") == rest.count("]") <= 1
+        assert "|" not in rest or line.startswith("| ")
     assert sum(1 for line in outside if line.startswith("<details>")) == sum(
         1 for each in document["waves"] if any(one["outcome"].settled for one in each["workloads"])
     )
@@ -506,7 +516,7 @@ _OUR_ATTRIBUTES = {"lang", "charset", "http-equiv", "content", "name", "class", 
 
 
 class _Tags(HTMLParser):
-    """What a browser takes for tags."""
+    """Collects the tags that a browser would see."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Commands against a real Temporal, with stand-ins for the workflows."""
+"""Commands on a real Temporal server, with fake workflows."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def _start(client: Client, ref: ClusterRef, to: str, key: str | None = Non
         ("refused", USAGE, "failed"),
     ],
 )
-async def test_wait_ends_with_the_upgrades_own_code(
+async def test_wait_ends_with_the_exit_code_of_the_result(
     client: Client,
     ref: ClusterRef,
     settings: Settings,
@@ -118,7 +118,7 @@ async def test_second_start_with_another_target_ends_with_6(client: Client, ref:
 
 
 @pytest.mark.usefixtures("at_work")
-async def test_start_after_the_end_is_a_new_upgrade(client: Client, ref: ClusterRef) -> None:
+async def test_start_after_the_end_starts_a_new_upgrade(client: Client, ref: ClusterRef) -> None:
     first = await _start(client, ref, "done")
     await client.get_workflow_handle(upgrade_id(ref.name)).result()
 
@@ -126,7 +126,7 @@ async def test_start_after_the_end_is_a_new_upgrade(client: Client, ref: Cluster
 
 
 @pytest.mark.usefixtures("at_work")
-async def test_key_is_known_again_also_after_the_end(client: Client, ref: ClusterRef) -> None:
+async def test_idempotency_key_is_recognized_after_the_end(client: Client, ref: ClusterRef) -> None:
     run_id = await _start(client, ref, "done", key="pipeline-7")
     await client.get_workflow_handle(upgrade_id(ref.name)).result()
 
@@ -139,7 +139,7 @@ async def test_key_is_known_again_also_after_the_end(client: Client, ref: Cluste
 
 
 @pytest.mark.usefixtures("at_work")
-async def test_what_runs_is_refused_before_anything_is_asked(client: Client, ref: ClusterRef) -> None:
+async def test_conflict_is_refused_before_anything_is_started(client: Client, ref: ClusterRef) -> None:
     await _start(client, ref, "1.30.2")
     before = await LatestUpgrade.find(client, ref.name)
 
@@ -168,7 +168,7 @@ async def test_pause_makes_wait_end_with_4_and_resume_is_refused_twice(
 
 
 @pytest.mark.usefixtures("at_work")
-async def test_wait_to_the_end_stays_through_a_pause(client: Client, ref: ClusterRef, settings: Settings) -> None:
+async def test_wait_to_end_keeps_waiting_while_paused(client: Client, ref: ClusterRef, settings: Settings) -> None:
     await _start(client, ref, "1.30.2")
     await control_upgrade(settings, "pause", "me", "", None)
 
@@ -191,7 +191,7 @@ async def test_timeout_ends_with_5_and_says_how_to_attach_again(
 
 
 @pytest.mark.usefixtures("at_work")
-async def test_wait_says_one_line_per_change(
+async def test_wait_prints_one_line_per_change(
     client: Client, ref: ClusterRef, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await _start(client, ref, "1.30.2")
@@ -202,22 +202,22 @@ async def test_wait_says_one_line_per_change(
 
 
 @pytest.mark.usefixtures("at_work")
-async def test_ended_from_outside_is_a_failure(client: Client, ref: ClusterRef, settings: Settings) -> None:
+async def test_terminated_upgrade_is_a_failure(client: Client, ref: ClusterRef, settings: Settings) -> None:
     await _start(client, ref, "1.30.2")
     await client.get_workflow_handle(upgrade_id(ref.name)).terminate("by hand")
 
     assert await wait_for_upgrade(settings, ref.name, "json", WaitOptions()) == FAILED
 
 
-async def test_steering_what_does_not_run_is_refused(settings: Settings) -> None:
+async def test_control_without_a_running_upgrade_is_refused(settings: Settings) -> None:
     with pytest.raises(RefusedError, match=r"No upgrade of cluster cluster-\d+ is running"):
         await control_upgrade(settings, "pause", "me", "", None)
 
 
-async def test_start_that_no_worker_answers_leaves_no_error_behind(
+async def test_start_without_a_worker_leaves_no_unretrieved_error(
     client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What asyncio logs when it is collected comes anywhere: within Python's parser it broke another test."""
+    """asyncio logs an unretrieved error whenever its task is collected: once, that broke another test."""
     monkeypatch.setattr("cli.actions.start_upgrade._ATTACH_SECONDS", 0.5)
     await _start(client, ref, "1.30.2")
 
@@ -226,7 +226,7 @@ async def test_start_that_no_worker_answers_leaves_no_error_behind(
     assert caplog.messages == []
 
 
-async def test_without_a_worker_status_tells_what_temporal_keeps(
+async def test_status_without_a_worker_shows_what_temporal_keeps(
     client: Client, ref: ClusterRef, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cli.actions.start_upgrade._ATTACH_SECONDS", 1.0)
@@ -246,8 +246,8 @@ async def test_without_a_worker_status_tells_what_temporal_keeps(
 
 
 async def _open_item(client: Client, ref: ClusterRef, namespace: str, name: str, reason: Reason) -> None:
-    seen = Finding(namespace, "Deployment", name, reason, "why", (f"{name}-1",), 1)
-    item = Item(ref.name, seen, START, START)
+    finding = Finding(namespace, "Deployment", name, reason, "why", (f"{name}-1",), 1)
+    item = Item(ref.name, finding, START, START)
     await client.start_workflow(
         "RemediationItem",
         RemediationItemInput(ref, item),
@@ -278,14 +278,14 @@ async def test_queue_is_read_without_a_worker_and_filtered(client: Client, ref: 
 
 
 @pytest.mark.parametrize("text", ['a" OR "b" = "b', "back\\slash", "it's", ""])
-async def test_namespace_that_cannot_be_one_finds_nothing(client: Client, ref: ClusterRef, text: str) -> None:
+async def test_invalid_namespace_matches_nothing(client: Client, ref: ClusterRef, text: str) -> None:
     await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
     assert await _names(client, ref, ItemFilter(), of=1) == {"cart"}
 
     assert await find_items(client, ref.name, ItemFilter(namespaces=(text,))) == []
 
 
-async def test_list_goes_on_over_pages(client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_list_reads_all_pages(client: Client, ref: ClusterRef, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("activities.remediation.listing._PAGE", 2)
     names = {f"cart-{number}" for number in range(5)}
     for name in names:
@@ -305,7 +305,7 @@ async def test_closed_item_leaves_the_list_and_is_found_by_its_state(client: Cli
     assert await _names(client, ref, ItemFilter(), of=0) == set()
 
 
-async def test_item_that_was_ended_from_outside_is_not_open(client: Client, ref: ClusterRef) -> None:
+async def test_terminated_item_is_not_open(client: Client, ref: ClusterRef) -> None:
     await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
     await client.get_workflow_handle(item_id(ref.name, WorkloadRef("shop", "Deployment", "cart"))).terminate("by hand")
 
@@ -323,13 +323,13 @@ async def test_item_is_shown_by_its_id_and_by_its_short_name(
 
 
 @pytest.mark.parametrize("text", ["cart", "shop/Deployment/other"])
-async def test_item_that_is_not_there_is_refused(settings: Settings, text: str) -> None:
+async def test_unknown_item_is_refused(settings: Settings, text: str) -> None:
     with pytest.raises(RefusedError, match="item"):
         await show_item(settings, text, None)
 
 
 async def _names(client: Client, ref: ClusterRef, wanted: ItemFilter, of: int) -> set[str]:
-    """What Temporal's lists show is a moment late."""
+    """Temporal's lists lag behind by a moment."""
     found: set[str] = set()
     for _ in range(50):
         found = {one["name"] for one in await find_items(client, ref.name, wanted)}

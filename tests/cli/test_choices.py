@@ -1,4 +1,4 @@
-"""Lists that the command line spells out, against those they stand for."""
+"""Choices of options are repeated in the commands; each list equals the one it repeats."""
 
 from cli.actions import write_report
 from cli.commands.report import FORMATS
