@@ -38,7 +38,7 @@ class Answer:
             complete = self.cut is None
             body = (b"%x\r\n%s\r\n" % (len(body), body) if body else b"") + (b"0\r\n\r\n" if complete else b"")
         else:
-            # Without a length its end cannot be told from a cut.
+            # Without a length its end looks like a cut.
             head += "Connection: close\r\n"
         return head.encode() + b"\r\n" + body
 

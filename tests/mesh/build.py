@@ -1,4 +1,4 @@
-"""Clusters in a few words: every builder makes something ordinary and healthy unless told otherwise."""
+"""Clusters in a few words: every builder makes something ordinary and healthy by default."""
 
 from __future__ import annotations
 
@@ -326,7 +326,7 @@ def config_map(config: str = "policy: enabled", values: str = "{}", revision: st
 
 
 def injector(*configurations: WebhookConfiguration, configs: tuple[InjectorConfig, ...] | None = None) -> Injector:
-    """An injector of these webhooks: revision `default` at the new version unless told otherwise."""
+    """An injector of these webhooks: revision `default` at the new version by default."""
     if configs is None:
         configs = (injector_config(config_map(values='{"global": {"hub": "hub", "tag": "1.30.2"}}')),)
     hooks = injection_webhooks(configurations or (webhooks(),))

@@ -137,11 +137,11 @@ def test_without_days_every_day_is_meant() -> None:
     ],
 )
 def test_text_that_is_no_window_is_refused_with_a_right_one(text: str, wrong: str) -> None:
-    with pytest.raises(WindowInvalidError) as told:
+    with pytest.raises(WindowInvalidError) as error:
         parse_windows("Sat 00:00-04:00", text)
 
-    assert wrong in str(told.value)
-    assert f'"{EXAMPLE}"' in str(told.value)
+    assert wrong in str(error.value)
+    assert f'"{EXAMPLE}"' in str(error.value)
 
 
 @given(st.text(max_size=60) | st.from_regex(r"[A-Za-z ,;-]{0,20}[0-9: -]{5,15}[A-Za-z /]{0,20}", fullmatch=True))
@@ -149,11 +149,11 @@ def test_whatever_is_written_is_a_window_or_a_sentence_that_can_be_shown(text: s
     cause = windows_cause((text,), utc("2026-08-03"))
 
     if cause is not None:
-        reason, told = cause.reason, cause.detail
+        reason, detail = cause.reason, cause.detail
         assert reason is Reason.WINDOW_INVALID
-        assert len(told or "") <= DETAIL_LIMIT
-        assert not any(unicodedata.category(letter) == "Cc" for letter in told or "")
-        assert (told or "").endswith(f'a valid one is "{EXAMPLE}"')
+        assert len(detail or "") <= DETAIL_LIMIT
+        assert not any(unicodedata.category(letter) == "Cc" for letter in detail or "")
+        assert (detail or "").endswith(f'a valid one is "{EXAMPLE}"')
 
 
 def test_example_is_right() -> None:

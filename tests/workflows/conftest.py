@@ -47,8 +47,8 @@ async def temporal(request: pytest.FixtureRequest, shared: WorkflowEnvironment) 
 def no_errors_in_the_log(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """Temporal only logs what is wrong with a workflow's code, and tries again."""
     yield
-    told = [one.getMessage() for one in caplog.get_records("call") if one.levelno >= logging.ERROR]
-    assert told == []
+    errors = [one.getMessage() for one in caplog.get_records("call") if one.levelno >= logging.ERROR]
+    assert errors == []
 
 
 @pytest.fixture

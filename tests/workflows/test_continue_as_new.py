@@ -48,7 +48,7 @@ async def test_every_workload_is_restarted_once_over_several_runs(forgetful: Cli
         began = await upgrade.progress()
         answers = asyncio.create_task(_keep_telling(upgrade))
         result = await asyncio.wait_for(upgrade.handle.result(), 60)
-        told = await answers
+        answered = await answers
 
     assert await _runs(forgetful, upgrade) > 1
     assert sorted(cluster.restarted) == sorted(f"{one}{number}" for one in "ab" for number in range(10))
@@ -67,7 +67,7 @@ async def test_every_workload_is_restarted_once_over_several_runs(forgetful: Cli
     assert cluster.names.count("release_hold") == 1
     assert cluster.names[-1] == "release_hold"
     # Every word was answered, also those said between two runs.
-    assert told > 5
+    assert answered > 5
 
 
 async def _keep_telling(upgrade: RunningUpgrade) -> int:

@@ -103,7 +103,7 @@ class OpenItem:
 
     @property
     def warnings(self) -> list[str | None]:
-        """What the Pods were told, in order; None took it off."""
+        """The warnings of the Pods, in order; None removed it."""
         asked: list[SetPodWarningsInput] = self.cluster.asked("set_pod_warnings")
         return [one.text for one in asked]
 
@@ -208,10 +208,10 @@ async def test_cause_that_is_gone_leaves_a_restart(cluster: FakeCluster, start_i
     item = await start_item(cluster)
     await item.observed()
 
-    async def told() -> bool:
+    async def shown() -> bool:
         return "Restart the workload." in (await item.memo()).next_step
 
-    await until("it tells", told)
+    await until("it is shown", shown)
     assert (await item.view()).commands == (
         f"kyma-upgrade queue retry shop/Deployment/cart --cluster {cluster.ref.name}",
     )
@@ -336,18 +336,18 @@ async def test_retry_that_breaks_down_is_reported(cluster: FakeCluster, start_it
     cluster.fail("restart_workload", PermissionDeniedError("No patch of Deployments."))
     await item.says("retry", ItemCommand("me"))
 
-    async def told() -> bool:
+    async def shown() -> bool:
         return (await item.view()).history[-1].result.startswith("failed: No patch of Deployments.")
 
-    await until("it is told", told)
+    await until("it is shown", shown)
     assert (await item.view()).state is ItemState.OPEN
 
 
 async def test_retry_where_no_restart_helps_is_refused(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster, ALONE)
-    told = await item.refuses("retry", ItemCommand("me"))
+    refusal = await item.refuses("retry", ItemCommand("me"))
 
-    assert told.startswith("A restart does not help: StandalonePod. No controller recreates this Pod")
+    assert refusal.startswith("A restart does not help: StandalonePod. No controller recreates this Pod")
     assert "restart_workload" not in cluster.names
     assert (await item.history())[0][2].startswith("refused: A restart does not help")
 
@@ -374,8 +374,8 @@ async def test_retry_of_what_is_settled_closes_it(cluster: FakeCluster, start_it
 
 async def test_resolve_looks_first(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
     item = await start_item(cluster)
-    told = await item.refuses("resolve", ResolveCommand("me", "I think so"))
-    assert told.startswith("The item is not settled: PodPending: 0/3 nodes are available. To close")
+    refusal = await item.refuses("resolve", ResolveCommand("me", "I think so"))
+    assert refusal.startswith("The item is not settled: PodPending: 0/3 nodes are available. To close")
 
     cluster.rechecks.append(Observation(await clock.now()))
     assert "still run the old proxy" in await item.refuses("resolve", ResolveCommand("me"))
@@ -448,7 +448,7 @@ async def test_snoozed_item_keeps_its_warning_and_opens(
 
 
 @pytest.mark.parametrize(
-    ("name", "word", "told"),
+    ("name", "word", "refusal"),
     [
         ("skip", SkipCommand("me", "", until="2999-01-31"), "needs a reason"),
         ("skip", SkipCommand("me", "why", until="soon"), "is not a date"),
@@ -460,11 +460,11 @@ async def test_snoozed_item_keeps_its_warning_and_opens(
     ],
 )
 async def test_word_that_cannot_be_meant_is_refused(
-    cluster: FakeCluster, start_item: ItemStarter, name: str, word: ItemCommand, told: str
+    cluster: FakeCluster, start_item: ItemStarter, name: str, word: ItemCommand, refusal: str
 ) -> None:
     item = await start_item(cluster)
 
-    assert told in await item.refuses(name, word)
+    assert refusal in await item.refuses(name, word)
     assert (await item.view()).history == ()
 
 
@@ -475,10 +475,10 @@ async def test_two_operators_at_once_do_not_cross(cluster: FakeCluster, start_it
         "resolve", ResolveCommand("ann"), wait_for_stage=WorkflowUpdateStage.ACCEPTED, result_type=ItemView
     )
     await item.calls("recheck_item")
-    told = await item.refuses("skip", SkipCommand("bob", "why", until="2999-01-31"))
+    refusal = await item.refuses("skip", SkipCommand("bob", "why", until="2999-01-31"))
     cluster.let_go_on("recheck_item")
 
-    assert told.startswith("Another command is being carried out: resolve by ann.")
+    assert refusal.startswith("Another command is being carried out: resolve by ann.")
     with pytest.raises(WorkflowUpdateFailedError):
         await first.result()
     assert (await item.says("skip", SkipCommand("bob", "why", until="2999-01-31"))).state is ItemState.SKIPPED
@@ -509,7 +509,7 @@ async def test_refused_signal_is_reported_by_the_item(cluster: FakeCluster, star
     async def both() -> bool:
         return len(await item.history()) == 2
 
-    await until("both are told", both)
+    await until("both are reported", both)
     assert [(what, result.partition(":")[0]) for what, _, result in await item.history()] == [
         ("skip", "refused"),
         ("resolve", "refused"),

@@ -225,11 +225,11 @@ async def test_wave_receives_the_newest_signal_last() -> None:
 
     class SlowWave:
         def __init__(self) -> None:
-            self.told: list[WaveControl] = []
+            self.received: list[WaveControl] = []
 
         async def signal(self, _: object, control: WaveControl) -> None:
             await asyncio.sleep(0.01 if control.paused else 0)
-            self.told.append(control)
+            self.received.append(control)
 
     waves, wave = WaveCoordinator("c"), SlowWave()
     waves._open[0] = wave  # type: ignore[assignment]
@@ -238,7 +238,7 @@ async def test_wave_receives_the_newest_signal_last() -> None:
     await waves.send(WaveControl(paused=False))
     await pausing
 
-    assert wave.told == [WaveControl(paused=True), WaveControl(paused=False)]
+    assert wave.received == [WaveControl(paused=True), WaveControl(paused=False)]
 
 
 async def test_steering_a_wave_that_has_just_ended_is_harmless() -> None:

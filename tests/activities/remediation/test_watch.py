@@ -153,7 +153,7 @@ async def test_announced_item_is_watched_at_once(watch: Watch) -> None:
     watch.temporal.open.add(new)
     await watch.notify()
 
-    # The others have been told before.
+    # The others were informed before.
     await watch.signals(new)
     watch.world.touch("shop", "new")
     await watch.signals(new)

@@ -1,4 +1,4 @@
-"""What differs beyond the image is told, and only what really differs."""
+"""Drift is what really differs beyond the image, and nothing else."""
 
 from __future__ import annotations
 

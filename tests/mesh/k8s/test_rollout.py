@@ -98,7 +98,7 @@ def test_argo_rollout_is_restarted_when_its_controller_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seen", "settled"), [("3", True), ("2", False), ("", True)], ids=["seen", "not-yet-seen", "never-told"]
+    ("seen", "settled"), [("3", True), ("2", False), ("", True)], ids=["seen", "not-yet-seen", "never-reported"]
 )
 def test_template_of_another_workload_must_have_been_seen(seen: str, settled: bool) -> None:
     lender = WorkloadReference(kind="Deployment", name="cart")

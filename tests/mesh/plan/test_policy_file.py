@@ -177,12 +177,12 @@ BAD_POLICIES = [
 ]
 
 
-@pytest.mark.parametrize(("text", "told"), BAD_POLICIES)
-def test_policy_that_cannot_be_meant_is_refused_with_its_field_and_the_reason(text: str, told: str) -> None:
+@pytest.mark.parametrize(("text", "sentence"), BAD_POLICIES)
+def test_policy_that_cannot_be_meant_is_refused_with_its_field_and_the_reason(text: str, sentence: str) -> None:
     with pytest.raises(RefusedError) as refused:
         parse_policy_file(text, "p.yaml")
 
     assert refused.value.message.startswith("Policy p.yaml")
-    assert told in refused.value.message
+    assert sentence in refused.value.message
     assert "secret" not in refused.value.message
     assert refused.value.remedy

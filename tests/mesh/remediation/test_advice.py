@@ -83,8 +83,8 @@ def hostile(facts: Facts, name: str) -> Facts:
 @pytest.mark.parametrize("name", ["a; rm -rf ~", "$(id)", "`id`", "a'b", "a b", "a\nb", "a > b", '"; id; "'])
 def test_names_cannot_leave_their_place_in_a_command(reason: Reason, name: str) -> None:
     def words(name: str, kind: str, facts: Facts) -> list[list[str]]:
-        told = replace(hostile(facts, name), direct=facts.direct and f"job/{name}")
-        found = advise(sighting(reason, kind, told, (name, name), name, name))
+        named = replace(hostile(facts, name), direct=facts.direct and f"job/{name}")
+        found = advise(sighting(reason, kind, named, (name, name), name, name))
         return [shlex.split(one) for one in found.commands]
 
     for facts in KNOWN:

@@ -341,13 +341,13 @@ def test_rollout_that_failed_before_is_reported_though_old_pods_are_ready() -> N
 
 
 def test_rollout_that_failed_for_want_of_quota_is_reported_as_such() -> None:
-    told = 'pods "cart-1" is forbidden: exceeded quota: tight, requested: pods=1, used: pods=2, limited: pods=2'
-    refused = Condition(type="ReplicaFailure", status="True", reason="FailedCreate", message=told)
+    message = 'pods "cart-1" is forbidden: exceeded quota: tight, requested: pods=1, used: pods=2, limited: pods=2'
+    refused = Condition(type="ReplicaFailure", status="True", reason="FailedCreate", message=message)
     cart = workload(status={"updated_replicas": 0, "conditions": (LATE, refused)})
 
     found = record(cart, pod("a", owner=cart), pod("b", owner=cart))
 
-    assert (found.reason, found.detail) == (Reason.QUOTA_EXCEEDED, told)
+    assert (found.reason, found.detail) == (Reason.QUOTA_EXCEEDED, message)
 
 
 @pytest.mark.parametrize(
@@ -471,11 +471,11 @@ def test_gateway_that_its_owner_did_not_roll_is_reported_to_an_upgrade_and_not_t
     edge = _gateway({} if rev is None else {"istio.io/rev": rev})
     here = space(labels={} if of_namespace is None else {"istio.io/rev": of_namespace})
     one = pod("edge-1", owner=edge, proxy=proxy, injected=False)
-    told = record(edge, one, here, by=by, attempt=MARKED)
+    gateway = record(edge, one, here, by=by, attempt=MARKED)
 
-    assert verdict(told) == ((Action.REMEDIATE, Reason.GATEWAY_NOT_UPGRADED) if detail else (Action.NONE, None))
-    assert (detail or "") in (told.detail or "")
-    assert told.pod_class is PodClass.GATEWAY
+    assert verdict(gateway) == ((Action.REMEDIATE, Reason.GATEWAY_NOT_UPGRADED) if detail else (Action.NONE, None))
+    assert (detail or "") in (gateway.detail or "")
+    assert gateway.pod_class is PodClass.GATEWAY
     assert verdict(record(edge, one, here, by=by)) == (Action.NONE, None)
 
 

@@ -254,19 +254,19 @@ def test_expected_proxy_is_reported_where_a_restart_brought_another_one() -> Non
 
 
 @pytest.mark.parametrize(
-    ("labels", "told"),
+    ("labels", "line"),
     [
         ({"istio-injection": "disabled", "team": "x"}, "namespace shop: labelled istio-injection=disabled"),
         ({"team": "x"}, "namespace shop: no injection label"),
     ],
 )
 def test_sidecar_that_would_be_lost_is_reported_with_the_labels_about_injection(
-    labels: dict[str, str], told: str
+    labels: dict[str, str], line: str
 ) -> None:
     found = sighted(space(labels=labels), CART, pod(owner=CART))
 
     assert found.reason is Reason.WOULD_LOSE_SIDECAR
-    assert found.evidence == (told, "Pod template: no injection label")
+    assert found.evidence == (line, "Pod template: no injection label")
 
 
 def test_injector_that_refuses_is_reported_in_its_own_words() -> None:

@@ -293,7 +293,7 @@ def test_unknown_version_is_reported_with_its_reason(connected: ConnectedProxies
 
 
 def test_version_is_unknown_of_the_pod_that_is_named() -> None:
-    """The other one may be pinned, gone or of another image: what is told is about one that nobody knows."""
+    """The other one may be pinned, gone or of another image: the detail is about one that is not known."""
     cart = workload()
     image = "hub/proxyv2:latest"
     asked = SurveyBuilder(world(cart, *(pod(name, owner=cart, proxy=image) for name in ("cart-1", "cart-2"))))
