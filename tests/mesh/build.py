@@ -56,7 +56,7 @@ STATUS = '{"initContainers":["istio-validation","istio-proxy"],"containers":null
 Labels = Mapping[str, str] | None
 
 #: For property tests: enough tries to find what matters, few enough to stay quick.
-quick = settings(max_examples=100, deadline=None)
+few_examples = settings(max_examples=100, deadline=None)
 
 
 def pod(
@@ -124,7 +124,9 @@ _API = {
 }
 
 
-def custom(kind: str = "CloneSet", api_version: str = "apps.kruise.io/v1alpha1", name: str = "cart") -> OwnerReference:
+def custom_owner(
+    kind: str = "CloneSet", api_version: str = "apps.kruise.io/v1alpha1", name: str = "cart"
+) -> OwnerReference:
     """A controller of a kind that is not read."""
     return OwnerReference(api_version=api_version, kind=kind, name=name, uid=f"{kind}/{name}", controller=True)
 
@@ -242,7 +244,7 @@ def budget(desired: int, expected: int, *, selects: Labels = None, namespace: st
     )
 
 
-def space(name: str = "shop", labels: Labels = None, annotations: Labels = None) -> Namespace:
+def make_namespace(name: str = "shop", labels: Labels = None, annotations: Labels = None) -> Namespace:
     """A namespace; labelled for injection unless other labels are given."""
     marks = {"istio-injection": "enabled"} if labels is None else dict(labels)
     return Namespace(
@@ -336,7 +338,7 @@ def injector(*configurations: WebhookConfiguration, configs: tuple[InjectorConfi
 # Surveys.
 
 
-def world(
+def make_snapshot(
     *things: Pod | Workload | Namespace | DisruptionBudget, by: Injector | None = None, events: Labels = None
 ) -> ClusterSnapshot:
     """A cluster of these things; namespaces of Pods that are not among them are there, and labelled for injection.
@@ -344,7 +346,7 @@ def world(
     `events` are the latest warnings about Pods, by the Pods' names.
     """
     pods = tuple(one for one in things if isinstance(one, Pod))
-    spaces = {one.metadata.namespace: space(one.metadata.namespace) for one in pods}
+    spaces = {one.metadata.namespace: make_namespace(one.metadata.namespace) for one in pods}
     spaces |= {one.metadata.name: one for one in things if isinstance(one, Namespace)}
     messages = events or {}
     return ClusterSnapshot(
@@ -360,7 +362,7 @@ def world(
 
 
 def survey(
-    seen: ClusterSnapshot, attempt: UpgradeContext = NO_UPGRADE, expected: ExpectedProxy | None = None
+    seen: ClusterSnapshot, context: UpgradeContext = NO_UPGRADE, expected: ExpectedProxy | None = None
 ) -> Survey:
     """The survey of a world whose injector gives `expected` to every template, else the new proxy, or its pin."""
     assembly = SurveyBuilder(seen)
@@ -368,16 +370,16 @@ def survey(
         asked.key: expected or ExpectedProxy(asked.template.metadata.annotation(PROXY_IMAGE) or NEW, "injector")
         for asked in assembly.queries
     }
-    return assembly.survey(answers, attempt)
+    return assembly.survey(answers, context)
 
 
-def record(
+def surveyed(
     *things: Pod | Workload | Namespace | DisruptionBudget,
     by: Injector | None = None,
-    attempt: UpgradeContext = NO_UPGRADE,
+    context: UpgradeContext = NO_UPGRADE,
     expected: ExpectedProxy | None = None,
     events: Labels = None,
 ) -> SurveyedWorkload:
     """What the survey says of the only workload among these things."""
-    (found,) = survey(world(*things, by=by, events=events), attempt, expected).workloads
+    (found,) = survey(make_snapshot(*things, by=by, events=events), context, expected).workloads
     return found

@@ -25,7 +25,7 @@ from mesh.survey.reasons import Reason
 from mesh.survey.restart_rules import windows_cause
 from mesh.text import DETAIL_LIMIT
 from mesh.wellknown import MAINTENANCE_WINDOW
-from tests.mesh.build import pod, quick, space, template, workload
+from tests.mesh.build import few_examples, make_namespace, pod, template, workload
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
@@ -94,11 +94,11 @@ def opened(text: str, first: str, last: str) -> list[tuple[str, str]]:
         pytest.param("Mon 08:00-09:00 america/port-au-prince", ["Mon 12:00 Mon 13:00"], id="zone-with-hyphens"),
     ],
 )
-def test_text_means_these_hours(text: str, spans: list[str]) -> None:
+def test_text_is_parsed_into_these_hours(text: str, spans: list[str]) -> None:
     assert [" ".join(span) for span in opened(text, "2026-08-03", "2026-08-10")] == spans
 
 
-def test_without_days_every_day_is_meant() -> None:
+def test_window_without_days_is_open_every_day() -> None:
     assert opened("22:00-04:00", "2026-08-03", "2026-08-10") == opened("Mon-Sun 22:00-4:00", "2026-08-03", "2026-08-10")
     assert len(opened("22:00-04:00", "2026-08-03T12:00", "2026-08-10T12:00")) == 7
 
@@ -136,7 +136,7 @@ def test_without_days_every_day_is_meant() -> None:
         pytest.param("Sat 00:00-04:00;" * 100, "longer than 1000 characters", id="endless"),
     ],
 )
-def test_text_that_is_no_window_is_refused_with_a_right_one(text: str, wrong: str) -> None:
+def test_invalid_window_is_refused_with_a_valid_example(text: str, wrong: str) -> None:
     with pytest.raises(WindowInvalidError) as error:
         parse_windows("Sat 00:00-04:00", text)
 
@@ -413,7 +413,7 @@ def written(texts: Texts) -> maintenance_windows.Windows:
     return parse_windows(*(f"{'; '.join(map(str, either))} {zone}" for either, zone in texts))
 
 
-@quick
+@few_examples
 @given(TEXTS, st.sampled_from(NIGHTS), APART)
 def test_opening_and_closing_are_those_of_a_scan_of_minutes(texts: Texts, night: datetime, apart: timedelta) -> None:
     found, at = written(texts), night + apart
@@ -429,7 +429,7 @@ def test_opening_and_closing_are_those_of_a_scan_of_minutes(texts: Texts, night:
         assert found.is_open(max(at, begin + number * MINUTE)) is seen[number]
 
 
-@quick
+@few_examples
 @given(TEXTS, st.sampled_from(NIGHTS), APART)
 def test_opening_that_is_far_away_is_open_and_the_minute_before_is_not(
     texts: Texts, night: datetime, apart: timedelta
@@ -545,7 +545,7 @@ def declared(namespace: str | None, own: str | None, made_from: str | None) -> t
 
     cart = workload(annotations=marks(own), made_from=template({"app": "cart"}, marks(made_from)))
     owner = top_owner(pod(owner=cart), {cart.metadata.uid: cart})
-    return declared_windows(owner, space(annotations=marks(namespace)))
+    return declared_windows(owner, make_namespace(annotations=marks(namespace)))
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.text import DETAIL_LIMIT, iso_duration, markdown, one_line, rfc3339
-from tests.mesh.build import quick
+from tests.mesh.build import few_examples
 
 ANY = st.text() | st.text(alphabet="ab \n\t\x00\x1b\u2028\u202e\u2066\u200b<|`", max_size=400)
 
 
-@quick
+@few_examples
 @given(ANY, st.integers(1, 400))
-def test_brief_is_one_line_within_the_limit(text: str, limit: int) -> None:
+def test_one_line_is_within_the_limit(text: str, limit: int) -> None:
     found = one_line(text, limit)
 
     assert len(found) <= limit
@@ -37,19 +37,19 @@ def test_brief_is_one_line_within_the_limit(text: str, limit: int) -> None:
         ("", ""),
     ],
 )
-def test_brief_takes_out_what_a_terminal_would_obey(text: str, line: str) -> None:
+def test_one_line_removes_control_characters(text: str, line: str) -> None:
     assert one_line(text) == line
 
 
-def test_brief_shows_that_it_was_cut() -> None:
+def test_one_line_ends_with_an_ellipsis_where_it_was_cut() -> None:
     found = one_line("x" * 500)
 
     assert (len(found), found[-1]) == (DETAIL_LIMIT, "…")
 
 
-@quick
+@few_examples
 @given(ANY, st.integers(1, 400))
-def test_markdown_is_brief_and_shows_nothing_else(text: str, limit: int) -> None:
+def test_markdown_is_one_line_and_shows_the_same_text(text: str, limit: int) -> None:
     found = markdown(text, limit)
 
     assert re.sub(r"\\(?=[\\`*_{}\[\]<>#|!~])(.)", r"\1", found) == one_line(text, limit)
@@ -77,7 +77,7 @@ def test_duration_is_rounded_up_to_the_minute(duration: timedelta, text: str) ->
     assert iso_duration(duration) == text
 
 
-@quick
+@few_examples
 @given(st.timedeltas(timedelta(0), timedelta(days=1000)))
 def test_any_duration_is_never_understated(duration: timedelta) -> None:
     found = re.fullmatch(r"PT(?:(\d+)H)?(?:(\d+)M)?", iso_duration(duration))

@@ -21,7 +21,7 @@ from mesh.errors import PermissionDeniedError, UnreachableError
 from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import DisruptionBudget, Metadata, Namespace, Pod, Workload, WorkloadReference
 from mesh.k8s.workload_ref import WorkloadRef
-from tests.mesh.build import budget, pod, space, template, workload
+from tests.mesh.build import budget, make_namespace, pod, template, workload
 
 CART = workload()
 SET = workload("ReplicaSet", "cart-1", owner=CART)
@@ -241,12 +241,12 @@ async def test_watches_start_once_for_many_users_and_end_after_the_last(
     server: FakeServer, informer: Informer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(informer_module, "_LINGER_SECONDS", 0.05)
-    server.objects = FakeServer(CART, space()).objects
+    server.objects = FakeServer(CART, make_namespace()).objects
 
     async def use() -> None:
         async with informer.running():
             assert informer.workload(CART_REF) == CART
-            assert informer.namespace("shop") == space()
+            assert informer.namespace("shop") == make_namespace()
 
     await asyncio.gather(use(), use(), use())
     # The next user comes soon.

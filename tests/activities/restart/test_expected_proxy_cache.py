@@ -19,7 +19,7 @@ from mesh.istio.injection import Injector
 from mesh.istio.injector_config import injector_config
 from mesh.k8s.objects import PodTemplate, Workload
 from mesh.k8s.workload_ref import WorkloadRef
-from tests.mesh.build import NEW, config_map, injector, space, template, workload
+from tests.mesh.build import NEW, config_map, injector, make_namespace, template, workload
 
 CART = workload(made_from=template({"app": "cart"}))
 
@@ -78,7 +78,7 @@ def of_generation(one: Workload, generation: int, made_from: PodTemplate | None 
 
 
 async def test_observations_at_the_same_time_ask_once(fake: FakeInjector, proxies: ExpectedProxyCache) -> None:
-    found = await asyncio.gather(*(proxies.get(CART, space()) for _ in range(20)))
+    found = await asyncio.gather(*(proxies.get(CART, make_namespace()) for _ in range(20)))
 
     assert found == [ExpectedProxy(NEW, "injector")] * 20
     assert (fake.readings, len(fake.asked)) == (1, 1)
@@ -87,9 +87,9 @@ async def test_observations_at_the_same_time_ask_once(fake: FakeInjector, proxie
 async def test_changed_generation_is_asked_about_again(fake: FakeInjector, proxies: ExpectedProxyCache) -> None:
     out = template({"app": "cart", "sidecar.istio.io/inject": "false"})
 
-    assert (await proxies.get(CART, space())).image == NEW
-    assert (await proxies.get(of_generation(CART, 2, out), space())).image is None
-    assert (await proxies.get(of_generation(CART, 3), space())).image == NEW
+    assert (await proxies.get(CART, make_namespace())).image == NEW
+    assert (await proxies.get(of_generation(CART, 2, out), make_namespace())).image is None
+    assert (await proxies.get(of_generation(CART, 3), make_namespace())).image == NEW
     assert fake.readings == 1
 
 
@@ -100,13 +100,13 @@ async def test_recreated_workload_of_the_same_name_is_asked_about_again(
     again = of_generation(CART, 1, out)
     again = msgspec.structs.replace(again, metadata=msgspec.structs.replace(again.metadata, uid="another"))
 
-    assert (await proxies.get(CART, space())).image == NEW
-    assert (await proxies.get(again, space())).image is None
+    assert (await proxies.get(CART, make_namespace())).image == NEW
+    assert (await proxies.get(again, make_namespace())).image is None
 
 
 async def test_workloads_with_equal_templates_share_an_answer(fake: FakeInjector, proxies: ExpectedProxyCache) -> None:
     for name in ("cart", "pay", "ship"):
-        assert (await proxies.get(workload(name=name, made_from=CART.template), space())).image == NEW
+        assert (await proxies.get(workload(name=name, made_from=CART.template), make_namespace())).image == NEW
 
     assert len(fake.asked) == 1
 
@@ -115,10 +115,10 @@ async def test_workloads_with_equal_templates_share_an_answer(fake: FakeInjector
 async def test_injector_is_read_again_after_five_seconds(
     fake: FakeInjector, proxies: ExpectedProxyCache, later: float, readings: int
 ) -> None:
-    await proxies.get(CART, space())
+    await proxies.get(CART, make_namespace())
     fake.now += later
     fake.injector = Injector()
-    found = await proxies.get(CART, space())
+    found = await proxies.get(CART, make_namespace())
 
     assert fake.readings == readings
     assert (found.image is None) is (readings == 2)
@@ -127,21 +127,23 @@ async def test_injector_is_read_again_after_five_seconds(
 async def test_namespace_without_the_injection_label_counts_at_once(
     fake: FakeInjector, proxies: ExpectedProxyCache
 ) -> None:
-    assert (await proxies.get(CART, space())).image == NEW
-    assert (await proxies.get(CART, space(labels={}))).image is None
+    assert (await proxies.get(CART, make_namespace())).image == NEW
+    assert (await proxies.get(CART, make_namespace(labels={}))).image is None
     assert fake.readings == 1
 
 
 async def test_injector_that_hangs_is_waited_for_once(fake: FakeInjector, proxies: ExpectedProxyCache) -> None:
     fake.takes = 10.0
 
-    await asyncio.gather(*(proxies.get(workload(name=f"w{one}", made_from=CART.template), space()) for one in range(9)))
+    await asyncio.gather(
+        *(proxies.get(workload(name=f"w{one}", made_from=CART.template), make_namespace()) for one in range(9))
+    )
 
     assert (fake.readings, len(fake.asked)) == (1, 1)
 
 
 async def test_template_without_injection_says_why(proxies: ExpectedProxyCache) -> None:
-    found = await proxies.get(CART, space(labels={}))
+    found = await proxies.get(CART, make_namespace(labels={}))
 
     assert found.image is None
     assert found.problem is None
@@ -151,7 +153,7 @@ async def test_template_without_injection_says_why(proxies: ExpectedProxyCache) 
 async def test_workload_without_a_template_says_so(proxies: ExpectedProxyCache) -> None:
     bare = msgspec.structs.replace(CART, spec=msgspec.structs.replace(CART.spec, template=None))
 
-    assert await proxies.get(bare, space()) == ExpectedProxy(None, None, "it has no Pod template")
+    assert await proxies.get(bare, make_namespace()) == ExpectedProxy(None, None, "it has no Pod template")
 
 
 async def test_edited_injection_template_needs_the_whole_workload(
@@ -162,7 +164,7 @@ async def test_edited_injection_template_needs_the_whole_workload(
     made = msgspec.structs.replace(template({"app": "cart"}), spec=msgspec.structs.replace(template().spec, raw="{}"))
     fake.raw_workloads["shop/Deployment/cart"] = of_generation(CART, 1, made)
 
-    assert (await proxies.get(CART, space())).image == NEW
+    assert (await proxies.get(CART, make_namespace())).image == NEW
     assert [one.template.spec.raw for one in fake.asked] == ["{}"]
     assert [one.problem for one in fake.asked] == [None]
 
@@ -170,7 +172,7 @@ async def test_edited_injection_template_needs_the_whole_workload(
 async def test_plain_injection_template_needs_no_further_reading(
     fake: FakeInjector, proxies: ExpectedProxyCache
 ) -> None:
-    await proxies.get(CART, space())
+    await proxies.get(CART, make_namespace())
 
     assert [one.template for one in fake.asked] == [CART.template]
 
@@ -184,6 +186,6 @@ async def test_failed_reading_is_not_kept(
     with monkeypatch.context() as broken:
         broken.setattr(expected_proxy_cache, "read_injector", refuse)
         with pytest.raises(ConnectionError):
-            await proxies.get(CART, space())
+            await proxies.get(CART, make_namespace())
 
-    assert (await proxies.get(CART, space())).image == NEW
+    assert (await proxies.get(CART, make_namespace())).image == NEW

@@ -28,7 +28,7 @@ from mesh.survey.snapshot import UpgradeContext
 from mesh.survey.survey import Survey
 from mesh.wellknown import MAINTENANCE_WINDOW
 from tests.activities.saturday_windows import ALWAYS, FROM_THREE, SUNDAYS, UNTIL_ONE, UNTIL_TWO, at
-from tests.mesh.build import NOW, pod, quick, space, survey, template, workload, world
+from tests.mesh.build import NOW, few_examples, make_namespace, make_snapshot, pod, survey, template, workload
 
 CLUSTER = ClusterRef("one", "uid-one")
 
@@ -40,7 +40,7 @@ def shop(**windows: str | None) -> Survey:
         annotations = {} if window is None else {MAINTENANCE_WINDOW: window}
         one = workload(name=name, replicas=1, annotations=annotations, made_from=template({"app": name}))
         objects += [one, pod(f"{name}-1", owner=one, labels={"app": name})]
-    return survey(world(*objects))
+    return survey(make_snapshot(*objects))
 
 
 def survey_input(policy: Policy | None = None, canary_below: int | None = None) -> SurveyInput:
@@ -86,7 +86,7 @@ def test_workload_with_an_invalid_window_is_an_item_and_not_deferred() -> None:
 WINDOWS = st.lists(st.sampled_from([None, UNTIL_ONE, UNTIL_TWO, FROM_THREE, SUNDAYS, ALWAYS]), min_size=1, max_size=8)
 
 
-@quick
+@few_examples
 @given(WINDOWS, st.sampled_from([(), (SUNDAYS,), (ALWAYS,), ("10:00-20:00",)]))
 def test_candidates_and_deferred_workloads_are_all_and_the_first_window_opens_first(
     windows: list[str | None], policy: tuple[str, ...]
@@ -133,7 +133,7 @@ class Members:
             return found
 
         async def read_cluster(*_: object) -> ClusterReading:
-            snapshot = replace(world(), taken_at=found.taken_at)
+            snapshot = replace(make_snapshot(), taken_at=found.taken_at)
             return ClusterReading(snapshot, SurveyBuilder(snapshot), {}, NO_CONNECTED_PROXIES)
 
         monkeypatch.setattr(ClusterReading, "survey", judge)
@@ -158,7 +158,7 @@ async def test_member_carries_the_time_at_which_its_window_shuts(monkeypatch: py
 
 async def test_windows_of_namespace_and_workload_must_both_be_open(monkeypatch: pytest.MonkeyPatch) -> None:
     cart = workload(replicas=1, annotations={MAINTENANCE_WINDOW: UNTIL_TWO})
-    surveyed = survey(world(cart, pod(owner=cart), space(annotations={MAINTENANCE_WINDOW: UNTIL_ONE})))
+    surveyed = survey(make_snapshot(cart, pod(owner=cart), make_namespace(annotations={MAINTENANCE_WINDOW: UNTIL_ONE})))
     found = await Members(monkeypatch, surveyed).of(ListWaveMembersInput(survey_input(), ALL_WORKLOADS, 0))
 
     assert found == [WaveMember(WorkloadRef("shop", "Deployment", "cart"), at(13))]

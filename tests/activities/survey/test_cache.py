@@ -20,7 +20,7 @@ from mesh.istio.proxy_status import NO_CONNECTED_PROXIES
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.builder import SurveyBuilder
 from mesh.survey.snapshot import UpgradeContext
-from tests.mesh.build import pod, space, world
+from tests.mesh.build import make_namespace, make_snapshot, pod
 from tests.workflows.stage import until
 
 
@@ -39,7 +39,7 @@ class FakeReadings:
         if len(self.asked) == self.fails:
             raise UnreachableError("gone", "wait")
         alone = [pod(name, namespace=name) for name in ("shop", "bank")]
-        snapshot = replace(world(*alone, space("shop"), space("bank")), taken_at=taken_at)
+        snapshot = replace(make_snapshot(*alone, make_namespace("shop"), make_namespace("bank")), taken_at=taken_at)
         builder = SurveyBuilder(snapshot)
         return ClusterReading(snapshot, builder, {one.key: NO_SIDECAR for one in builder.queries}, NO_CONNECTED_PROXIES)
 

@@ -14,7 +14,7 @@ from mesh.istio.expected_proxy import ExpectedProxy, SidecarShape
 from mesh.k8s.objects import Container, Pod, PodSpec, Resources
 from mesh.survey.actions import Action
 from mesh.survey.pod_class import PodClass
-from tests.mesh.build import NEW, pod, quick, record, workload
+from tests.mesh.build import NEW, few_examples, pod, surveyed, workload
 
 EXPECTED = SidecarShape(Resources(requests={"cpu": "100m", "memory": "128Mi"}), "istio-validation", "default")
 
@@ -52,7 +52,7 @@ def test_lost_status_is_drift_and_the_pod_still_a_sidecar_of_the_mesh() -> None:
     bare = msgspec.structs.replace(
         injected(), metadata=msgspec.structs.replace(pod(owner=cart).metadata, annotations={})
     )
-    found = record(cart, bare, expected=ExpectedProxy(NEW, "injector", shape=EXPECTED))
+    found = surveyed(cart, bare, expected=ExpectedProxy(NEW, "injector", shape=EXPECTED))
 
     assert (found.pod_class, set(found.drift)) == (PodClass.CURRENT, {Drift.STATUS})
     assert found.detail == "sidecar.istio.io/status is missing"
@@ -71,7 +71,7 @@ def test_drift_is_reported_and_never_acted_on() -> None:
     """Kyma restarts such a workload at every reconcile, for ever: facts of its restarter, ImageResourcesPredicate."""
     cart = workload()
     grown = msgspec.structs.replace(injected(Resources(requests={"cpu": "4"})), metadata=pod(owner=cart).metadata)
-    found = record(cart, grown, expected=ExpectedProxy(NEW, "injector", shape=EXPECTED))
+    found = surveyed(cart, grown, expected=ExpectedProxy(NEW, "injector", shape=EXPECTED))
 
     assert (found.pod_class, found.action, found.reason) == (PodClass.CURRENT, Action.NONE, None)
     assert Drift.RESOURCES in found.drift
@@ -80,7 +80,7 @@ def test_drift_is_reported_and_never_acted_on() -> None:
 def test_no_drift_is_reported_for_a_computed_proxy() -> None:
     cart = workload()
 
-    assert record(cart, pod(owner=cart, proxy=NEW), expected=ExpectedProxy(NEW, "configmap")).drift == {}
+    assert surveyed(cart, pod(owner=cart, proxy=NEW), expected=ExpectedProxy(NEW, "configmap")).drift == {}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_quantities_written_otherwise_are_equal(one: str, other: str) -> None:
     assert quantity(one) == quantity(other)
 
 
-@quick
+@few_examples
 @given(st.text(max_size=12))
 def test_quantity_of_any_text_is_a_number_or_the_text(text: str) -> None:
     found = quantity(text)

@@ -42,7 +42,7 @@ def proxy_config(namespace: str = "app", labels: Labels = None, *, image: str | 
         pytest.param(template(None, {"note": "1"}), template(None, {"note": "2"}), id="annotations-of-others"),
     ],
 )
-def test_one_question_serves_templates_that_get_the_same(one: PodTemplate, other: PodTemplate) -> None:
+def test_one_query_serves_templates_that_get_the_same_proxy(one: PodTemplate, other: PodTemplate) -> None:
     by = injector()
 
     assert query_of(by, one).key == query_of(by, other, "elsewhere").key
@@ -70,7 +70,7 @@ def test_edited_template_that_reads_labels_is_asked_about_for_each() -> None:
     assert query_of(by, template()).key != query_of(by, template(), "elsewhere").key
 
 
-def test_edited_template_is_asked_about_with_all_that_it_may_read_or_not_at_all() -> None:
+def test_query_about_an_edited_template_has_the_raw_spec_or_a_problem() -> None:
     by = injector(configs=(replace(injector_config(config_map()), image_is_common=False),))
     fast, slow = (
         msgspec.structs.replace(template(), spec=msgspec.structs.replace(template().spec, raw=text))
@@ -82,7 +82,7 @@ def test_edited_template_is_asked_about_with_all_that_it_may_read_or_not_at_all(
     assert "edited" in (query_of(by, template()).problem or "")
 
 
-def test_proxy_config_parts_those_it_means_from_the_others() -> None:
+def test_proxy_config_separates_the_templates_to_which_it_applies() -> None:
     by = replace(injector(), proxy_configs=(proxy_config(labels={"app": "a"}),))
 
     assert query_of(by, template({"app": "a"})).key != query_of(by, template({"app": "b"})).key
@@ -90,7 +90,7 @@ def test_proxy_config_parts_those_it_means_from_the_others() -> None:
     assert query_of(by, template({"app": "a"})).key != query_of(by, template({"app": "a"}), "elsewhere").key
 
 
-def test_proxy_configs_that_may_not_be_read_may_mean_anybody() -> None:
+def test_unreadable_proxy_configs_may_apply_to_any_template() -> None:
     by = replace(injector(), proxy_configs=None)
 
     assert query_of(by, template({"app": "a"})).key != query_of(by, template({"app": "b"})).key
@@ -162,7 +162,7 @@ def test_answer_tells_the_sidecar_and_what_is_around_it() -> None:
     )
 
 
-def test_answer_without_a_sidecar_is_the_injectors_own_no() -> None:
+def test_answer_without_a_sidecar_is_a_refusal_of_the_injector() -> None:
     assert proxy_in_answer(pod(proxy=None)) == ExpectedProxy(None, "injector")
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.istio.images import parse_image
-from tests.mesh.build import quick
+from tests.mesh.build import few_examples
 
 KYMA = "europe-docker.pkg.dev/kyma-project"
 
@@ -56,7 +56,7 @@ def test_reference_is_cut_into_parts(reference: str, repository: str, tag: str, 
     assert (found.repository, found.tag, found.digest) == (repository, tag, digest)
 
 
-@quick
+@few_examples
 @given(st.text() | st.text(alphabet="a1.-/:@", max_size=12))
 def test_any_text_is_read_and_joins_to_itself(reference: str) -> None:
     found = parse_image(reference)

@@ -12,7 +12,7 @@ from mesh.istio.injection import Injector, decide_injection, injection_webhooks
 from mesh.istio.injector_config import InjectorConfig, injector_config
 from mesh.k8s.objects import Metadata, WebhookConfiguration
 from mesh.k8s.selectors import LabelSelector, Requirement
-from tests.mesh.build import Labels, config_map, injector, space, template, webhooks
+from tests.mesh.build import Labels, config_map, injector, make_namespace, template, webhooks
 
 TRUTH = json.loads(Path(__file__).with_name("injection_truth_table.json").read_text())
 INJECT, REVISION = "sidecar.istio.io/inject", "istio.io/rev"
@@ -29,7 +29,7 @@ def decided(
     by: Injector, labels: Labels, pod_labels: Labels = None, annotations: Labels = None, *, namespace: str = "app"
 ) -> str | None:
     """The revision that would inject."""
-    there = space(namespace, labels or {}).metadata.labels or {}
+    there = make_namespace(namespace, labels or {}).metadata.labels or {}
     return decide_injection(by, namespace, there, template(pod_labels, annotations)).revision
 
 
@@ -90,7 +90,7 @@ def test_ignored_namespace_gets_none_though_labelled(namespace: str) -> None:
     assert decided(injector(), ENABLED, {INJECT: "true"}, namespace=namespace) is None
 
 
-def test_host_network_gets_none_whatever_it_wishes() -> None:
+def test_host_network_is_never_injected() -> None:
     found = decide_injection(injector(), "app", ENABLED, template({INJECT: "true"}, host_network=True))
 
     assert (found.injected, found.reason) == (False, "it uses the network of its node")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.istio.proxy_status import ConnectedProxies, IstiodListing, merge_listings, read_listing, read_version
-from tests.mesh.build import quick
+from tests.mesh.build import few_examples
 
 
 def answer(*proxies: tuple[str, str]) -> bytes:
@@ -119,7 +119,7 @@ PROXIES = st.tuples(st.sampled_from(["a.x", "b.x", "a.b.x", "a.y", "a"]), st.sam
 ANSWERS = st.lists(PROXIES, max_size=6)
 
 
-@quick
+@few_examples
 @given(st.lists(st.tuples(st.sampled_from(["one", "two", "three"]), ANSWERS | st.binary(max_size=20)), max_size=5))
 def test_any_mix_of_answers_gives_a_version_only_where_all_agree(
     mix: list[tuple[str, list[tuple[str, str]] | bytes]],
@@ -141,7 +141,7 @@ def test_any_mix_of_answers_gives_a_version_only_where_all_agree(
     assert all(len(problem.splitlines()) == 1 for problem in found.problems)
 
 
-@quick
+@few_examples
 @given(
     st.binary()
     | st.text().map(str.encode)

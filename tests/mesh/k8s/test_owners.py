@@ -10,13 +10,13 @@ from mesh.k8s.objects import Container, OwnerReference, Pod, PodSpec, Workload, 
 from mesh.k8s.owners import top_owner, uninjected, with_template_of, workloads_by_uid
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.wellknown import SIDECAR_STATUS
-from tests.mesh.build import APP, custom, pod, reference, template, workload
+from tests.mesh.build import APP, custom_owner, pod, reference, template, workload
 
 DEPLOYMENT = workload("Deployment")
 REPLICA_SET = workload("ReplicaSet", "cart-7d4", owner=DEPLOYMENT)
 CRON_JOB = workload("CronJob", "nightly")
 JOB = workload("Job", "nightly-1", owner=CRON_JOB)
-CLONE_SET = workload("ReplicaSet", "cart-2c8", owner=custom())
+CLONE_SET = workload("ReplicaSet", "cart-2c8", owner=custom_owner())
 ROLLOUT = workload(ARGO_ROLLOUT)
 ROLLOUT_SET = workload("ReplicaSet", "cart-9f1", owner=ROLLOUT)
 ALL = workloads_by_uid([DEPLOYMENT, REPLICA_SET, CRON_JOB, JOB, CLONE_SET, ROLLOUT, ROLLOUT_SET])
@@ -31,13 +31,13 @@ ALL = workloads_by_uid([DEPLOYMENT, REPLICA_SET, CRON_JOB, JOB, CLONE_SET, ROLLO
         pytest.param(ROLLOUT_SET, "Rollout.argoproj.io", "cart", "cart-9f1", id="argo-rollout-above-replica-set"),
         pytest.param(CLONE_SET, "CloneSet.apps.kruise.io", "cart", "cart-2c8", id="custom-kind-above-replica-set"),
         pytest.param(
-            custom("StrimziPodSet", "core.strimzi.io/v1beta2"),
+            custom_owner("StrimziPodSet", "core.strimzi.io/v1beta2"),
             "StrimziPodSet.core.strimzi.io",
             "cart",
             None,
             id="custom-kind",
         ),
-        pytest.param(custom("Node", "v1", "n1"), "Node", "n1", None, id="mirror-pod"),
+        pytest.param(custom_owner("Node", "v1", "n1"), "Node", "n1", None, id="mirror-pod"),
     ],
 )
 def test_owner_is_the_topmost(
@@ -122,7 +122,7 @@ def test_reference_that_is_no_controller_counts_as_none() -> None:
     assert found.kind == "Pod"
 
 
-def test_controller_counts_wherever_it_stands() -> None:
+def test_controller_is_found_among_other_references() -> None:
     loose = msgspec.structs.replace(reference(JOB), controller=False)
     one = pod()
     metadata = msgspec.structs.replace(one.metadata, owner_references=(loose, reference(REPLICA_SET)))
@@ -131,7 +131,7 @@ def test_controller_counts_wherever_it_stands() -> None:
     assert found.kind == "Deployment"
 
 
-def test_owners_in_a_circle_end_at_one_of_them() -> None:
+def test_cycle_of_owners_ends_at_one_of_them() -> None:
     first = workload("Deployment", "first", owner=workload("Deployment", "second"))
     second = workload("Deployment", "second", owner=first)
     found = top_owner(pod(owner=first), workloads_by_uid([first, second]))
@@ -139,7 +139,7 @@ def test_owners_in_a_circle_end_at_one_of_them() -> None:
     assert found.name in ("first", "second")
 
 
-def test_owner_in_another_namespace_is_none_of_its() -> None:
+def test_owner_in_another_namespace_is_ignored() -> None:
     elsewhere = workload("Deployment", "cart", namespace="bank")
     found = top_owner(pod(owner=elsewhere), workloads_by_uid([elsewhere]))
 
@@ -163,7 +163,7 @@ def test_kind_carries_the_group_of_custom_resources(api_version: str, kind: str)
     assert kind_of(OwnerReference(api_version=api_version, kind="Thing")) == kind
 
 
-def test_standalone_pod_is_taken_back_to_before_injection() -> None:
+def test_template_of_a_standalone_pod_has_nothing_that_was_injected() -> None:
     found = uninjected(pod(annotations={"note": "mine"}))
 
     assert found.metadata.annotations == {"note": "mine"}
@@ -185,9 +185,9 @@ def test_host_network_stays_known_after_injection() -> None:
     assert uninjected(Pod(metadata=one.metadata, spec=spec)).spec.host_network
 
 
-def test_owner_that_nobody_read_has_a_name_that_can_be_one() -> None:
+def test_name_of_an_unread_owner_is_sanitized() -> None:
     """Whoever may make Pods writes anything into a reference, and the API server takes it."""
-    found = top_owner(pod(owner=custom("K" * 100_000, "v1", "a name\n" + "ü" * 100_000)), {})
+    found = top_owner(pod(owner=custom_owner("K" * 100_000, "v1", "a name\n" + "ü" * 100_000)), {})
 
     assert found.kind == "K" * 253
     assert found.name == "a?name?" + "?" * 246

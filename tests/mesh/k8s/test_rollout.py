@@ -24,7 +24,7 @@ from mesh.k8s.objects import (
 )
 from mesh.k8s.rollout import mark_of, restart_patch, rollout
 from mesh.wellknown import RESTARTED_AT
-from tests.mesh.build import NOW, pod, quick, strategy, template, workload
+from tests.mesh.build import NOW, few_examples, pod, strategy, template, workload
 
 LATE = (Condition(type="Progressing", status="False", reason="ProgressDeadlineExceeded", message="too slow"),)
 PAUSED = {"phase": "Paused", "message": "BlueGreenPause"}
@@ -100,7 +100,7 @@ def test_argo_rollout_is_restarted_when_its_controller_says_so() -> None:
 @pytest.mark.parametrize(
     ("seen", "settled"), [("3", True), ("2", False), ("", True)], ids=["seen", "not-yet-seen", "never-reported"]
 )
-def test_template_of_another_workload_must_have_been_seen(seen: str, settled: bool) -> None:
+def test_changed_template_of_another_workload_must_be_observed(seen: str, settled: bool) -> None:
     lender = WorkloadReference(kind="Deployment", name="cart")
     noted = {"rollout.argoproj.io/workload-generation": "3"}
     one = workload(ARGO_ROLLOUT, lender=lender, annotations=noted, status={"workload_observed_generation": seen})
@@ -123,7 +123,9 @@ def test_template_of_another_workload_must_have_been_seen(seen: str, settled: bo
         ),
     ],
 )
-def test_argo_rollout_tells_why_it_does_not_go_on(one: Workload, paused: str | None, failed: str | None) -> None:
+def test_argo_rollout_reports_why_it_is_paused_or_degraded(
+    one: Workload, paused: str | None, failed: str | None
+) -> None:
     assert (rollout(one).paused, rollout(one).failed) == (paused, failed)
 
 
@@ -256,7 +258,7 @@ def test_workload_without_mark_or_template_has_none() -> None:
     assert mark_of(Workload()) is None
 
 
-@quick
+@few_examples
 @given(st.text() | st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(Z|[+-][0-9]{2}:[0-9]{2})"))
 def test_mark_of_any_text_can_be_compared(text: str) -> None:
     found = mark_of(marked(text))

@@ -15,7 +15,7 @@ from mesh.plan.waves import MOST_WAVES, WaveGroup, WavePlan, WaveRule, belongs, 
 from mesh.survey.actions import Action
 from mesh.survey.pod_class import PodClass
 from mesh.survey.survey import SurveyedWorkload
-from tests.mesh.build import pod, quick, record, space, template, workload
+from tests.mesh.build import few_examples, make_namespace, pod, surveyed, template, workload
 
 ORDER = list(WaveGroup)
 STEPS = (0.1, 0.3, 1.0)
@@ -87,7 +87,7 @@ MOST = st.integers(1, 12)
 BELOW = st.none() | st.integers(0, 2**32) | st.sampled_from([0, 1, 2**32 - 1, 2**32])
 
 
-@quick
+@few_examples
 @given(CANDIDATES, SHARES, GROWING, MOST, BELOW)
 def test_every_candidate_is_in_exactly_one_wave(
     records: list[SurveyedWorkload], share: float, steps: tuple[float, ...], most: int, below: int | None
@@ -102,7 +102,7 @@ def test_every_candidate_is_in_exactly_one_wave(
     assert all(len(members(found, rule, records)) == rule.workloads for rule in found.rules)
 
 
-@quick
+@few_examples
 @given(CANDIDATES, SHARES, GROWING, MOST, BELOW)
 def test_groups_run_in_order_and_numbers_and_hashes_ascend(
     records: list[SurveyedWorkload], share: float, steps: tuple[float, ...], most: int, below: int | None
@@ -117,7 +117,7 @@ def test_groups_run_in_order_and_numbers_and_hashes_ascend(
     assert rest == sorted(rest)
 
 
-@quick
+@few_examples
 @given(CANDIDATES, SHARES, GROWING, MOST, BELOW)
 def test_waves_of_one_step_are_one_wave_that_was_cut(
     records: list[SurveyedWorkload], share: float, steps: tuple[float, ...], most: int, below: int | None
@@ -132,7 +132,7 @@ def test_waves_of_one_step_are_one_wave_that_was_cut(
     assert all(rule.workloads == most for one in together for rule in one[:-1])
 
 
-@quick
+@few_examples
 @given(CANDIDATES, SHARES, MOST)
 def test_canary_that_is_fixed_is_the_same_in_every_later_plan(
     records: list[SurveyedWorkload], share: float, most: int
@@ -149,7 +149,7 @@ def test_canary_that_is_fixed_is_the_same_in_every_later_plan(
     )
 
 
-@quick
+@few_examples
 @given(CANDIDATES)
 def test_self_hosted_workloads_come_last_in_a_step_of_their_own(records: list[SurveyedWorkload]) -> None:
     found = plan(records)
@@ -161,7 +161,7 @@ def test_self_hosted_workloads_come_last_in_a_step_of_their_own(records: list[Su
     assert not {rule.step for rule in last} & {rule.step for rule in found.rules if rule not in last}
 
 
-@quick
+@few_examples
 @given(CANDIDATES, SHARES)
 def test_canary_is_the_smallest_hashes_unless_some_are_labelled(records: list[SurveyedWorkload], share: float) -> None:
     found = plan(records, share)
@@ -173,7 +173,7 @@ def test_canary_is_the_smallest_hashes_unless_some_are_labelled(records: list[Su
     assert canary == (labelled or sorted(one.ref for one in free[:k]))
 
 
-@quick
+@few_examples
 @given(CANDIDATES, CANDIDATES, MOST)
 def test_cluster_that_moves_moves_nobody_within_a_plan(
     before: list[SurveyedWorkload], others: list[SurveyedWorkload], most: int
@@ -188,7 +188,7 @@ def test_cluster_that_moves_moves_nobody_within_a_plan(
         assert now & {one.ref for one in stay} == was
 
 
-@quick
+@few_examples
 @given(CANDIDATES, CANDIDATES, MOST)
 def test_workload_that_comes_later_is_in_one_wave_at_most(
     before: list[SurveyedWorkload], later: list[SurveyedWorkload], most: int
@@ -267,7 +267,7 @@ GATEWAY = {"inject.istio.io/templates": "gateway"}
     ids=["namespace", "workload-wins"],
 )
 def test_survey_reads_the_wave_label(cart: object, wave: str) -> None:
-    found = record(cart, pod(owner=cart), space(labels={"upgrade.kyma-project.io/wave": "1"}))  # type: ignore[arg-type]
+    found = surveyed(cart, pod(owner=cart), make_namespace(labels={"upgrade.kyma-project.io/wave": "1"}))  # type: ignore[arg-type]
 
     assert found.wave == wave
 
@@ -284,7 +284,7 @@ def test_survey_reads_the_wave_label(cart: object, wave: str) -> None:
 def test_survey_tells_gateways_by_their_injection_template(annotations: dict[str, str], gateway: bool) -> None:
     cart = workload(made_from=template({"app": "cart"}, annotations))
 
-    assert record(cart, pod(owner=cart)).gateway is gateway
+    assert surveyed(cart, pod(owner=cart)).gateway is gateway
 
 
 @pytest.mark.parametrize(
@@ -299,7 +299,7 @@ def test_survey_tells_gateways_by_their_injection_template(annotations: dict[str
 def test_survey_tells_kymas_own(namespace: str, labels: dict[str, str], kyma: bool) -> None:
     cart = workload(namespace=namespace, made_from=template({"app": "cart"} | labels))
 
-    assert record(cart, pod(owner=cart, namespace=namespace)).kyma is kyma
+    assert surveyed(cart, pod(owner=cart, namespace=namespace)).kyma is kyma
 
 
 @pytest.mark.parametrize("labelled", [True, False], ids=["a-number-each", "waves-of-one"])

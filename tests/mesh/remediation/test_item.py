@@ -15,13 +15,13 @@ from mesh.remediation.recheck import PODS_SHOWN, final_finding, finding_of, is_s
 from mesh.survey.finding import Facts
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import NO_UPGRADE, UpgradeContext, fingerprint
-from tests.mesh.build import NEW, NOW, OLD, pod, quick, record, workload
+from tests.mesh.build import NEW, NOW, OLD, few_examples, pod, surveyed, workload
 
 PAUSED = workload(paused=True)
 
 
 def test_workload_that_needs_a_person_is_sighted() -> None:
-    found = finding_of(record(PAUSED, pod("b", owner=PAUSED), pod("a", owner=PAUSED)))
+    found = finding_of(surveyed(PAUSED, pod("b", owner=PAUSED), pod("a", owner=PAUSED)))
 
     assert found
     assert (found.ref, found.reason, found.pods, found.pod_count) == (
@@ -35,19 +35,19 @@ def test_workload_that_needs_a_person_is_sighted() -> None:
 def test_workload_that_needs_none_is_not_sighted() -> None:
     cart = workload()
 
-    assert finding_of(record(pod(proxy=NEW))) is None
-    assert finding_of(record(cart, pod(owner=cart))) is None
+    assert finding_of(surveyed(pod(proxy=NEW))) is None
+    assert finding_of(surveyed(cart, pod(owner=cart))) is None
 
 
 def test_finding_names_a_bounded_number_of_pods_and_counts_all() -> None:
-    found = finding_of(record(PAUSED, *(pod(f"p{number:02}", owner=PAUSED) for number in range(50))))
+    found = finding_of(surveyed(PAUSED, *(pod(f"p{number:02}", owner=PAUSED) for number in range(50))))
 
     assert found
     assert (len(found.pods), found.pods[0], found.pod_count) == (PODS_SHOWN, "p00", 50)
 
 
 def test_view_shows_the_finding_with_advice() -> None:
-    seen = finding_of(record(PAUSED, pod(owner=PAUSED)))
+    seen = finding_of(surveyed(PAUSED, pod(owner=PAUSED)))
 
     assert seen
     view = view_of(Item("prod", seen, NOW, NOW))
@@ -61,7 +61,7 @@ def test_view_shows_the_finding_with_advice() -> None:
 
 
 def test_view_shows_what_the_cluster_says_until_its_cause_is_gone() -> None:
-    seen = finding_of(record(pod()))
+    seen = finding_of(surveyed(pod()))
 
     assert seen
     item = Item("prod", seen, NOW, NOW)
@@ -74,7 +74,7 @@ def test_view_shows_what_the_cluster_says_until_its_cause_is_gone() -> None:
 
 
 def test_other_evidence_of_the_same_cause_is_no_news() -> None:
-    seen = finding_of(record(pod()))
+    seen = finding_of(surveyed(pod()))
 
     assert seen
     item = Item("prod", seen, NOW, NOW)
@@ -88,7 +88,7 @@ FAILED = UpgradeContext(failed=frozenset({fingerprint(WorkloadRef("shop", "Deplo
 
 
 @pytest.mark.parametrize(
-    ("proxy", "ready", "attempt", "reason"),
+    ("proxy", "ready", "context", "reason"),
     [
         pytest.param(OLD, "True", NO_UPGRADE, None, id="to-be-restarted"),
         pytest.param(OLD, "True", FAILED, Reason.ROLLOUT_TIMED_OUT, id="restart-failed"),
@@ -98,10 +98,10 @@ FAILED = UpgradeContext(failed=frozenset({fingerprint(WorkloadRef("shop", "Deplo
     ],
 )
 def test_failed_restart_is_wanted_until_its_pods_are_new_and_ready(
-    proxy: str, ready: str, attempt: UpgradeContext, reason: Reason | None
+    proxy: str, ready: str, context: UpgradeContext, reason: Reason | None
 ) -> None:
-    found = record(CART, pod(owner=CART, proxy=proxy, ready=ready), attempt=attempt)
-    seen = final_finding(found, attempt)
+    found = surveyed(CART, pod(owner=CART, proxy=proxy, ready=ready), context=context)
+    seen = final_finding(found, context)
 
     assert (seen.reason if seen else None) == reason
     assert is_settled(found, Reason.ROLLOUT_TIMED_OUT) is (proxy == NEW and ready == "True")
@@ -139,7 +139,7 @@ def test_change_touches_the_items_whose_pods_may_be_called_so(namespace: str, na
 _NAMES = st.text("ab", min_size=1, max_size=4)
 
 
-@quick
+@few_examples
 @given(st.sets(st.tuples(st.sampled_from("xy"), _NAMES)), st.sampled_from("xy"), _NAMES)
 def test_index_finds_what_looking_at_each_item_finds(items: set[tuple[str, str]], namespace: str, changed: str) -> None:
     ids = {item_id("prod", WorkloadRef(where, "Pod", name)): (where, name) for where, name in items}

@@ -27,7 +27,7 @@ from mesh.reporting.html import html_report
 from mesh.reporting.junit import junit_report
 from mesh.reporting.markdown import MAX_BYTES, markdown_report
 from mesh.text import DETAIL_LIMIT
-from tests.mesh.build import quick
+from tests.mesh.build import few_examples
 
 START, END = "2026-03-01T12:00:00Z", "2026-03-01T13:05:10Z"
 FORMS: list[Callable[[ReportDocument], str]] = [markdown_report, html_report, junit_report]
@@ -443,7 +443,7 @@ def reports(draw: st.DrawFn) -> ReportDocument:
     )
 
 
-@quick
+@few_examples
 @given(reports())
 def test_junit_of_any_texts_is_well_formed_and_complete(document: ReportDocument) -> None:
     found = parsed(junit_report(document))
@@ -456,7 +456,7 @@ def test_junit_of_any_texts_is_well_formed_and_complete(document: ReportDocument
     assert len(found.findall("testsuite[@name]/testcase/failure")) - failed - still_open in (0, 1)
 
 
-@quick
+@few_examples
 @given(reports())
 def test_html_of_any_texts_has_only_its_own_markup(document: ReportDocument) -> None:
     page = html_report(document)
@@ -477,7 +477,7 @@ def test_html_of_any_texts_has_only_its_own_markup(document: ReportDocument) -> 
     assert not re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202e]", page)
 
 
-@quick
+@few_examples
 @given(reports())
 def test_markdown_of_any_texts_has_only_its_own_markup(document: ReportDocument) -> None:
     lines = markdown_report(document).splitlines()

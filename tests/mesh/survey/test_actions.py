@@ -38,12 +38,12 @@ from tests.mesh.build import (
     OLD,
     budget,
     config_map,
-    custom,
+    custom_owner,
     injector,
+    make_namespace,
     pod,
-    record,
-    space,
     strategy,
+    surveyed,
     waiting,
     webhooks,
     workload,
@@ -76,7 +76,7 @@ def verdict(found: SurveyedWorkload) -> tuple[Action, Reason | None]:
 def test_stale_workload_is_restarted_in_the_way_of_its_kind(kind: str, action: str) -> None:
     cart = workload(kind)
 
-    assert verdict(record(cart, pod(owner=cart))) == (action, None)
+    assert verdict(surveyed(cart, pod(owner=cart))) == (action, None)
 
 
 @pytest.mark.parametrize(
@@ -85,8 +85,8 @@ def test_stale_workload_is_restarted_in_the_way_of_its_kind(kind: str, action: s
         pytest.param(None, "StandalonePod", None, id="standalone-pod"),
         pytest.param(workload("Job"), "JobPod", None, id="job"),
         pytest.param(workload("CronJob"), "JobPod", None, id="cron-job"),
-        pytest.param(custom(), "UnsupportedOwner", "owner is a CloneSet.apps.kruise.io", id="custom-kind"),
-        pytest.param(custom("Node", "v1", "n1"), "UnsupportedOwner", "owner is a Node", id="mirror-pod"),
+        pytest.param(custom_owner(), "UnsupportedOwner", "owner is a CloneSet.apps.kruise.io", id="custom-kind"),
+        pytest.param(custom_owner("Node", "v1", "n1"), "UnsupportedOwner", "owner is a Node", id="mirror-pod"),
         pytest.param(workload(paused=True), "RolloutPaused", "its rollout is paused", id="paused"),
         pytest.param(
             workload("StatefulSet", strategy=strategy("OnDelete")),
@@ -112,7 +112,7 @@ def test_stale_workload_of_an_owner_that_cannot_be_restarted_is_reported(
     owner: Workload, reason: str, detail: str | None
 ) -> None:
     things = [owner] if isinstance(owner, Workload) else []
-    found = record(*things, pod(owner=owner))
+    found = surveyed(*things, pod(owner=owner))
 
     assert (found.action, found.reason, found.detail) == (Action.REMEDIATE, reason, detail)
 
@@ -154,7 +154,7 @@ def test_stale_workload_of_an_owner_that_cannot_be_restarted_is_reported(
 )
 def test_argo_rollout_that_no_restart_reaches_is_reported(owner: Workload, reason: str, detail: str) -> None:
     below = workload("ReplicaSet", "cart-9f1", owner=owner)
-    found = record(owner, below, pod(owner=below))
+    found = surveyed(owner, below, pod(owner=below))
 
     assert (found.action, found.reason, found.detail) == (Action.REMEDIATE, reason, detail)
 
@@ -162,19 +162,19 @@ def test_argo_rollout_that_no_restart_reaches_is_reported(owner: Workload, reaso
 def test_argo_rollout_is_restarted_only_with_every_pod_ready() -> None:
     cart = workload(ARGO_ROLLOUT)
     below = workload("ReplicaSet", "cart-9f1", owner=cart)
-    found = record(cart, below, pod("a", owner=below), pod("b", owner=below, ready="False"))
+    found = surveyed(cart, below, pod("a", owner=below), pod("b", owner=below, ready="False"))
 
     assert (found.action, found.reason) == (Action.REMEDIATE, Reason.NOT_READY)
 
 
-def test_time_of_a_restart_that_clocks_differ_about_is_no_schedule() -> None:
+def test_restart_time_within_the_difference_of_clocks_is_no_schedule() -> None:
     cart = workload(ARGO_ROLLOUT, mark=NOW + timedelta(seconds=30))
 
-    assert record(cart, pod(owner=cart)).action is Action.RESTART_AT
+    assert surveyed(cart, pod(owner=cart)).action is Action.RESTART_AT
 
 
 def test_argo_rollout_that_is_gone_is_reported() -> None:
-    found = record(pod(owner=workload(ARGO_ROLLOUT)))
+    found = surveyed(pod(owner=workload(ARGO_ROLLOUT)))
 
     assert found.detail == "Rollout.argoproj.io cart does not exist any more"
 
@@ -182,11 +182,11 @@ def test_argo_rollout_that_is_gone_is_reported() -> None:
 def test_partition_of_zero_is_none() -> None:
     db = workload("StatefulSet", strategy=strategy(partition=0))
 
-    assert record(db, pod(owner=db)).action is Action.ROLLOUT_RESTART
+    assert surveyed(db, pod(owner=db)).action is Action.ROLLOUT_RESTART
 
 
 def test_owner_that_is_gone_is_reported() -> None:
-    found = record(pod(owner=workload("ReplicaSet", "cart-7d4")))
+    found = surveyed(pod(owner=workload("ReplicaSet", "cart-7d4")))
 
     assert (found.reason, found.detail) == (Reason.UNSUPPORTED_OWNER, "ReplicaSet cart-7d4 does not exist any more")
 
@@ -201,7 +201,7 @@ def test_owner_that_is_gone_is_reported() -> None:
     ],
 )
 def test_reason_of_the_owner_tells_the_state_of_its_pods_too(one: Pod, state: str) -> None:
-    found = record(one)
+    found = surveyed(one)
 
     assert found.reason is Reason.STANDALONE_POD
     assert state in (found.detail or "")
@@ -276,7 +276,7 @@ def test_stale_workload_with_no_pod_ready_is_reported_with_the_clusters_message(
         conditions=one.status.conditions or (),
         statuses=one.status.container_statuses or (),
     )
-    found = record(cart, mine)
+    found = surveyed(cart, mine)
 
     assert (found.action, found.reason, found.detail) == (Action.REMEDIATE, reason, detail)
 
@@ -295,7 +295,7 @@ def test_most_severe_cause_is_reported() -> None:
     [(timedelta(minutes=6), Reason.STUCK_TERMINATING), (timedelta(minutes=4), None)],
     ids=["stuck", "goes"],
 )
-def test_pod_that_goes_is_no_trouble_until_it_is_stuck(since: timedelta, reason: Reason | None) -> None:
+def test_terminating_pod_is_a_cause_only_once_it_is_stuck(since: timedelta, reason: Reason | None) -> None:
     found = pod_cause(pod(deleted=since, ready="False"), NOW)
 
     assert (found.reason if found else None) is reason
@@ -305,7 +305,7 @@ def test_stuck_pod_is_reported_when_nothing_else_is_ready() -> None:
     db = workload("StatefulSet", "db", ready=0)
     stuck = pod("db-0", owner=db, deleted=timedelta(hours=1))
 
-    assert record(db, stuck, pod("db-1", owner=db, phase="Pending", ready="False")).reason is Reason.STUCK_TERMINATING
+    assert surveyed(db, stuck, pod("db-1", owner=db, phase="Pending", ready="False")).reason is Reason.STUCK_TERMINATING
 
 
 @pytest.mark.parametrize(
@@ -322,30 +322,30 @@ def test_one_pod_not_ready_stops_only_what_takes_the_healthy_ones(
 ) -> None:
     cart = workload(kind, ready=1, strategy=how)
 
-    assert verdict(record(cart, pod("a", owner=cart), pod("b", owner=cart, ready="False"))) == (action, reason)
+    assert verdict(surveyed(cart, pod("a", owner=cart), pod("b", owner=cart, ready="False"))) == (action, reason)
 
 
-def test_recreate_with_all_ready_is_restarted_though_an_evicted_pod_lies_around() -> None:
+def test_recreate_with_all_pods_ready_is_restarted_despite_an_evicted_pod() -> None:
     cart = workload(replicas=1, strategy=strategy("Recreate"))
     left_over = pod("b", owner=cart, phase="Failed", ready="False", said=("Evicted", ""))
 
-    assert record(cart, pod("a", owner=cart), left_over).action is Action.ROLLOUT_RESTART
+    assert surveyed(cart, pod("a", owner=cart), left_over).action is Action.ROLLOUT_RESTART
 
 
 def test_rollout_that_failed_before_is_reported_though_old_pods_are_ready() -> None:
     cart = workload(status={"updated_replicas": 1, "conditions": (LATE,)})
 
-    found = record(cart, pod("a", owner=cart), pod("b", owner=cart, ready="False"))
+    found = surveyed(cart, pod("a", owner=cart), pod("b", owner=cart, ready="False"))
 
     assert (found.reason, found.detail) == (Reason.ROLLOUT_FAILING, "too slow")
 
 
-def test_rollout_that_failed_for_want_of_quota_is_reported_as_such() -> None:
+def test_rollout_that_exceeded_its_quota_is_reported_as_such() -> None:
     message = 'pods "cart-1" is forbidden: exceeded quota: tight, requested: pods=1, used: pods=2, limited: pods=2'
     refused = Condition(type="ReplicaFailure", status="True", reason="FailedCreate", message=message)
     cart = workload(status={"updated_replicas": 0, "conditions": (LATE, refused)})
 
-    found = record(cart, pod("a", owner=cart), pod("b", owner=cart))
+    found = surveyed(cart, pod("a", owner=cart), pod("b", owner=cart))
 
     assert (found.reason, found.detail) == (Reason.QUOTA_EXCEEDED, message)
 
@@ -372,7 +372,7 @@ def test_rollout_that_failed_for_want_of_quota_is_reported_as_such() -> None:
 def test_budget_stops_what_would_fall_below_it_for_good(
     cart: Workload, limit: DisruptionBudget, reason: str | None
 ) -> None:
-    found = record(cart, pod("a", owner=cart), pod("b", owner=cart), limit)
+    found = surveyed(cart, pod("a", owner=cart), pod("b", owner=cart), limit)
 
     assert found.reason == reason
     assert reason is None or "cart-budget wants" in (found.detail or "")
@@ -391,7 +391,7 @@ def test_budget_stops_what_would_fall_below_it_for_good(
 def test_image_that_is_wrong_after_our_restart_was_rewritten(mark: None, settled: bool, reason: str | None) -> None:
     cart = workload(mark=mark, status={} if settled else {"updated_replicas": 1})
 
-    assert record(cart, pod(owner=cart), attempt=UpgradeContext(mark=NOW)).reason == reason
+    assert surveyed(cart, pod(owner=cart), context=UpgradeContext(mark=NOW)).reason == reason
 
 
 AFTER, BEFORE = timedelta(minutes=30), timedelta(hours=2)
@@ -399,7 +399,7 @@ MARKED = UpgradeContext(mark=NOW - timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
-    ("pods", "attempt", "action", "reason"),
+    ("pods", "context", "action", "reason"),
     [
         pytest.param([(OLD, AFTER)], MARKED, "remediate", "ImageRewritten", id="newest-is-stale"),
         pytest.param([(OLD, AFTER), (OLD, BEFORE)], MARKED, "remediate", "ImageRewritten", id="others-are-older"),
@@ -412,11 +412,11 @@ MARKED = UpgradeContext(mark=NOW - timedelta(hours=1))
     ],
 )
 def test_pod_made_since_the_mark_and_still_stale_shows_that_a_restart_is_futile(
-    pods: list[tuple[str, timedelta]], attempt: UpgradeContext, action: str, reason: str | None
+    pods: list[tuple[str, timedelta]], context: UpgradeContext, action: str, reason: str | None
 ) -> None:
     cart = workload()
     made = [pod(f"p{number}", owner=cart, proxy=proxy, age=age) for number, (proxy, age) in enumerate(pods)]
-    found = record(cart, *made, attempt=attempt)
+    found = surveyed(cart, *made, context=context)
 
     assert verdict(found) == (action, reason)
     assert reason is None or found.detail == f"Pod p0 was created during this upgrade and runs {OLD}"
@@ -425,19 +425,19 @@ def test_pod_made_since_the_mark_and_still_stale_shows_that_a_restart_is_futile(
 def test_reason_of_the_owner_comes_before_a_rewritten_image() -> None:
     cart = workload(paused=True)
 
-    assert record(cart, pod(owner=cart, age=AFTER), attempt=MARKED).reason is Reason.ROLLOUT_PAUSED
+    assert surveyed(cart, pod(owner=cart, age=AFTER), context=MARKED).reason is Reason.ROLLOUT_PAUSED
 
 
 def test_rollout_that_is_under_way_has_not_shown_what_a_restart_brings() -> None:
     cart = workload(status={"updated_replicas": 1})
 
-    assert record(cart, pod(owner=cart, age=AFTER), attempt=MARKED).action is Action.ROLLOUT_RESTART
+    assert surveyed(cart, pod(owner=cart, age=AFTER), context=MARKED).action is Action.ROLLOUT_RESTART
 
 
 def test_pod_on_its_way_out_shows_nothing_of_a_restart() -> None:
     cart = workload()
     leaving = pod("a", owner=cart, age=AFTER, deleted=timedelta(minutes=1))
-    found = record(cart, leaving, pod("b", owner=cart, age=BEFORE), attempt=MARKED)
+    found = surveyed(cart, leaving, pod("b", owner=cart, age=BEFORE), context=MARKED)
 
     assert found.action is Action.ROLLOUT_RESTART
 
@@ -469,14 +469,14 @@ def test_gateway_that_its_owner_did_not_roll_is_reported_to_an_upgrade_and_not_t
         webhooks(), webhooks("stable", revision="canary"), configs=tuple(injector_config(one) for one in configs)
     )
     edge = _gateway({} if rev is None else {"istio.io/rev": rev})
-    here = space(labels={} if of_namespace is None else {"istio.io/rev": of_namespace})
+    here = make_namespace(labels={} if of_namespace is None else {"istio.io/rev": of_namespace})
     one = pod("edge-1", owner=edge, proxy=proxy, injected=False)
-    gateway = record(edge, one, here, by=by, attempt=MARKED)
+    gateway = surveyed(edge, one, here, by=by, context=MARKED)
 
     assert verdict(gateway) == ((Action.REMEDIATE, Reason.GATEWAY_NOT_UPGRADED) if detail else (Action.NONE, None))
     assert (detail or "") in (gateway.detail or "")
     assert gateway.pod_class is PodClass.GATEWAY
-    assert verdict(record(edge, one, here, by=by)) == (Action.NONE, None)
+    assert verdict(surveyed(edge, one, here, by=by)) == (Action.NONE, None)
 
 
 def test_excluded_gateway_is_no_item() -> None:
@@ -484,9 +484,9 @@ def test_excluded_gateway_is_no_item() -> None:
     one = pod("edge-1", owner=edge, injected=False)
     by_policy = UpgradeContext(mark=NOW, exclude_namespaces=("shop",))
 
-    assert record(edge, one, attempt=MARKED).action is Action.REMEDIATE
-    assert record(edge, one, space(annotations=off), attempt=MARKED).action is Action.NONE
-    assert record(edge, one, attempt=by_policy).action is Action.NONE
+    assert surveyed(edge, one, context=MARKED).action is Action.REMEDIATE
+    assert surveyed(edge, one, make_namespace(annotations=off), context=MARKED).action is Action.NONE
+    assert surveyed(edge, one, context=by_policy).action is Action.NONE
 
 
 def _gateway(labels: dict[str, str]) -> Workload:
@@ -497,24 +497,24 @@ def _gateway(labels: dict[str, str]) -> Workload:
     return workload(name="edge", made_from=made_from)
 
 
-def test_mark_means_nothing_to_a_scan() -> None:
+def test_scan_ignores_the_mark_of_a_restart() -> None:
     cart = workload(mark=NOW)
 
-    assert record(cart, pod(owner=cart), attempt=NO_UPGRADE).action is Action.ROLLOUT_RESTART
+    assert surveyed(cart, pod(owner=cart), context=NO_UPGRADE).action is Action.ROLLOUT_RESTART
 
 
 def test_restart_that_failed_in_this_upgrade_is_not_tried_again() -> None:
     cart = workload()
     failed = frozenset({fingerprint(WorkloadRef("shop", "Deployment", "cart"))})
-    found = record(cart, pod(owner=cart), attempt=UpgradeContext(failed=failed))
+    found = surveyed(cart, pod(owner=cart), context=UpgradeContext(failed=failed))
 
     assert verdict(found) == (Action.REMEDIATE, Reason.ROLLOUT_TIMED_OUT)
 
 
 @pytest.mark.parametrize("other", [workload("StatefulSet").ref, workload(namespace="mart").ref])
-def test_restart_of_another_that_failed_means_nothing(other: WorkloadRef) -> None:
+def test_failed_restart_of_another_workload_is_ignored(other: WorkloadRef) -> None:
     cart = workload()
-    found = record(cart, pod(owner=cart), attempt=UpgradeContext(failed=frozenset({fingerprint(other)})))
+    found = surveyed(cart, pod(owner=cart), context=UpgradeContext(failed=frozenset({fingerprint(other)})))
 
     assert verdict(found) == (Action.ROLLOUT_RESTART, None)
 
@@ -553,7 +553,9 @@ def test_windows_that_never_open_are_reported(
     namespace: str | None, own: str | None, policy: tuple[str, ...], reason: str | None, detail: str | None
 ) -> None:
     cart = workload(annotations=_window(own))
-    found = record(cart, pod(owner=cart), space(annotations=_window(namespace)), attempt=UpgradeContext(windows=policy))
+    found = surveyed(
+        cart, pod(owner=cart), make_namespace(annotations=_window(namespace)), context=UpgradeContext(windows=policy)
+    )
 
     assert found.windows == tuple(text for text in (namespace, own) if text is not None)
     assert verdict(found) == (Action.REMEDIATE if reason else Action.ROLLOUT_RESTART, reason)
@@ -566,9 +568,9 @@ def _window(text: str | None) -> dict[str, str]:
 
 def test_window_is_the_last_of_the_reasons_that_a_scan_finds() -> None:
     wrong = _window("at night")
-    alone = record(pod(annotations=wrong))
+    alone = surveyed(pod(annotations=wrong))
     cart = workload(strategy=TAKING, annotations=wrong)
-    budgeted = record(cart, pod("a", owner=cart), pod("b", owner=cart), budget(2, 2))
+    budgeted = surveyed(cart, pod("a", owner=cart), pod("b", owner=cart), budget(2, 2))
 
     assert (alone.reason, alone.windows) == (Reason.STANDALONE_POD, ("at night",))
     assert (budgeted.reason, budgeted.windows) == (Reason.DISRUPTION_BUDGET, ("at night",))
@@ -578,7 +580,7 @@ def test_window_is_the_last_of_the_reasons_that_a_scan_finds() -> None:
 
 def test_window_of_what_needs_no_restart_is_no_trouble() -> None:
     cart = workload(annotations=_window("at night"))
-    found = record(cart, pod(owner=cart, proxy="hub/proxyv2:1.30.2"))
+    found = surveyed(cart, pod(owner=cart, proxy="hub/proxyv2:1.30.2"))
 
     assert (found.action, found.windows) == (Action.NONE, ("at night",))
 
@@ -588,7 +590,7 @@ BEGAN = UpgradeContext(began=NOW - timedelta(hours=1))
 
 
 @pytest.mark.parametrize(
-    ("ages", "attempt", "action", "reason"),
+    ("ages", "context", "action", "reason"),
     [
         pytest.param((MADE_BEFORE,), NO_UPGRADE, "remediate", "SidecarMissing", id="scan"),
         pytest.param((MADE_BEFORE,), BEGAN, "remediate", "SidecarMissing", id="made-before-the-upgrade"),
@@ -599,22 +601,22 @@ BEGAN = UpgradeContext(began=NOW - timedelta(hours=1))
         ),
     ],
 )
-def test_missing_sidecar_is_given_only_where_we_lost_it_or_may(
-    ages: tuple[timedelta, ...], attempt: UpgradeContext, action: str, reason: str | None
+def test_missing_sidecar_is_restarted_only_after_this_upgrade_or_by_policy(
+    ages: tuple[timedelta, ...], context: UpgradeContext, action: str, reason: str | None
 ) -> None:
     cart = workload()
     pods = [pod(f"p{number}", owner=cart, proxy=None, age=age) for number, age in enumerate(ages)]
 
-    assert verdict(record(cart, *pods, attempt=attempt)) == (action, reason)
+    assert verdict(surveyed(cart, *pods, context=context)) == (action, reason)
 
 
 def test_missing_sidecar_of_a_standalone_pod_is_reported_as_standalone() -> None:
-    assert record(pod(proxy=None)).reason is Reason.STANDALONE_POD
+    assert surveyed(pod(proxy=None)).reason is Reason.STANDALONE_POD
 
 
 def test_finished_runs_of_a_cron_job_are_no_trouble_of_the_one_that_runs() -> None:
     job = workload("Job")
-    found = record(
+    found = surveyed(
         job, pod("ran", owner=job, proxy=None, phase="Succeeded", ready="False"), pod("runs", owner=job, proxy=None)
     )
 
@@ -627,7 +629,7 @@ def test_finished_runs_of_a_cron_job_are_no_trouble_of_the_one_that_runs() -> No
 
 def test_sidecar_that_would_be_lost_is_left_alone() -> None:
     cart = workload()
-    found = record(cart, pod(owner=cart), space(labels=OFF))
+    found = surveyed(cart, pod(owner=cart), make_namespace(labels=OFF))
 
     assert verdict(found) == (Action.REMEDIATE, Reason.WOULD_LOSE_SIDECAR)
     assert found.detail == "would get no sidecar: no injection webhook selects it"
@@ -635,7 +637,7 @@ def test_sidecar_that_would_be_lost_is_left_alone() -> None:
 
 def test_missing_answer_is_reported_with_its_reason() -> None:
     cart = workload()
-    found = record(cart, pod(owner=cart), expected=ExpectedProxy(None, None, "the injector refused: bad\nconfig"))
+    found = surveyed(cart, pod(owner=cart), expected=ExpectedProxy(None, None, "the injector refused: bad\nconfig"))
 
     assert verdict(found) == (Action.REMEDIATE, Reason.UNKNOWN_PROXY)
     assert (found.detail or "").endswith("the injector refused: bad config")
@@ -651,7 +653,7 @@ def test_missing_answer_is_reported_with_its_reason() -> None:
 def test_reason_of_the_owner_comes_before_that_of_injection(
     labels: dict[str, str] | None, expected: ExpectedProxy | None
 ) -> None:
-    found = record(pod(), space(labels=labels), expected=expected)
+    found = surveyed(pod(), make_namespace(labels=labels), expected=expected)
 
     assert verdict(found) == (Action.REMEDIATE, Reason.STANDALONE_POD)
     assert "would get no sidecar" in (found.detail or "") or "no answer" in (found.detail or "")
@@ -668,5 +670,5 @@ def test_reason_of_the_owner_comes_before_that_of_injection(
         pytest.param(pod(annotations={"restarter.istio-operator.kyma-project.io/exclude": "true"}), id="excluded"),
     ],
 )
-def test_everything_else_is_left_alone(one: Pod) -> None:
-    assert verdict(record(one)) == (Action.NONE, None)
+def test_all_other_classes_need_no_action(one: Pod) -> None:
+    assert verdict(surveyed(one)) == (Action.NONE, None)

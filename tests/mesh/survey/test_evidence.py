@@ -28,17 +28,17 @@ from tests.mesh.build import (
     NOW,
     OLD,
     budget,
-    custom,
+    custom_owner,
+    few_examples,
+    make_namespace,
     pod,
-    quick,
-    record,
-    space,
     strategy,
     survey,
+    surveyed,
     waiting,
     workload,
 )
-from tests.mesh.survey.test_survey import ATTEMPTS, PODS, seen
+from tests.mesh.survey.test_survey import CONTEXTS, PODS, seen
 
 CART = workload()
 UNSCHEDULED = Condition(
@@ -50,8 +50,8 @@ UNSCHEDULED = Condition(
 KILLED = ContainerState(exit_code=137, reason="OOMKilled", message="too much")
 
 
-def sighted(*things: Any, **options: Any) -> Finding:  # noqa: ANN401  # whatever `record` takes
-    found = finding_of(record(*things, **options))
+def sighted(*things: Any, **options: Any) -> Finding:  # noqa: ANN401  # whatever `surveyed` takes
+    found = finding_of(surveyed(*things, **options))
     assert found is not None
     return found
 
@@ -106,7 +106,7 @@ def test_container_that_waits_for_something_else_has_no_image_and_secrets_as_fac
     assert sighted(CART, ill).facts == Facts(node="n1", container="app")
 
 
-def test_ordinary_beginning_is_no_evidence_and_the_event_is() -> None:
+def test_starting_container_is_no_evidence_but_its_event_is() -> None:
     ill = pending(node="n1", statuses=(waiting("ContainerCreating"),))
     found = sighted(CART, ill, events={"cart-1": "FailedMount: no such volume"})
 
@@ -178,7 +178,7 @@ def test_quota_is_reported_by_the_condition_of_the_rollout() -> None:
     refused = Condition(type="ReplicaFailure", status="True", reason="FailedCreate", message=message)
     cart = workload(status={"conditions": (refused,), "updated_replicas": 0})
     failed = UpgradeContext(failed=frozenset({fingerprint(WorkloadRef("shop", "Deployment", "cart"))}))
-    found = finding_for(record(cart, pod(owner=cart), attempt=failed), Reason.QUOTA_EXCEEDED, message)
+    found = finding_for(surveyed(cart, pod(owner=cart), context=failed), Reason.QUOTA_EXCEEDED, message)
 
     assert found.evidence == (
         f"condition ReplicaFailure is True: FailedCreate: {message}",
@@ -191,7 +191,7 @@ def test_quota_is_reported_by_the_condition_of_the_rollout() -> None:
 
 def test_budget_that_allowed_nothing_is_reported_of_a_restart_that_failed() -> None:
     failed = UpgradeContext(failed=frozenset({fingerprint(WorkloadRef("shop", "Deployment", "cart"))}))
-    found = sighted(CART, pod(owner=CART), budget(1, 1), budget(0, 1, selects={"app": "other"}), attempt=failed)
+    found = sighted(CART, pod(owner=CART), budget(1, 1), budget(0, 1, selects={"app": "other"}), context=failed)
 
     assert found.reason is Reason.ROLLOUT_TIMED_OUT
     assert found.facts.budget == "cart-budget"
@@ -229,25 +229,25 @@ def test_job_of_a_cron_job_is_named() -> None:
     assert found.facts == Facts(direct="job/nightly-1")
 
 
-def test_job_made_by_nobody_is_no_other_than_the_workload() -> None:
+def test_job_without_owner_is_the_workload_itself() -> None:
     job = workload("Job", "once", status={"active": 1})
 
     assert sighted(job, pod(owner=job)).facts == Facts()
 
 
-def test_owner_that_nobody_here_can_restart_is_named() -> None:
-    found = sighted(pod(owner=custom()))
+def test_unsupported_owner_is_named() -> None:
+    found = sighted(pod(owner=custom_owner()))
 
     assert found.evidence == ("Pod cart-1 is controlled by CloneSet cart of apps.kruise.io/v1alpha1",)
 
 
-def test_standalone_pod_that_is_well_says_nothing_of_itself() -> None:
+def test_healthy_standalone_pod_has_no_evidence_of_its_own() -> None:
     assert sighted(pod()).evidence == ("Pod cart-1 has no controller",)
 
 
 def test_expected_proxy_is_reported_where_a_restart_brought_another_one() -> None:
     cart = workload(mark=NOW)
-    found = sighted(cart, pod(owner=cart), attempt=UpgradeContext(mark=NOW))
+    found = sighted(cart, pod(owner=cart), context=UpgradeContext(mark=NOW))
 
     assert found.reason is Reason.IMAGE_REWRITTEN
     assert f"expected proxy: {NEW}" in found.evidence
@@ -263,7 +263,7 @@ def test_expected_proxy_is_reported_where_a_restart_brought_another_one() -> Non
 def test_sidecar_that_would_be_lost_is_reported_with_the_labels_about_injection(
     labels: dict[str, str], line: str
 ) -> None:
-    found = sighted(space(labels=labels), CART, pod(owner=CART))
+    found = sighted(make_namespace(labels=labels), CART, pod(owner=CART))
 
     assert found.reason is Reason.WOULD_LOSE_SIDECAR
     assert found.evidence == (line, "Pod template: no injection label")
@@ -278,7 +278,7 @@ def test_injector_that_refuses_is_reported_in_its_own_words() -> None:
 
 def test_windows_are_reported_as_they_are_written() -> None:
     cart = workload(annotations={MAINTENANCE_WINDOW: "Sat 00:00-04:00"})
-    found = sighted(space(annotations={MAINTENANCE_WINDOW: "Sun 00:00-04:00"}), cart, pod(owner=cart))
+    found = sighted(make_namespace(annotations={MAINTENANCE_WINDOW: "Sun 00:00-04:00"}), cart, pod(owner=cart))
 
     assert found.reason is Reason.WINDOW_NEVER_OPENS
     assert found.evidence == ("maintenance window: Sun 00:00-04:00", "maintenance window: Sat 00:00-04:00")
@@ -294,13 +294,13 @@ def test_pause_is_reported_by_the_condition() -> None:
 
 
 def test_healthy_workload_costs_nothing() -> None:
-    found = record(CART, pod(owner=CART))
+    found = surveyed(CART, pod(owner=CART))
 
     assert (found.action, found.evidence, found.facts) == (Action.ROLLOUT_RESTART, (), Facts())
 
 
 def test_pods_that_are_not_ready_after_a_restart_are_evidence_though_they_are_current() -> None:
-    found = record(CART, pod(owner=CART, proxy=NEW, ready="False", statuses=(waiting("CrashLoopBackOff", "x"),)))
+    found = surveyed(CART, pod(owner=CART, proxy=NEW, ready="False", statuses=(waiting("CrashLoopBackOff", "x"),)))
 
     assert found.action is Action.NONE
     assert "container app, image app:1: CrashLoopBackOff: x" in found.evidence
@@ -357,10 +357,10 @@ def _short(found: Finding) -> None:
     assert not [sign for sign in shown if unicodedata.category(sign) == "Cc" or sign == "\u202e"]
 
 
-@quick
-@given(PODS, ATTEMPTS, st.sampled_from(["", LONG]))
-def test_evidence_of_anything_is_short(pods: list[Pod], attempt: UpgradeContext, event: str) -> None:
+@few_examples
+@given(PODS, CONTEXTS, st.sampled_from(["", LONG]))
+def test_evidence_of_anything_is_short(pods: list[Pod], context: UpgradeContext, event: str) -> None:
     words = {one.metadata.uid: event for one in pods}
-    for one in survey(replace(seen(pods), pod_events=words), attempt).workloads:
+    for one in survey(replace(seen(pods), pod_events=words), context).workloads:
         if (found := finding_of(one)) is not None:
             _short(found)

@@ -12,13 +12,13 @@ from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Pod
 from mesh.survey.interning import Interner
 from mesh.survey.snapshot import UpgradeContext
-from tests.mesh.build import NEW, NOW, pod, quick, survey, waiting, workload
-from tests.mesh.survey.test_survey import ATTEMPTS, OWNERS, PODS, seen
+from tests.mesh.build import NEW, NOW, few_examples, pod, survey, waiting, workload
+from tests.mesh.survey.test_survey import CONTEXTS, OWNERS, PODS, seen
 
 
-@quick
-@given(PODS, ATTEMPTS)
-def test_survey_of_compact_objects_is_the_same(pods: list[Pod], attempt: UpgradeContext) -> None:
+@few_examples
+@given(PODS, CONTEXTS)
+def test_survey_of_compact_objects_is_the_same(pods: list[Pod], context: UpgradeContext) -> None:
     whole, pool = seen(pods), Interner(NOW)
     compact = replace(
         whole,
@@ -26,7 +26,7 @@ def test_survey_of_compact_objects_is_the_same(pods: list[Pod], attempt: Upgrade
         owners={uid: pool.workload(one) for uid, one in whole.owners.items()},
     )
 
-    assert survey(compact, attempt) == survey(whole, attempt)
+    assert survey(compact, context) == survey(whole, context)
 
 
 def test_pods_of_one_workload_share_everything_but_their_names() -> None:
@@ -65,7 +65,7 @@ def test_replica_set_of_an_argo_rollout_keeps_its_template_while_it_has_pods() -
     assert pool.workload(workload("ReplicaSet", "lender", replicas=0)).template is not None
 
 
-def test_link_tells_which_it_is_and_whose_and_nothing_else() -> None:
+def test_link_keeps_identity_and_owner_only() -> None:
     between = workload("ReplicaSet", "cart-1", owner=workload("Deployment", "cart"))
 
     link = Interner(NOW).link(between)

@@ -16,9 +16,21 @@ from mesh.survey.builder import SurveyBuilder
 from mesh.survey.pod_class import WORKLOAD_ORDER, PodClass, live_proxy, version_text
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import UpgradeContext
-from tests.mesh.build import APP, NEW, OLD, STATUS, injector, pod, record, space, template, workload, world
+from tests.mesh.build import (
+    APP,
+    NEW,
+    OLD,
+    STATUS,
+    injector,
+    make_namespace,
+    make_snapshot,
+    pod,
+    surveyed,
+    template,
+    workload,
+)
 
-OFF = space(labels={"istio-injection": "disabled"})
+OFF = make_namespace(labels={"istio-injection": "disabled"})
 PIN = "sidecar.istio.io/proxyImage"
 EXCLUDE = {"restarter.istio-operator.kyma-project.io/exclude": "true"}
 AMBIENT = {"ambient.istio.io/redirection": "enabled"}
@@ -27,7 +39,7 @@ GONE = timedelta(seconds=9)
 
 
 def class_of(*things: Pod | Workload, **options: object) -> PodClass:
-    return record(*things, **options).pod_class  # type: ignore[arg-type]
+    return surveyed(*things, **options).pod_class  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -55,7 +67,7 @@ def test_class_is_the_first_that_holds(one: Pod, pod_class: str) -> None:
     assert class_of(one) == pod_class
 
 
-def test_class_is_unknown_when_nobody_tells_what_it_would_get() -> None:
+def test_class_is_unknown_without_an_answer_about_the_expected_proxy() -> None:
     assert class_of(pod(), expected=NO_ANSWER) is PodClass.UNKNOWN
 
 
@@ -80,7 +92,7 @@ def test_of_two_proxies_the_first_counts() -> None:
     assert class_of(both) is PodClass.CURRENT
 
 
-def test_standalone_pod_is_evaluated_as_it_would_come_back() -> None:
+def test_standalone_pod_is_compared_with_what_it_would_get_when_created_again() -> None:
     labelled = pod(labels={"sidecar.istio.io/inject": "false"})
 
     assert class_of(labelled) is PodClass.ORPHANED
@@ -137,10 +149,10 @@ def test_pin_holds_though_the_injector_does_not_answer() -> None:
         pytest.param(pod(deleted=GONE), "terminating", id="terminating-stays"),
     ],
 )
-def test_exclusion_takes_only_what_would_be_acted_on(one: Pod, pod_class: str) -> None:
-    annotated = space(one.metadata.namespace, annotations=EXCLUDE)
+def test_exclusion_replaces_only_classes_that_would_be_acted_on(one: Pod, pod_class: str) -> None:
+    annotated = make_namespace(one.metadata.namespace, annotations=EXCLUDE)
 
-    assert record(one, annotated).pod_class == pod_class
+    assert surveyed(one, annotated).pod_class == pod_class
 
 
 def test_exclusion_does_not_hide_what_is_unknown() -> None:
@@ -170,7 +182,7 @@ def test_exclusion_with_another_value_does_not_hold(value: str) -> None:
 
 
 def test_namespace_that_the_policy_excludes_is_left_alone() -> None:
-    found = record(pod(), attempt=UpgradeContext(exclude_namespaces=("shop",)))
+    found = surveyed(pod(), context=UpgradeContext(exclude_namespaces=("shop",)))
 
     assert (found.pod_class, found.action) == (PodClass.EXCLUDED, "none")
 
@@ -206,7 +218,7 @@ def test_failed_pod_is_finished_when_nothing_waits_for_it(owner: Workload | None
 def test_failed_pod_of_a_cron_job_is_finished_with_its_job() -> None:
     cron = workload("CronJob", "nightly")
     job = workload("Job", "nightly-1", owner=cron, status=ENDED["Failed"])
-    found = record(cron, job, pod(owner=job, phase="Failed", ready="False"))
+    found = surveyed(cron, job, pod(owner=job, phase="Failed", ready="False"))
 
     assert (found.kind, found.pod_class) == ("CronJob", PodClass.FINISHED)
 
@@ -241,7 +253,7 @@ def test_proxy_whose_image_names_no_version_is_what_istiod_says(
 ) -> None:
     cart = workload()
     image = "hub/proxyv2:latest"
-    asked = SurveyBuilder(world(cart, pod(owner=cart, proxy=image)))
+    asked = SurveyBuilder(make_snapshot(cart, pod(owner=cart, proxy=image)))
     answers = {one.key: ExpectedProxy(image, "injector") for one in asked.queries}
     connected = ConnectedProxies(
         versions={("shop", "cart-1"): proxy} if proxy else {}, istiod_versions={"default": plane} if plane else {}
@@ -282,7 +294,7 @@ def test_proxy_whose_image_names_no_version_is_what_istiod_says(
 def test_unknown_version_is_reported_with_its_reason(connected: ConnectedProxies, why: str) -> None:
     cart = workload()
     image = "hub/proxyv2:latest"
-    asked = SurveyBuilder(world(cart, pod(owner=cart, proxy=image)))
+    asked = SurveyBuilder(make_snapshot(cart, pod(owner=cart, proxy=image)))
     answers = {one.key: ExpectedProxy(image, "injector") for one in asked.queries}
     found = asked.survey(answers, connected=connected)
     (one,) = found.workloads
@@ -296,7 +308,7 @@ def test_version_is_unknown_of_the_pod_that_is_named() -> None:
     """The other one may be pinned, gone or of another image: the detail is about one that is not known."""
     cart = workload()
     image = "hub/proxyv2:latest"
-    asked = SurveyBuilder(world(cart, *(pod(name, owner=cart, proxy=image) for name in ("cart-1", "cart-2"))))
+    asked = SurveyBuilder(make_snapshot(cart, *(pod(name, owner=cart, proxy=image) for name in ("cart-1", "cart-2"))))
     answers = {one.key: ExpectedProxy(image, "injector") for one in asked.queries}
     connected = ConnectedProxies(versions={("shop", "cart-1"): "1.31.0"}, istiod_versions={"default": "1.31.0"})
     (found,) = asked.survey(answers, connected=connected).workloads
@@ -309,5 +321,5 @@ def test_digest_is_the_same_image_under_any_name() -> None:
     wanted = ExpectedProxy("mirror/proxyv2:1.30.2@sha256:ab", "injector")
     runs = ContainerStatus(name="istio-proxy", image_id="hub/proxyv2@sha256:ab")
 
-    assert record(cart, pod(owner=cart, proxy=NEW, statuses=(runs,)), expected=wanted).pod_class is PodClass.CURRENT
-    assert record(cart, pod(owner=cart, proxy=NEW), expected=wanted).pod_class is PodClass.STALE
+    assert surveyed(cart, pod(owner=cart, proxy=NEW, statuses=(runs,)), expected=wanted).pod_class is PodClass.CURRENT
+    assert surveyed(cart, pod(owner=cart, proxy=NEW), expected=wanted).pod_class is PodClass.STALE

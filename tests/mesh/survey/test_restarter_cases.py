@@ -16,7 +16,19 @@ import pytest
 from mesh.istio.expected_proxy import ExpectedProxy, SidecarShape
 from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Container, DisruptionBudget, Namespace, Pod, PodSpec, Resources, Workload
-from tests.mesh.build import APP, NEW, OLD, custom, pod, record, space, strategy, template, waiting, workload
+from tests.mesh.build import (
+    APP,
+    NEW,
+    OLD,
+    custom_owner,
+    make_namespace,
+    pod,
+    strategy,
+    surveyed,
+    template,
+    waiting,
+    workload,
+)
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "survey.md"
 CART = workload()
@@ -134,7 +146,7 @@ ROWS = (
     ),
     Row(
         "sidecar, injection switched off",
-        (CART, pod(owner=CART), space(labels={"istio-injection": "disabled"})),
+        (CART, pod(owner=CART), make_namespace(labels={"istio-injection": "disabled"})),
         "restarted, and drops out of the mesh",
         "orphaned",
         "item WouldLoseSidecar",
@@ -196,8 +208,8 @@ ROWS = (
         "item RolloutPaused",
     ),
     Row(
-        "other custom kinds (R13)",
-        (pod(owner=custom()),),
+        "other custom_owner kinds (R13)",
+        (pod(owner=custom_owner()),),
         "a line in a log, CR Ready",
         "stale",
         "item UnsupportedOwner",
@@ -223,7 +235,7 @@ ROWS = (
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.what)
 def test_case_of_kymas_restarter_becomes(row: Row) -> None:
-    found = record(*row.things, expected=row.expected)
+    found = surveyed(*row.things, expected=row.expected)
     words = {
         "rollout-restart": RESTART,
         "restart-at": RESTART + " by its controller",

@@ -27,20 +27,20 @@ from tests.mesh.build import (
     NOW,
     OLD,
     budget,
-    custom,
+    custom_owner,
+    few_examples,
     injector,
+    make_namespace,
+    make_snapshot,
     pod,
-    quick,
-    record,
     reference,
-    space,
     strategy,
     survey,
+    surveyed,
     template,
     waiting,
     webhooks,
     workload,
-    world,
 )
 
 DEPLOYMENT = workload("Deployment")
@@ -52,7 +52,7 @@ OWNERS = (
     DEPLOYMENT,
     workload("ReplicaSet", "cart-7d4", owner=DEPLOYMENT),
     workload("ReplicaSet", "bare"),
-    workload("ReplicaSet", "cart-2c8", owner=custom()),
+    workload("ReplicaSet", "cart-2c8", owner=custom_owner()),
     ROLLOUT,
     workload("ReplicaSet", "cart-9f1", owner=ROLLOUT),
     BORROWER,
@@ -68,7 +68,7 @@ OWNERS = (
     workload("Deployment", "paused", paused=True, strategy=strategy("Recreate")),
 )
 LOOSE = msgspec.structs.replace(reference(DEPLOYMENT), controller=False)
-REFERENCES = (*OWNERS, None, LOOSE, custom("Node", "v1", "n1"), custom(), workload("ReplicaSet", "gone"))
+REFERENCES = (*OWNERS, None, LOOSE, custom_owner("Node", "v1", "n1"), custom_owner(), workload("ReplicaSet", "gone"))
 TROUBLE = st.text(max_size=300) | st.just("\x1b[31m\n" * 80)
 CONDITIONS = st.builds(
     Condition,
@@ -110,7 +110,7 @@ PODS = st.lists(
     ),
     max_size=12,
 ).map(lambda pods: [_named(one, f"p{number}") for number, one in enumerate(pods)])
-ATTEMPTS = st.builds(
+CONTEXTS = st.builds(
     UpgradeContext,
     mark=st.sampled_from([None, NOW]),
     began=st.sampled_from([None, NOW - timedelta(days=2)]),
@@ -128,34 +128,36 @@ def _named(one: Pod, name: str) -> Pod:
 
 def seen(pods: list[Pod], by: Injector | None = None) -> ClusterSnapshot:
     """`shop` is labelled for injection, `dark` is not, and `nowhere` was not there when namespaces were read."""
-    found = world(*pods, *OWNERS, *BUDGETS, space("dark", {}), space("kube-system", {}), by=by)
+    found = make_snapshot(
+        *pods, *OWNERS, *BUDGETS, make_namespace("dark", {}), make_namespace("kube-system", {}), by=by
+    )
     return replace(found, namespaces={name: one for name, one in found.namespaces.items() if name != "nowhere"})
 
 
-@quick
-@given(PODS, ATTEMPTS, ANSWERS)
+@few_examples
+@given(PODS, CONTEXTS, ANSWERS)
 def test_every_pod_is_counted_once_whatever_the_cluster_holds(
-    pods: list[Pod], attempt: UpgradeContext, answer: ExpectedProxy | None
+    pods: list[Pod], context: UpgradeContext, answer: ExpectedProxy | None
 ) -> None:
-    found = survey(seen(pods), attempt, answer)
+    found = survey(seen(pods), context, answer)
 
     assert found.pods == sum(found.classes.values()) == sum(one.pods for one in found.workloads) == len(pods)
     assert set(found.classes) == set(PodClass)
     assert found.classes[PodClass.STALE] == sum(one.stale_pods for one in found.workloads)
 
 
-@quick
-@given(PODS, ATTEMPTS)
+@few_examples
+@given(PODS, CONTEXTS)
 def test_every_workload_is_there_once_with_the_first_class_of_its_pods(
-    pods: list[Pod], attempt: UpgradeContext
+    pods: list[Pod], context: UpgradeContext
 ) -> None:
     # Where no template is read the first Pod is it, so only owners with one can be judged Pod by Pod.
     owners = [(one, top_owner(one, seen(pods).owners).workload) for one in pods]
     known = [one for one, owner in owners if owner is not None and owner.template is not None]
-    found = survey(seen(known), attempt)
+    found = survey(seen(known), context)
     alone: defaultdict[WorkloadRef, list[PodClass]] = defaultdict(list)
     for one in known:
-        (judged,) = survey(seen([one]), attempt).workloads
+        (judged,) = survey(seen([one]), context).workloads
         alone[judged.ref].append(judged.pod_class)
 
     assert [one.ref for one in found.workloads] == sorted(alone)
@@ -163,19 +165,19 @@ def test_every_workload_is_there_once_with_the_first_class_of_its_pods(
     assert all(one.pod_class is min(alone[one.ref], key=WORKLOAD_ORDER.index) for one in found.workloads)
 
 
-@quick
-@given(PODS, ATTEMPTS, ANSWERS)
+@few_examples
+@given(PODS, CONTEXTS, ANSWERS)
 def test_every_workload_has_an_action_and_a_reason_fit_to_show(
-    pods: list[Pod], attempt: UpgradeContext, answer: ExpectedProxy | None
+    pods: list[Pod], context: UpgradeContext, answer: ExpectedProxy | None
 ) -> None:
-    for one in survey(seen(pods), attempt, answer).workloads:
+    for one in survey(seen(pods), context, answer).workloads:
         assert (one.action is Action.REMEDIATE) is (one.reason is not None)
         assert len(one.detail or "") <= 200
         assert not any(unicodedata.category(letter) == "Cc" for letter in one.detail or "")
         assert one.pod_names
 
 
-@quick
+@few_examples
 @given(PODS)
 def test_nothing_is_restarted_that_would_lose_its_sidecar(pods: list[Pod]) -> None:
     found = survey(seen(pods, injector(webhooks(deactivated=True))))
@@ -185,23 +187,23 @@ def test_nothing_is_restarted_that_would_lose_its_sidecar(pods: list[Pod]) -> No
 
 
 def test_survey_of_nothing_counts_nothing() -> None:
-    found = survey(world())
+    found = survey(make_snapshot())
 
     assert (found.pods, found.workloads, set(found.classes.values())) == (0, (), {0})
     assert (found.taken_at, found.resource_version) == (NOW, "42")
 
 
-def test_one_question_is_asked_for_workloads_alike_and_none_where_nothing_is_injected() -> None:
+def test_equal_templates_share_a_query_and_uninjected_ones_have_none() -> None:
     alike = [workload(name=name, made_from=template({"app": "cart"})) for name in ("a", "b")]
     pods = [pod(f"{one.metadata.name}-1", owner=one) for one in alike]
-    asked = SurveyBuilder(world(*alike, *pods, pod("dark", namespace="kube-system"))).queries
+    asked = SurveyBuilder(make_snapshot(*alike, *pods, pod("dark", namespace="kube-system"))).queries
 
     assert [(one.namespace, one.decision.revision) for one in asked] == [("shop", "default")]
 
 
 def test_workload_names_its_live_and_expected_proxies() -> None:
     cart = workload(replicas=3)
-    found = record(cart, pod("c-1", owner=cart), pod("c-2", owner=cart, proxy=NEW), pod("c-3", owner=cart))
+    found = surveyed(cart, pod("c-1", owner=cart), pod("c-2", owner=cart, proxy=NEW), pod("c-3", owner=cart))
 
     assert found.ref == WorkloadRef("shop", "Deployment", "cart")
     assert (found.pods, found.stale_pods, found.pod_names) == (3, 2, ("c-1", "c-3"))
@@ -209,14 +211,14 @@ def test_workload_names_its_live_and_expected_proxies() -> None:
     assert (found.uid, found.owner) == (cart.metadata.uid, None)
 
 
-def test_record_of_what_gets_no_proxy_expects_none() -> None:
-    assert record(pod(namespace="kube-system")).expected == ExpectedProxy(None, None)
+def test_workload_that_gets_no_proxy_expects_none() -> None:
+    assert surveyed(pod(namespace="kube-system")).expected == ExpectedProxy(None, None)
 
 
-def test_record_of_a_gateway_expects_what_its_owner_says() -> None:
+def test_gateway_expects_the_proxy_of_its_own_template() -> None:
     made_from = msgspec.structs.replace(template({"app": "cart"}), spec=pod(native=False).spec)
     gateway = workload(made_from=made_from)
-    found = record(gateway, pod(owner=gateway, injected=False, native=False))
+    found = surveyed(gateway, pod(owner=gateway, injected=False, native=False))
 
     assert (found.pod_class, found.action, found.expected) == (
         PodClass.GATEWAY,
@@ -225,24 +227,24 @@ def test_record_of_a_gateway_expects_what_its_owner_says() -> None:
     )
 
 
-def test_record_of_a_cron_job_names_the_job() -> None:
+def test_workload_of_a_cron_job_names_the_job_as_direct_owner() -> None:
     job = workload("Job", "nightly-1", owner=CRON_JOB)
 
-    assert record(CRON_JOB, job, pod(owner=job)).owner == "Job/nightly-1"
+    assert surveyed(CRON_JOB, job, pod(owner=job)).owner == "Job/nightly-1"
 
 
-def test_record_names_the_replica_set_only_below_owners_that_are_not_kubernetes_own() -> None:
+def test_replica_set_is_named_as_direct_owner_only_below_custom_owners() -> None:
     below_rollout = workload("ReplicaSet", "cart-9f1", owner=workload(ARGO_ROLLOUT))
     below_deployment = workload("ReplicaSet", "cart-7d4", owner=DEPLOYMENT)
 
-    assert record(below_rollout, pod(owner=below_rollout)).owner == "ReplicaSet/cart-9f1"
-    assert record(DEPLOYMENT, below_deployment, pod(owner=below_deployment)).owner is None
+    assert surveyed(below_rollout, pod(owner=below_rollout)).owner == "ReplicaSet/cart-9f1"
+    assert surveyed(DEPLOYMENT, below_deployment, pod(owner=below_deployment)).owner is None
 
 
-def test_record_counts_living_pods_that_are_not_ready() -> None:
+def test_active_pods_that_are_not_ready_are_counted() -> None:
     cart = workload(replicas=2)
     left_over = pod("evicted", owner=cart, phase="Failed", ready="False")
-    found = record(cart, pod("c-1", owner=cart), pod("c-2", owner=cart, ready="False"), left_over)
+    found = surveyed(cart, pod("c-1", owner=cart), pod("c-2", owner=cart, ready="False"), left_over)
 
     assert found.unready == 1
 
@@ -259,13 +261,13 @@ def test_pod_is_current_when_injected_as_expected_and_ready() -> None:
 
 def test_owner_that_is_read_keeps_its_template_for_every_pod() -> None:
     queue = workload("StatefulSet", "queue", made_from=template({"sidecar.istio.io/inject": "false"}))
-    found = record(queue, pod(owner=queue, labels={"sidecar.istio.io/inject": "true"}))
+    found = surveyed(queue, pod(owner=queue, labels={"sidecar.istio.io/inject": "true"}))
 
     assert found.pod_class is PodClass.ORPHANED
 
 
 def test_workloads_of_one_name_and_different_kind_stay_apart() -> None:
     carts: list[Workload] = [workload(kind) for kind in ("Deployment", "StatefulSet", "DaemonSet")]
-    found = survey(world(*carts, *(pod(f"p{i}", owner=one) for i, one in enumerate(carts))))
+    found = survey(make_snapshot(*carts, *(pod(f"p{i}", owner=one) for i, one in enumerate(carts))))
 
     assert [one.kind for one in found.workloads] == ["DaemonSet", "Deployment", "StatefulSet"]
