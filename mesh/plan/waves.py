@@ -47,6 +47,10 @@ class WaveRule:
     workloads: int = 0
     step: int = 0
 
+    def takes(self, group: WaveGroup, label: str | None, workload_hash: int) -> bool:
+        """Whether a workload of this group, number and hash is a member."""
+        return group is self.group and label == self.label and self.low <= workload_hash < self.high
+
 
 @dataclass(frozen=True, slots=True)
 class WavePlan:
@@ -90,10 +94,11 @@ def plan_waves(
     ]
     rules.append(("gateways", WaveGroup.GATEWAYS, 0, _HASHES, None))
     rules.append(("worker and Temporal", WaveGroup.SELF_HOSTED, 0, _HASHES, None))
+    placed = [(*group_of(one, below), stable_hash(one)) for one in candidates]
     drawn: list[WaveRule] = []
     for step, (name, group, low, high, label) in enumerate(rules):
         rule = WaveRule(0, name, group, low, high, label, step=step)
-        drawn += _split(rule, [one for one in candidates if belongs(one, rule, below)], max_workloads)
+        drawn += _split(rule, [place[2] for place in placed if rule.takes(*place)], max_workloads)
         if len(drawn) >= MOST_WAVES:
             break
     return WavePlan(tuple(replace(rule, number=number) for number, rule in enumerate(drawn[:MOST_WAVES])), below)
@@ -124,20 +129,16 @@ def group_of(workload: SurveyedWorkload, canary_below: int) -> tuple[WaveGroup, 
 
 def belongs(workload: SurveyedWorkload, rule: WaveRule, canary_below: int) -> bool:
     """Whether the workload is a member of the wave."""
-    group, label = group_of(workload, canary_below)
-    if group is not rule.group or label != rule.label:
-        return False
-    return rule.low <= stable_hash(workload) < rule.high
+    return rule.takes(*group_of(workload, canary_below), stable_hash(workload))
 
 
-def _split(rule: WaveRule, members: Sequence[SurveyedWorkload], most: int) -> list[WaveRule]:
-    """Returns the parts of a wave, cut at hashes so that each has at most `most` members."""
-    hashes = sorted(stable_hash(member) for member in members)
+def _split(rule: WaveRule, members: Sequence[int], most: int) -> list[WaveRule]:
+    """Returns the parts of a wave, cut at the hashes of its members so that each has at most `most` of them."""
+    hashes = sorted(members)
     if not hashes:
         return []
     cuts = [rule.low, *(hashes[i] for i in range(most, len(hashes), most)), rule.high]
-    parts = []
-    for low, high in pairwise(cuts):
-        count = sum(1 for one in hashes if low <= one < high)
-        parts.append(replace(rule, low=low, high=high, workloads=count))
-    return parts
+    return [
+        replace(rule, low=low, high=high, workloads=sum(1 for one in hashes if low <= one < high))
+        for low, high in pairwise(cuts)
+    ]

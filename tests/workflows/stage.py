@@ -39,7 +39,8 @@ from workflows.upgrade import UpgradeWorkflow
 
 NO_SOAK = Policy(soak=timedelta(0))
 ME = OperatorInput("me", "because of the test")
-_LOOK_SECONDS = 0.01
+#: Between two checks: soon at first, then rarely, since most checks ask a workflow.
+_CHECK_FIRST_SECONDS, _CHECK_LAST_SECONDS = 0.01, 0.1
 _PATIENCE_SECONDS = 10.0
 
 
@@ -110,14 +111,16 @@ def _quiet_runtime() -> Runtime:
 
 
 async def until(what: str, holds: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Looks again and again; TimeoutError names what did not come."""
+    """Checks again and again; TimeoutError names what did not come."""
     try:
         async with asyncio.timeout(_PATIENCE_SECONDS):
+            pause = _CHECK_FIRST_SECONDS
             while True:
                 answer = holds()
                 if answer if isinstance(answer, bool) else await answer:
                     return
-                await asyncio.sleep(_LOOK_SECONDS)
+                await asyncio.sleep(pause)
+                pause = min(pause * 1.5, _CHECK_LAST_SECONDS)
     except TimeoutError as error:
         raise TimeoutError(f"did not come: {what}") from error
 
