@@ -193,8 +193,8 @@ class RunningUpgrade:
         """By its update."""
         return await self._update("abort")
 
-    async def _update(self, word: str) -> Progress:
-        seen: Progress = await self.handle.execute_update(word, ME, result_type=Progress)
+    async def _update(self, name: str) -> Progress:
+        seen: Progress = await self.handle.execute_update(name, ME, result_type=Progress)
         return seen
 
     async def ends(self) -> UpgradeResult:

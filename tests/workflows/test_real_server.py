@@ -70,13 +70,13 @@ async def test_wave_that_is_terminated_pauses_and_another_survey_finds_the_rest(
     assert [request.rule.number for request in cluster.asked("list_wave_members")] == [0, 1, 2]
 
 
-@pytest.mark.parametrize("word", ["pause", "resume", "abort"])
-async def test_words_after_the_end_are_refused(upgrade: RunningUpgrade, word: str) -> None:
+@pytest.mark.parametrize("command", ["pause", "resume", "abort"])
+async def test_commands_after_the_end_are_refused(upgrade: RunningUpgrade, command: str) -> None:
     upgrade.cluster.let_go_on("restart_workload")
     await upgrade.ends()
 
     with pytest.raises(RPCError, match="workflow execution already completed"):
-        await getattr(upgrade, word)()
+        await getattr(upgrade, command)()
 
 
 async def test_attributes_are_kept_by_the_server(upgrade: RunningUpgrade) -> None:

@@ -55,20 +55,20 @@ class OpenItem:
         observation = Observation(await self.clock.now(), finding, closed)
         await self.handle.signal(RemediationItemWorkflow.observed, observation)
 
-    async def look(self, finding: Finding | None = None, closed: str | None = None) -> None:
-        """Has it look by itself, and find this."""
+    async def recheck(self, finding: Finding | None = None, closed: str | None = None) -> None:
+        """Has it recheck its workload, and observe this."""
         self.cluster.rechecks.append(Observation(await self.clock.now(), finding, closed))
         await self.handle.signal(RemediationItemWorkflow.recheck)
 
-    async def says(self, name: str, word: ItemCommand) -> ItemView:
-        """An operator's word."""
-        view: ItemView = await self.handle.execute_update(name, word, result_type=ItemView)
+    async def sends(self, name: str, command: ItemCommand) -> ItemView:
+        """Sends an operator's command; returns the item after it."""
+        view: ItemView = await self.handle.execute_update(name, command, result_type=ItemView)
         return view
 
-    async def refuses(self, name: str, word: ItemCommand) -> str:
-        """The sentence that an operator's word is refused with."""
+    async def refuses(self, name: str, command: ItemCommand) -> str:
+        """Returns the sentence that refuses an operator's command."""
         with pytest.raises(WorkflowUpdateFailedError) as raised:
-            await self.says(name, word)
+            await self.sends(name, command)
         assert isinstance(raised.value.cause, ApplicationError)
         return raised.value.cause.message
 
@@ -117,7 +117,7 @@ ItemStarter = Callable[..., Awaitable[OpenItem]]
 
 @pytest.fixture
 def start_item(client: Client, clock: Clock, leftovers: list[WorkflowHandle[Any, Any]]) -> ItemStarter:
-    """Opens an item by its first sighting, as `open_items` does: its Pods are warned."""
+    """Opens an item by its first finding, as `open_items` does: its Pods are warned."""
 
     async def start(cluster: FakeCluster, finding: Finding = PENDING) -> OpenItem:
         now = await clock.now()
@@ -171,7 +171,7 @@ async def test_list_tells_the_item_without_a_worker(cluster: FakeCluster, start_
     assert await item.view() == memo
 
 
-async def test_look_that_finds_it_settled_closes_it(cluster: FakeCluster, start_item: ItemStarter) -> None:
+async def test_observation_that_it_is_settled_closes_it(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
     await item.observed(closed=CURRENT)
 
@@ -194,7 +194,7 @@ async def test_another_finding_updates_the_same_item(cluster: FakeCluster, start
     assert item.warnings == ["CrashLooping: container cart: CrashLoopBackOff"]
 
 
-async def test_old_look_changes_nothing(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
+async def test_old_observation_changes_nothing(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
     item = await start_item(cluster)
     await item.handle.signal(
         RemediationItemWorkflow.observed, Observation(await clock.now() - timedelta(minutes=1), closed=CURRENT)
@@ -217,14 +217,14 @@ async def test_cause_that_is_gone_leaves_a_restart(cluster: FakeCluster, start_i
     )
 
 
-async def test_item_looks_again_later_and_later(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
+async def test_item_is_rechecked_later_and_later(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
     item = await start_item(cluster)
     await clock.passes(minutes=26)
     assert cluster.names == []
     await clock.passes(minutes=8)
     await item.calls("recheck_item")
     await item.view()
-    # The first look was after 27 to 33 minutes, the second comes 54 to 66 later.
+    # The first recheck was after 27 to 33 minutes, the second comes 54 to 66 later.
     await clock.passes(minutes=46)
     assert cluster.names == ["recheck_item"]
     await clock.passes(minutes=20)
@@ -238,7 +238,7 @@ async def test_finding_while_it_closes_opens_it_again(cluster: FakeCluster, star
     cluster.block("set_pod_warnings")
     await item.observed(closed=CURRENT)
     await item.calls("set_pod_warnings")
-    # The very same sighting: its warning is being taken off.
+    # The same finding: its warning is being removed.
     await item.observed(PENDING)
     cluster.let_go_on("set_pod_warnings")
     await item.calls("set_pod_warnings", times=2)
@@ -252,12 +252,12 @@ async def test_finding_while_it_closes_opens_it_again(cluster: FakeCluster, star
 
 
 @pytest.mark.parametrize("error", [PermissionDeniedError("No list of Pods."), UnreachableError("Does not answer.")])
-async def test_look_that_fails_does_not_close_it(
+async def test_recheck_that_fails_does_not_close_it(
     cluster: FakeCluster, start_item: ItemStarter, clock: Clock, error: ClusterError
 ) -> None:
     item = await start_item(cluster)
     cluster.fail("recheck_item", *[error] * 8)
-    await item.look()
+    await item.recheck()
     await item.calls("recheck_item")
     await clock.passes(minutes=5)
     assert await item.is_open()
@@ -281,7 +281,7 @@ async def test_item_closes_without_its_courtesies(cluster: FakeCluster, start_it
 async def test_retry_restarts_and_verifies(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
     item = await start_item(cluster)
     cluster.block("restart_workload")
-    view = await item.says("retry", ItemCommand("me", "mended"))
+    view = await item.sends("retry", ItemCommand("me", "fixed"))
     await item.calls("restart_workload")
 
     assert (view.state, view.attempts) == (ItemState.RETRYING, 1)
@@ -304,9 +304,9 @@ async def test_skipped_while_it_is_restarted_it_is_not_restarted_twice(
 ) -> None:
     item = await start_item(cluster)
     cluster.block("restart_workload")
-    await item.says("retry", ItemCommand("me", "mended"))
+    await item.sends("retry", ItemCommand("me", "fixed"))
     await item.calls("restart_workload")
-    await item.says("skip", SkipCommand("bob", "why", until="2999-01-31"))
+    await item.sends("skip", SkipCommand("bob", "why", until="2999-01-31"))
 
     assert "already" in await item.refuses("retry", ItemCommand("you"))
     cluster.let_go_on("restart_workload")
@@ -322,7 +322,7 @@ async def test_retry_in_vain_tells_what_it_found(cluster: FakeCluster, start_ite
     item = await start_item(cluster)
     cluster.failing = {CART: Reason.ROLLOUT_TIMED_OUT}
     cluster.rechecks += [Observation(await clock.now(), PENDING), Observation(await clock.now())]
-    await item.says("retry", ItemCommand("me"))
+    await item.sends("retry", ItemCommand("me"))
     view = await item.shows(ItemState.OPEN, Reason.ROLLOUT_TIMED_OUT)
 
     assert (view.detail, view.attempts) == ("0 of 1 Pods came up", 1)
@@ -334,7 +334,7 @@ async def test_retry_in_vain_tells_what_it_found(cluster: FakeCluster, start_ite
 async def test_retry_that_breaks_down_is_reported(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
     cluster.fail("restart_workload", PermissionDeniedError("No patch of Deployments."))
-    await item.says("retry", ItemCommand("me"))
+    await item.sends("retry", ItemCommand("me"))
 
     async def shown() -> bool:
         return (await item.view()).history[-1].result.startswith("failed: No patch of Deployments.")
@@ -365,14 +365,14 @@ async def test_retry_outside_of_its_window_is_refused(
 async def test_retry_of_what_is_settled_closes_it(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
     item = await start_item(cluster)
     cluster.rechecks.append(Observation(await clock.now(), closed=CURRENT))
-    view = await item.says("retry", ItemCommand("me"))
+    view = await item.sends("retry", ItemCommand("me"))
 
     assert view.state is ItemState.RESOLVED
     assert await item.handle.result() == CURRENT
     assert "restart_workload" not in cluster.names
 
 
-async def test_resolve_looks_first(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
+async def test_resolve_rechecks_first(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
     item = await start_item(cluster)
     refusal = await item.refuses("resolve", ResolveCommand("me", "I think so"))
     assert refusal.startswith("The item is not settled: PodPending: 0/3 nodes are available. To close")
@@ -381,7 +381,7 @@ async def test_resolve_looks_first(cluster: FakeCluster, start_item: ItemStarter
     assert "still run the old proxy" in await item.refuses("resolve", ResolveCommand("me"))
 
     cluster.rechecks.append(Observation(await clock.now(), closed=CURRENT))
-    assert (await item.says("resolve", ResolveCommand("me"))).closed == CURRENT
+    assert (await item.sends("resolve", ResolveCommand("me"))).closed == CURRENT
     assert await item.handle.result() == CURRENT
 
 
@@ -393,10 +393,10 @@ async def test_refusal_without_a_detail_names_the_reason(cluster: FakeCluster, s
     )
 
 
-async def test_forced_resolve_needs_a_reason_and_no_look(cluster: FakeCluster, start_item: ItemStarter) -> None:
+async def test_forced_resolve_needs_a_reason_and_no_recheck(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
     assert "needs a reason" in await item.refuses("resolve", ResolveCommand("me", force=True))
-    await item.says("resolve", ResolveCommand("me", "leaves next week", force=True))
+    await item.sends("resolve", ResolveCommand("me", "leaves next week", force=True))
 
     assert await item.handle.result() == "closed without a check by me: leaves next week"
     assert cluster.names == ["set_pod_warnings"]
@@ -409,7 +409,7 @@ async def test_skipped_item_lives_on_and_opens_after_its_last_day(
 ) -> None:
     item = await start_item(cluster)
     last = (await clock.now() + timedelta(days=3)).date()
-    view = await item.says("skip", SkipCommand("me", "vendor", until=last.isoformat()))
+    view = await item.sends("skip", SkipCommand("me", "vendor", until=last.isoformat()))
     await item.calls("set_pod_warnings")
 
     assert (view.state, item.warnings) == (ItemState.SKIPPED, [None])
@@ -428,7 +428,7 @@ async def test_skipped_item_lives_on_and_opens_after_its_last_day(
 
 async def test_skipped_item_that_is_settled_closes(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
-    await item.says("skip", SkipCommand("me", "vendor", until="2999-01-31"))
+    await item.sends("skip", SkipCommand("me", "vendor", until="2999-01-31"))
     await item.observed(closed=CURRENT)
 
     assert await item.handle.result() == CURRENT
@@ -438,7 +438,7 @@ async def test_snoozed_item_keeps_its_warning_and_opens(
     cluster: FakeCluster, start_item: ItemStarter, clock: Clock
 ) -> None:
     item = await start_item(cluster)
-    view = await item.says("snooze", SnoozeCommand("me", duration="10m"))
+    view = await item.sends("snooze", SnoozeCommand("me", duration="10m"))
     await item.shows(ItemState.SNOOZED)
     assert view.until is not None
 
@@ -481,21 +481,21 @@ async def test_two_operators_at_once_do_not_cross(cluster: FakeCluster, start_it
     assert refusal.startswith("Another command is being carried out: resolve by ann.")
     with pytest.raises(WorkflowUpdateFailedError):
         await first.result()
-    assert (await item.says("skip", SkipCommand("bob", "why", until="2999-01-31"))).state is ItemState.SKIPPED
+    assert (await item.sends("skip", SkipCommand("bob", "why", until="2999-01-31"))).state is ItemState.SKIPPED
 
 
 @pytest.mark.parametrize(
-    ("name", "word", "state"),
+    ("name", "command", "state"),
     [
         ("skip", SkipCommand("batch", "why", until="2999-01-31"), ItemState.SKIPPED),
         ("snooze", SnoozeCommand("batch", duration="2h"), ItemState.SNOOZED),
     ],
 )
 async def test_batches_say_it_by_signals(
-    cluster: FakeCluster, start_item: ItemStarter, name: str, word: ItemCommand, state: ItemState
+    cluster: FakeCluster, start_item: ItemStarter, name: str, command: ItemCommand, state: ItemState
 ) -> None:
     item = await start_item(cluster)
-    await item.handle.signal(name, word)
+    await item.handle.signal(name, command)
 
     await item.shows(state)
 

@@ -189,7 +189,7 @@ async def test_hold_is_not_released_during_a_renewal(cluster: FakeCluster, upgra
     assert (await upgrade.progress()).result is None
     cluster.let_go_on("renew_hold")
 
-    # Else the renewal could take the lease again after it was let go of, for nobody.
+    # Else the renewal could take the lease again after its release, for no upgrade.
     assert (await upgrade.ends()).result == "aborted"
     assert cluster.finished[-2:] == ["renew_hold", "release_hold"]
 
@@ -215,27 +215,27 @@ async def test_second_pause_is_refused(cluster: FakeCluster, upgrade_of: Starter
     cluster.let_go_on("check_gate")
 
 
-@pytest.mark.parametrize("word", ["pause", "resume"])
-async def test_other_words_are_refused_once_it_is_being_aborted(
-    cluster: FakeCluster, upgrade_of: Starter, word: str
+@pytest.mark.parametrize("command", ["pause", "resume"])
+async def test_other_commands_are_refused_once_it_is_being_aborted(
+    cluster: FakeCluster, upgrade_of: Starter, command: str
 ) -> None:
     upgrade = await _in_the_middle_of_a_wave(cluster, upgrade_of)
     await upgrade.abort()
 
-    kind, sentence = await _refusal(getattr(upgrade, word))
+    kind, sentence = await _refusal(getattr(upgrade, command))
     assert kind == "RefusedError"
     assert sentence.startswith("The upgrade is being aborted")
     cluster.let_go_on("restart_workload")
 
 
-@pytest.mark.parametrize("word", ["check_pause", "check_resume", "check_abort", "check_running"])
-def test_every_word_after_the_end_is_refused(word: str) -> None:
+@pytest.mark.parametrize("check", ["check_pause", "check_resume", "check_abort", "check_running"])
+def test_every_command_after_the_end_is_refused(check: str) -> None:
     """For the moment between its result and its end; a workflow that has ended refuses by itself."""
-    steering = OperatorControls()
-    steering.ended = True
+    controls = OperatorControls()
+    controls.ended = True
 
     with pytest.raises(ApplicationError, match=r"The upgrade has ended\."):
-        getattr(steering, word)()
+        getattr(controls, check)()
 
 
 @pytest.mark.parametrize("second", [AttachInput("fast"), AttachInput("1.30.0", TARGET), AttachInput("1.30.2", TARGET)])
@@ -270,7 +270,7 @@ async def test_second_start_with_another_target_is_a_conflict(
     cluster.let_go_on("check_gate")
 
 
-async def test_second_start_before_the_target_is_resolved_goes_by_the_word(
+async def test_second_start_before_the_target_is_resolved_compares_what_was_asked_for(
     cluster: FakeCluster, upgrade_of: Starter
 ) -> None:
     cluster.block("resolve_target")
@@ -297,8 +297,8 @@ async def test_decisions_tell_who_and_why(cluster: FakeCluster, upgrade_of: Star
     cluster.let_go_on("check_gate")
 
 
-async def _refusal(word: Callable[[], Awaitable[Progress]]) -> tuple[str | None, str]:
+async def _refusal(command: Callable[[], Awaitable[Progress]]) -> tuple[str | None, str]:
     with pytest.raises(WorkflowUpdateFailedError) as refused:
-        await word()
+        await command()
     assert isinstance(refused.value.cause, ApplicationError)
     return refused.value.cause.type, refused.value.cause.message

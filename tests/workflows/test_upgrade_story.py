@@ -265,7 +265,7 @@ async def test_mark_is_one_for_all_restarts_and_later_than_the_control_plane(
 
     [mark] = {request.mark for request in cluster.asked("restart_workload")}
     assert {request.survey.mark for request in cluster.asked("list_wave_members")} == {mark}
-    # It is written in whole seconds, and whatever carries an earlier one was restarted by somebody else.
+    # It is written in whole seconds, and whatever carries an earlier one was restarted by another tool.
     assert mark.microsecond == 0
     assert mark >= await _control_plane_done(upgrade)
     assert {request.began_at for request in cluster.asked("survey_cluster")} == {

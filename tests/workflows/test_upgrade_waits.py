@@ -80,7 +80,7 @@ async def test_window_that_closes_lets_finish_what_is_in_flight_and_starts_nothi
     await clock.passes(days=6, hours=7)
     assert (await upgrade.ends()).result == "done"
     assert cluster.restarted == ["a", "b", "c"]
-    # It looks again before the window opens as foretold: somebody may have changed a clock.
+    # The window is checked again before it should open: a clock may have been changed.
     assert cluster.times("restart_workload")[1] >= closes + timedelta(hours=5)
 
 
@@ -232,13 +232,13 @@ async def test_upgrade_waits_for_its_queue_where_the_policy_wants_it(
     assert "kyma-upgrade queue list" in (seen.next_step or "")
     await clock.passes(seconds=16)
     await upgrade.calls("open_items", times=2)
-    # What its owner mended meanwhile is a candidate: it is restarted.
-    cluster.stale = {"canary": workloads("mended")}
+    # What its owner fixed meanwhile is a candidate: it is restarted.
+    cluster.stale = {"canary": workloads("fixed")}
     cluster.items = {}
     await clock.passes(seconds=16)
     result = await upgrade.ends()
     assert (result.result, result.progress.items.open) == ("done", 0)
-    assert cluster.restarted[-1] == "mended"
+    assert cluster.restarted[-1] == "fixed"
 
 
 async def test_upgrade_waits_for_its_queue_no_longer_than_it_may(

@@ -47,7 +47,7 @@ async def test_items_that_come_while_it_watches_do_not_disturb_it(client: Client
 async def test_item_that_came_since_the_watch_began_has_another_look_for_it(
     client: Client, cluster: FakeCluster
 ) -> None:
-    """It may have come after the last look at the list."""
+    """It may have come after the watch last read the list."""
     handle = await notify(client, cluster)
     await _watches(cluster, 1)
     await notify(client, cluster)

@@ -1,4 +1,4 @@
-"""Waves: every candidate in exactly one, in order, and nobody is moved by a cluster that moves."""
+"""Waves: every candidate in exactly one, in order; a change of the cluster moves no other workload."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ CANDIDATES = st.lists(
 SHARES = st.floats(0, 1)
 GROWING = st.lists(st.floats(0.01, 0.99), max_size=4, unique=True).map(lambda steps: (*sorted(steps), 1.0))
 MOST = st.integers(1, 12)
-#: The canary of an earlier plan, of none, of nobody, of everybody.
+#: The canary of an earlier plan, of none, of no workload, of all.
 BELOW = st.none() | st.integers(0, 2**32) | st.sampled_from([0, 1, 2**32 - 1, 2**32])
 
 
@@ -175,7 +175,7 @@ def test_canary_is_the_smallest_hashes_unless_some_are_labelled(records: list[Su
 
 @few_examples
 @given(CANDIDATES, CANDIDATES, MOST)
-def test_cluster_that_moves_moves_nobody_within_a_plan(
+def test_cluster_that_changes_moves_no_workload_within_a_plan(
     before: list[SurveyedWorkload], others: list[SurveyedWorkload], most: int
 ) -> None:
     found = plan(before, most=most)

@@ -30,7 +30,7 @@ NEVER_BY_A_RESTART = {
 }
 
 
-def sighting(
+def finding(
     reason: Reason,
     kind: str = "Deployment",
     facts: Facts = NOTHING,
@@ -45,7 +45,7 @@ def sighting(
 @pytest.mark.parametrize("reason", REASONS)
 def test_every_reason_has_a_paragraph_and_commands_about_this_workload(reason: Reason, kind: str) -> None:
     for facts in KNOWN:
-        found = advise(sighting(reason, kind, facts))
+        found = advise(finding(reason, kind, facts))
 
         assert found.next_step.endswith(".")
         assert 60 < len(found.next_step) < 420
@@ -55,12 +55,12 @@ def test_every_reason_has_a_paragraph_and_commands_about_this_workload(reason: R
 
 
 def test_every_reason_has_an_entry_of_its_own() -> None:
-    assert len({advise(sighting(reason)).next_step for reason in REASONS}) == len(REASONS)
+    assert len({advise(finding(reason)).next_step for reason in REASONS}) == len(REASONS)
 
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_restart_by_this_service_is_the_last_command_where_it_is_what_is_missing(reason: Reason) -> None:
-    last = advise(sighting(reason)).commands[-1]
+    last = advise(finding(reason)).commands[-1]
 
     assert (last == "kyma-upgrade queue retry shop/Deployment/cart") is (reason not in NEVER_BY_A_RESTART)
     assert not (reason in RETRIABLE and reason in NEVER_BY_A_RESTART)
@@ -84,7 +84,7 @@ def hostile(facts: Facts, name: str) -> Facts:
 def test_names_cannot_leave_their_place_in_a_command(reason: Reason, name: str) -> None:
     def words(name: str, kind: str, facts: Facts) -> list[list[str]]:
         named = replace(hostile(facts, name), direct=facts.direct and f"job/{name}")
-        found = advise(sighting(reason, kind, named, (name, name), name, name))
+        found = advise(finding(reason, kind, named, (name, name), name, name))
         return [shlex.split(one) for one in found.commands]
 
     for facts in KNOWN:
@@ -97,7 +97,7 @@ def test_names_cannot_leave_their_place_in_a_command(reason: Reason, name: str) 
 @pytest.mark.parametrize("reason", REASONS)
 def test_kind_cannot_become_shell_or_option(reason: Reason) -> None:
     kind = "--server=evil;id $(id)"
-    words = [word for one in advise(sighting(reason, kind)).commands for word in shlex.split(one)]
+    words = [word for one in advise(finding(reason, kind)).commands for word in shlex.split(one)]
 
     assert not any(sign in word for word in words for sign in ("--server", ";id", "$(id)") if kind not in word)
     assert {word for word in words if kind in word} <= {f"shop/{kind}/cart"}
@@ -108,33 +108,33 @@ def test_kind_cannot_become_shell_or_option(reason: Reason) -> None:
 def test_name_cannot_become_an_option(reason: Reason, kind: str) -> None:
     option = "--server=evil"
     for facts in KNOWN:
-        found = advise(sighting(reason, kind, hostile(facts, option), (option,), option))
+        found = advise(finding(reason, kind, hostile(facts, option), (option,), option))
 
         assert option not in [word for one in found.commands for word in shlex.split(one)]
 
 
 def test_kind_is_named_as_kubectl_does() -> None:
-    found = advise(sighting(Reason.IMAGE_REWRITTEN, ARGO_ROLLOUT))
+    found = advise(finding(Reason.IMAGE_REWRITTEN, ARGO_ROLLOUT))
 
     assert "kubectl -n shop describe rollout.argoproj.io/cart" in found.commands
 
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_argo_rollout_is_advised_with_plain_kubectl(reason: Reason) -> None:
-    commands = advise(sighting(reason, ARGO_ROLLOUT)).commands
+    commands = advise(finding(reason, ARGO_ROLLOUT)).commands
 
     assert not any(" rollout " in one or "kubectl argo" in one for one in commands)
 
 
 def test_argo_rollout_that_is_not_read_is_restarted_as_its_plug_in_does() -> None:
-    assert advise(sighting(Reason.UNSUPPORTED_OWNER, ARGO_ROLLOUT)).commands[-1] == (
+    assert advise(finding(Reason.UNSUPPORTED_OWNER, ARGO_ROLLOUT)).commands[-1] == (
         "kubectl -n shop patch rollout.argoproj.io/cart --type merge "
         '-p "{\\"spec\\":{\\"restartAt\\":\\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\\"}}"'
     )
 
 
 def test_argo_rollout_that_is_paused_is_resumed_as_its_plug_in_does() -> None:
-    assert advise(sighting(Reason.ROLLOUT_PAUSED, ARGO_ROLLOUT)).commands[:2] == (
+    assert advise(finding(Reason.ROLLOUT_PAUSED, ARGO_ROLLOUT)).commands[:2] == (
         'kubectl -n shop patch rollout.argoproj.io/cart --type merge -p \'{"spec":{"paused":false}}\'',
         (
             "kubectl -n shop patch rollout.argoproj.io/cart --type merge --subresource=status "
@@ -146,11 +146,9 @@ def test_argo_rollout_that_is_paused_is_resumed_as_its_plug_in_does() -> None:
 @pytest.mark.parametrize("facts", KNOWN)
 @pytest.mark.parametrize("reason", REASONS)
 def test_command_that_needs_an_unknown_pod_is_left_out(reason: Reason, facts: Facts) -> None:
-    known = advise(sighting(reason, facts=facts, pods=("the-pod",))).commands
+    known = advise(finding(reason, facts=facts, pods=("the-pod",))).commands
 
-    assert advise(sighting(reason, facts=facts, pods=())).commands == tuple(
-        one for one in known if "the-pod" not in one
-    )
+    assert advise(finding(reason, facts=facts, pods=())).commands == tuple(one for one in known if "the-pod" not in one)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +166,7 @@ def test_command_that_needs_an_unknown_pod_is_left_out(reason: Reason, facts: Fa
     ],
 )
 def test_pending_pods_are_advised_by_what_they_wait_for(facts: Facts, words: str, command: str) -> None:
-    found = advise(sighting(Reason.POD_PENDING, facts=facts))
+    found = advise(finding(Reason.POD_PENDING, facts=facts))
 
     assert words in found.next_step
     assert found.commands[0].startswith(command)
@@ -185,13 +183,13 @@ def test_pending_pods_are_advised_by_what_they_wait_for(facts: Facts, words: str
     ],
 )
 def test_what_the_cause_is_about_is_named_where_it_is_known(reason: Reason, facts: Facts, command: str) -> None:
-    assert advise(sighting(reason, facts=facts)).commands[0] == command
-    assert command not in advise(sighting(reason)).commands
+    assert advise(finding(reason, facts=facts)).commands[0] == command
+    assert command not in advise(finding(reason)).commands
 
 
 @pytest.mark.parametrize("reason", [Reason.ON_DELETE, Reason.PARTITIONED])
 def test_stateful_set_is_taken_pod_by_pod_in_order(reason: Reason) -> None:
-    found = advise(sighting(reason, "StatefulSet", pods=("db-10", "db-9"), name="db"))
+    found = advise(finding(reason, "StatefulSet", pods=("db-10", "db-9"), name="db"))
 
     assert found.commands[:2] == tuple(
         f"old=$(kubectl -n shop get pod/{one} -o 'jsonpath={{.metadata.uid}}') && kubectl -n shop delete pod/{one} "
@@ -203,7 +201,7 @@ def test_stateful_set_is_taken_pod_by_pod_in_order(reason: Reason) -> None:
 
 
 def test_daemon_set_waits_by_its_counts_for_its_new_pods_have_other_names() -> None:
-    [command] = advise(sighting(Reason.ON_DELETE, "DaemonSet", name="agent")).commands[:1]
+    [command] = advise(finding(Reason.ON_DELETE, "DaemonSet", name="agent")).commands[:1]
 
     assert command.startswith("kubectl -n shop delete pod/cart-1 && ")
     assert "wait" not in command
@@ -211,7 +209,7 @@ def test_daemon_set_waits_by_its_counts_for_its_new_pods_have_other_names() -> N
 
 
 def test_job_is_waited_for_or_recreated() -> None:
-    commands = advise(sighting(Reason.JOB_POD, "Job", name="once")).commands
+    commands = advise(finding(Reason.JOB_POD, "Job", name="once")).commands
 
     assert commands[0] == "kubectl -n shop wait --for=condition=Complete job/once --timeout=1h"
     assert commands[2:] == (
@@ -221,7 +219,7 @@ def test_job_is_waited_for_or_recreated() -> None:
 
 
 def test_job_of_a_cron_job_is_recreated_from_it() -> None:
-    found = advise(sighting(Reason.JOB_POD, "CronJob", ALL, name="nightly"))
+    found = advise(finding(Reason.JOB_POD, "CronJob", ALL, name="nightly"))
 
     assert "Wait for job/nightly-1 to end" in found.next_step
     assert found.commands == (

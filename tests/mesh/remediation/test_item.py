@@ -20,7 +20,7 @@ from tests.mesh.build import NEW, NOW, OLD, few_examples, pod, surveyed, workloa
 PAUSED = workload(paused=True)
 
 
-def test_workload_that_needs_a_person_is_sighted() -> None:
+def test_workload_that_needs_a_person_has_a_finding() -> None:
     found = finding_of(surveyed(PAUSED, pod("b", owner=PAUSED), pod("a", owner=PAUSED)))
 
     assert found
@@ -32,7 +32,7 @@ def test_workload_that_needs_a_person_is_sighted() -> None:
     )
 
 
-def test_workload_that_needs_none_is_not_sighted() -> None:
+def test_workload_that_needs_none_has_no_finding() -> None:
     cart = workload()
 
     assert finding_of(surveyed(pod(proxy=NEW))) is None
