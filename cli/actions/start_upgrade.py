@@ -27,6 +27,7 @@ from mesh.identity import TASK_QUEUE, upgrade_id
 from mesh.istio.versions import parse_version
 from mesh.plan.policy import Policy
 from mesh.plan.policy_file import parse_policy_file
+from mesh.reporting.document import counted_noun
 from worker.compose import compose_cluster
 from worker.settings import Settings
 from workflows.messages import AttachInput, Progress, UpgradeInput, UpgradeResult
@@ -91,10 +92,10 @@ class Start:
         version = parse_version(target.istio or "")
         survey = await run_survey(served.cluster)
         changed = changed_by(survey, version) if version else {}
-        pods = sum(changed.values())
+        proxies = f"{counted_noun(len(changed), 'workload')} with {counted_noun(sum(changed.values()), 'Pod')}"
         control_plane = "is already there" if resolved.already_installed else "would be upgraded"
         document = dry_run_document(served.ref.name, target, control_plane, changed.values(), running=latest.running)
-        text = f"The control plane {control_plane}. {len(changed)} workloads with {pods} Pods would get another proxy."
+        text = f"The control plane {control_plane}. {proxies} would get another proxy."
         if latest.running:
             text += " `start` would attach to the running upgrade."
         emit(document, self._output, lambda: f"{text} Nothing was changed.")

@@ -40,8 +40,9 @@ DRIFTED = "drifted"
     "--class",
     "classes",
     multiple=True,
+    metavar="CLASS",
     type=click.Choice((*CLASSES, DRIFTED)),
-    help="List only workloads of this class. Repeatable.",
+    help=f"List only workloads of this class: {', '.join(CLASSES)}, {DRIFTED}. Repeatable.",
 )
 @click.option("--target", metavar="VERSION", help="Also show what this Istio version would change.")
 @output_option("name")

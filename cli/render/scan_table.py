@@ -7,6 +7,7 @@ from typing import Any
 
 from cli.render.columns import fitted
 from mesh.istio.images import parse_image
+from mesh.reporting.document import counted_noun
 from mesh.survey.pod_class import version_text
 
 #: Characters of a digest that are shown, as by container engines: `sha256:` and twelve digits.
@@ -34,12 +35,10 @@ def scan_table(document: Mapping[str, Any]) -> str:
         tags = f" (tags {', '.join(plane['tags'])})" if plane["tags"] else ""
         ready = "ready" if plane["ready"] else "NOT ready"
         lines.append(f"Control plane {plane['revision']}{tags}: Istio {plane['version']}, {ready}")
-    lines.append(f"{totals['pods']} Pods of {totals['workloads']} workloads: {classes or 'none'}")
+    lines.append(f"{_pods_of_workloads(totals)}: {classes or 'none'}")
     changes = document.get("targetChanges")
     if changes:
-        lines.append(
-            f"Istio {document['target']} would change {changes['pods']} Pods of {changes['workloads']} workloads"
-        )
+        lines.append(f"Istio {document['target']} would change {_pods_of_workloads(changes)}")
     rows = []
     for workload in document["workloads"]:
         proxies = proxy_text(workload["proxies"], workload["expectedProxy"])
@@ -52,6 +51,10 @@ def scan_table(document: Mapping[str, Any]) -> str:
     # The names come last: they are the longest, and nearly all of them fit in a line of 80 columns.
     table = fitted(["CLASS", "PODS", "PROXY", "WORKLOAD"], rows) if rows else "No workloads."
     return "\n".join([*lines, "", table])
+
+
+def _pods_of_workloads(counts: Mapping[str, int]) -> str:
+    return f"{counted_noun(counts['pods'], 'Pod')} of {counted_noun(counts['workloads'], 'workload')}"
 
 
 def proxy_text(images: Iterable[str], expected: str | None) -> str:

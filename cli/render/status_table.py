@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mesh.reporting.document import counted_noun
+from cli.render.columns import wrapped
+from mesh.reporting.document import counted_noun, workload_counts_text
 
 _ROWS = (
     ("Target", "target"),
@@ -18,24 +19,23 @@ _ROWS = (
 
 
 def status_table(document: Mapping[str, Any], link: str | None = None) -> str:
-    """Returns the status with a label per row."""
+    """Returns the status with a labelled row per fact, wrapped to the width of the terminal."""
     rows = [("Cluster", document["cluster"]), ("Workflow", document["workflowId"])]
     rows += [(label, document[key]) for label, key in _ROWS if document.get(key)]
     wave, counts, items = document["wave"], document["workloads"], document["items"]
     if wave and document["result"] is None:
         rows.append(("Wave", f"{wave['number'] + 1} of {wave['of']}: {wave['name']}"))
-    known = [f"{value} {name}" for name, value in counts.items() if value is not None]
-    rows.append(("Workloads", ", ".join(known) or "unknown: no worker answers"))
+    rows.append(("Workloads", workload_counts_text(counts) or "unknown: no worker answers"))
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(items["byReason"].items()))
     if items["open"]:
-        rows.append(("Items open", f"{items['open']}: {reasons}" if reasons else items["open"]))
+        rows.append(("Items open", f"{items['open']} ({reasons})" if reasons else items["open"]))
     if document["needsAttention"]:
         rows.append(("Attention", document["needsAttention"]))
     if document["nextStep"]:
         rows.append(("Next step", document["nextStep"]))
     if link:
         rows.append(("UI", link))
-    return "\n".join(f"{label + ':':<12}{value}" for label, value in rows)
+    return "\n".join(wrapped(str(value), f"{label + ':':<12}") for label, value in rows)
 
 
 def status_line(document: Mapping[str, Any]) -> str:

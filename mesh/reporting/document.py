@@ -10,6 +10,8 @@ from typing import Any, TypedDict
 
 #: The state of an item that is closed until its end date; the other states in a report count as open.
 _SKIPPED = "skipped"
+#: What tables call the counts of a status.
+_COUNT_NAMES = {"current": "already current", "remediation": "in the queue"}
 
 
 class MemberStatus(StrEnum):
@@ -178,8 +180,7 @@ def summary_rows(report: ReportDocument) -> list[tuple[str, str]]:
         rows.append(("Ended", f"{report['endedAt']}, after {duration_text(report['startedAt'], report['endedAt'])}"))
     else:
         rows.append(("Phase", report["phase"] + ("" if report["live"] else "; no worker answers")))
-    counts = [f"{value} {name}" for name, value in report["workloads"].items() if value is not None]
-    rows.append(("Workloads", ", ".join(counts) or "unknown"))
+    rows.append(("Workloads", workload_counts_text(report["workloads"]) or "unknown"))
     totals = report["totals"]
     if totals is not None:
         classes = ", ".join(f"{count} {name}" for name, count in sorted(totals["classes"].items()) if count)
@@ -188,6 +189,11 @@ def summary_rows(report: ReportDocument) -> list[tuple[str, str]]:
     rows.append(("Queue", _queue(report)))
     rows.append(("Report created", report["takenAt"]))
     return rows
+
+
+def workload_counts_text(counts: Mapping[str, int | None]) -> str:
+    """Returns the counts of a status that are known: `3 planned, 1 restarted, 1 already current, 1 in the queue`."""
+    return ", ".join(f"{value} {_COUNT_NAMES.get(name, name)}" for name, value in counts.items() if value is not None)
 
 
 def _not_restarted(report: ReportDocument) -> str:

@@ -74,6 +74,11 @@ def test_command_of_a_later_version_is_unknown(capsys: pytest.CaptureFixture[str
         (["scan"], "There is no kubeconfig"),
         (["wait", "--cluster", "one", "--timeout", "5"], "'5' is not a duration"),
         (["queue", "show"], "Missing argument 'ITEM'"),
+        (["queue", "retry"], "No items are selected."),
+        (["queue", "retry", "--all", "shop/Deployment/cart"], "Select items by name, or with --all, not both."),
+        (["queue", "skip", "--until", "2999-12-31", "--all"], "because"),
+        (["queue", "snooze", "--for", "soon", "--all"], "'soon'"),
+        (["limit", "--in-flight", "0"], "0 is not in the range"),
         (["status", "-o", "xml"], "'xml' is not one of"),
         (["report", "--format", "pdf"], "'pdf' is not one of"),
         (["report", "--file", "/does/not/exist"], "There is no directory /does/not"),
@@ -108,7 +113,24 @@ def test_invalid_policy_ends_with_2_before_any_connection(
 
 
 @pytest.mark.parametrize(
-    "command", [["status"], ["wait"], ["report"], ["pause"], ["queue", "list"], ["start", "--to", "fast"]]
+    "command",
+    [
+        ["status"],
+        ["wait"],
+        ["report"],
+        ["pause"],
+        ["resume"],
+        ["abort"],
+        ["approve", "--wave", "2"],
+        ["limit", "--in-flight", "5"],
+        ["queue", "list"],
+        ["queue", "show", "shop/Deployment/cart"],
+        ["queue", "retry", "shop/Deployment/cart"],
+        ["queue", "resolve", "--force", "--because", "it is", "shop/Deployment/cart"],
+        ["queue", "skip", "--until", "2999-12-31", "--because", "it goes", "--all", "--yes"],
+        ["queue", "snooze", "--for", "1h", "-n", "shop", "--all", "--yes"],
+        ["start", "--to", "fast"],
+    ],
 )
 def test_temporal_that_does_not_run_ends_with_7(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     assert run([*command, "--cluster", "one"]) == 7

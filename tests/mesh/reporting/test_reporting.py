@@ -265,7 +265,7 @@ def test_markdown_begins_with_headline_and_summary() -> None:
         "| --- | --- |",
         "| Started | 2026-03-01T12:00:00Z by ann@host |",
         "| Ended | 2026-03-01T13:05:10Z, after 1h 05m |",
-        "| Workloads | 3 planned, 1 restarted, 1 current, 2 remediation, 0 left |",
+        "| Workloads | 3 planned, 1 restarted, 1 already current, 2 in the queue, 0 left |",
         "| Pods, last survey | 120: 117 current, 2 excluded, 1 pinned |",
         "| Not restarted | 1 Pod pinned, 2 Pods excluded, 1 item skipped |",
         "| Queue | 2 items open |",
