@@ -134,7 +134,7 @@ def troubled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TroubledClust
         yield cluster
 
 
-@pytest_asyncio.fixture(scope="module", autouse=True)
+@pytest_asyncio.fixture(scope="module")
 async def both_encodings(troubled: TroubledCluster) -> tuple[list[Pod], list[Pod]]:
     """All Pods before any story is fixed: streamed as protobuf, and listed as JSON."""
     async with await connect(str(troubled.stage.mesh.kubeconfig)) as cluster:
@@ -145,11 +145,14 @@ async def both_encodings(troubled: TroubledCluster) -> tuple[list[Pod], list[Pod
     return list(streamed), list(listed)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def closings(
     troubled: TroubledCluster, both_encodings: object, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, Future[str]]]:
-    """Why the item of each story closes, by the story's name; several stories are fixed at the same time."""
+    """Why the item of each story closes, by the story's name.
+
+    Several stories are fixed at the same time, and while a test waits for something else.
+    """
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         yield {story.name: pool.submit(_fix, troubled, story, tmp_path_factory.mktemp(story.name)) for story in STORIES}
 
