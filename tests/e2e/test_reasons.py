@@ -36,8 +36,8 @@ from tests.e2e.reasons import STORIES, TERMINATING, Place, Story
 
 pytestmark = pytest.mark.mesh
 
-#: Stories that are begun, and fixed, at the same time.
-_AT_ONCE = 6
+#: Stories that are begun, or fixed, at the same time: each runs commands, and another process tests beside this one.
+_BEGUN_AT_ONCE, _FIXED_AT_ONCE = 6, 3
 _COMMAND_SECONDS = 90
 _ALL = (TERMINATING, *STORIES)
 
@@ -58,7 +58,7 @@ class TroubledCluster:
 
     def play(self) -> None:
         """Begins every story, upgrades, and reads the queue after the end of the upgrade."""
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
+        with ThreadPoolExecutor(_BEGUN_AT_ONCE) as pool:
             self._workloads = dict(zip(self.places, pool.map(self._begin, _ALL), strict=True))
         proxy = NewProxy(self.stage.mesh)
         proxy.give(next(one for one in TAGS if one != proxy.values()["global"]["tag"]))
@@ -153,7 +153,7 @@ def closings(
 
     Several stories are fixed at the same time, and while a test waits for something else.
     """
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_FIXED_AT_ONCE) as pool:
         yield {story.name: pool.submit(_fix, troubled, story, tmp_path_factory.mktemp(story.name)) for story in STORIES}
 
 
