@@ -1,4 +1,4 @@
-"""`make bench`: what readings, restarts and a long queue cost; `python -m tests.bench survey` does one."""
+"""Runs the benchmarks: `make bench` all of them, `python -m tests.bench survey` one."""
 
 from __future__ import annotations
 

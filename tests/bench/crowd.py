@@ -1,4 +1,4 @@
-"""Many Deployments, in namespaces of a hundred."""
+"""Creates many Deployments, a hundred in each namespace."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _PER_NAMESPACE = 100
 
 
 def fill(mesh: Mesh, numbers: Sequence[int], replicas: int) -> None:
-    """Makes Deployments by their numbers and waits until all their Pods are available."""
-    say(f"making {len(numbers) * replicas} Pods")
+    """Creates the Deployments with these numbers and waits until all their Pods are available."""
+    say(f"creating {len(numbers) * replicas} Pods")
     for first in range(numbers[0], numbers[-1] + 1, _PER_NAMESPACE):
         namespace = f"{_PREFIX}{first // _PER_NAMESPACE}"
         labels = {"istio-injection": "enabled"}
         apply(mesh, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}})
-        apply(mesh, *(_deployment(namespace, f"app-{first + one}", replicas) for one in range(_PER_NAMESPACE)))
-        _await_pods(mesh, namespace, replicas)
+        apply(mesh, *(_deployment(namespace, f"app-{first + number}", replicas) for number in range(_PER_NAMESPACE)))
+        _wait_for_pods(mesh, namespace, replicas)
 
 
-def _await_pods(mesh: Mesh, namespace: str, replicas: int) -> None:
+def _wait_for_pods(mesh: Mesh, namespace: str, replicas: int) -> None:
     ready = ("-n", namespace, "get", "deployments", "-o", "jsonpath={.items[*].status.availableReplicas}")
     wanted = [str(replicas)] * _PER_NAMESPACE
     wait_for(f"the Pods of {namespace}", lambda: kubectl(mesh, *ready).split() == wanted, 900)

@@ -1,4 +1,4 @@
-"""What a long remediation queue costs: its opening, the worker that keeps it, the list, an operator's command.
+"""Measures a long remediation queue: opening it, the worker that keeps it, its list, an operator's command.
 
 One mesh with a standalone Pod for each item, the dev server, one worker with the rights of its service account.
 Commands are timed as whole processes, as an operator waits for them.
@@ -42,7 +42,7 @@ _SETTLE_SECONDS, _IDLE_SECONDS = 180, 60
 
 
 def main() -> None:
-    """Raises the stage, makes the Pods, upgrades, prints what it took."""
+    """Starts the mesh, creates the Pods, upgrades, and prints the measurements."""
     lifecycle.down(_NAME)
     service = raise_stage(_NAME)
     try:
@@ -61,8 +61,8 @@ def main() -> None:
 
 
 async def _fill(service: Service) -> None:
-    """Standalone Pods, injected and running."""
-    say(f"making {_ITEMS} Pods")
+    """Creates standalone Pods and waits until they run."""
+    say(f"creating {_ITEMS} Pods")
     spaces = [f"bench-{number}" for number in range(_ITEMS // _PER_NAMESPACE)]
     labels = {"istio-injection": "enabled"}
     apply(
@@ -72,28 +72,28 @@ async def _fill(service: Service) -> None:
     spec = {"containers": [{"name": "app", "image": "docker.io/library/nginx:1.29"}]}
     async with await connect(str(service.mesh.kubeconfig)) as cluster:
 
-        async def make(where: tuple[str, int]) -> None:
+        async def create(where: tuple[str, int]) -> None:
             namespace, number = where
             body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": f"odd-{number}"}, "spec": spec}
             await cluster.create(path("Pod", namespace), body, Pod)
 
-        await gather_limited(_AT_ONCE, [(one, number) for one in spaces for number in range(_PER_NAMESPACE)], make)
+        await gather_limited(_AT_ONCE, [(one, number) for one in spaces for number in range(_PER_NAMESPACE)], create)
     running = ("get", "pods", "-A", "--field-selector=status.phase=Running", "-o", "name", "--chunk-size=500")
     wait_for("the Pods to run", lambda: kubectl(service.mesh, *running).count("pod/odd-") == _ITEMS, 300)
 
 
 async def _opening(service: Service) -> None:
-    """From the moment that the final survey was asked for until the last item was open."""
+    """Measures from the scheduling of the final survey until the last item was open."""
     client = await Client.connect(service.temporal.address)
     history = await client.get_workflow_handle(upgrade_id(service.mesh.name)).fetch_history()
-    asked = {}
+    scheduled = {}
     for event in history.events:
         at = event.event_time.ToDatetime(tzinfo=UTC)
         if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
             if event.activity_task_scheduled_event_attributes.activity_type.name == "open_items":
-                asked[event.event_id] = at
+                scheduled[event.event_id] = at
         elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
-            began = asked.get(event.activity_task_completed_event_attributes.scheduled_event_id)
+            began = scheduled.get(event.activity_task_completed_event_attributes.scheduled_event_id)
             if began is not None:
                 _say(f"{_ITEMS} items opened in {(at - began).total_seconds():.1f} s, survey included")
 
@@ -107,24 +107,26 @@ def _idle(worker: psutil.Process) -> None:
 
 def _commands(service: Service) -> None:
     """Times the list, and each command of an operator, on items that got no command before."""
-    _tell("queue list -o json", [_command(service, *_WHOLE_LIST) for _ in range(_RUNS)])
-    _tell("queue list -n", [_command(service, "queue", "list", "-n", "bench-7") for _ in range(_RUNS)])
+    _print_times("queue list -o json", [_command(service, *_WHOLE_LIST) for _ in range(_RUNS)])
+    _print_times("queue list -n", [_command(service, "queue", "list", "-n", "bench-7") for _ in range(_RUNS)])
     why = ("--because", "bench")
     commands: dict[str, tuple[tuple[str, ...], tuple[int, ...]]] = {
         "show": ((), (0,)),
         "snooze": (("--for", "2h", *why), (0,)),
         "skip": (("--until", "2999-01-31", *why), (0,)),
-        # Both are refused, once the workload was looked at.
+        # Both are refused after a check of the workload.
         "resolve": (why, (1,)),
         "retry": (why, (1,)),
     }
     for number, (command, (more, codes)) in enumerate(commands.items()):
         items = [f"bench-{number}/Pod/odd-{run}" for run in range(_RUNS)]
-        _tell(f"queue {command}", [_command(service, "queue", command, item, *more, codes=codes) for item in items])
+        _print_times(
+            f"queue {command}", [_command(service, "queue", command, item, *more, codes=codes) for item in items]
+        )
 
 
 def _command(service: Service, *arguments: str, codes: Sequence[int] = (0,)) -> float:
-    """Seconds until it ended."""
+    """Runs a command; returns its seconds."""
     program = str(Path(sys.executable).with_name("kyma-upgrade"))
     began = time.perf_counter()
     done = subprocess.run(
@@ -138,7 +140,7 @@ def _command(service: Service, *arguments: str, codes: Sequence[int] = (0,)) -> 
     return seconds
 
 
-def _tell(what: str, seconds: Sequence[float]) -> None:
+def _print_times(what: str, seconds: Sequence[float]) -> None:
     _say(f"{what:20} {min(seconds):.2f} {statistics.median(seconds):.2f} {max(seconds):.2f} s (min median max)")
 
 

@@ -1,4 +1,4 @@
-"""The most memory that this process has had."""
+"""The peak memory of this process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def peak_megabytes() -> float:
-    """Of this program alone: `ru_maxrss` also counts the one that started it, up to its exec."""
+    """Returns the peak of this program; `ru_maxrss` also counts the program that started it, up to its exec."""
     [kilobytes] = re.findall(r"^VmHWM:\s+(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE)
     return int(kilobytes) / 1024

@@ -1,7 +1,7 @@
-"""What verified restarts cost, against the same rollouts patched all at once and not looked at.
+"""Measures verified restarts, compared with the same rollouts patched all at once and not verified.
 
-One mesh, one worker with the rights of its service account, pairs of both ways in turn. Both end when every Deployment
-is rolled out; ours also when Temporal has it that every Pod was seen current. In flight is sampled from outside.
+One mesh, one worker with the permissions of its service account, pairs of both ways in turn. Both end when every
+Deployment is rolled out, an upgrade also when every Pod is verified. Rollouts in flight are sampled from outside.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _AT_ONCE = 50
 
 
 def main() -> None:
-    """Raises the stage, fills it, runs the pairs, prints what they took."""
+    """Starts the mesh, fills it, runs the pairs, and prints the measurements."""
     lifecycle.down(_NAME)
     service = raise_stage(_NAME)
     try:
@@ -63,7 +63,7 @@ def main() -> None:
 
 @dataclass
 class Watcher:
-    """Which Deployments of the bench are in the middle of a rollout, by a watch of its own."""
+    """The Deployments of the benchmark that are in the middle of a rollout, by a watch of its own."""
 
     known: dict[str, Workload] = field(default_factory=dict)
     rolling: set[str] = field(default_factory=set)
@@ -75,12 +75,12 @@ class Watcher:
                 if not isinstance(change, RelistStarted | Synced) and change.object.metadata.namespace.startswith(
                     "bench-"
                 ):
-                    one = with_kind(change.object, "Deployment")
-                    self.known[one.metadata.uid] = one
-                    if rollout(one).complete:
-                        self.rolling.discard(one.metadata.uid)
+                    deployment = with_kind(change.object, "Deployment")
+                    self.known[deployment.metadata.uid] = deployment
+                    if rollout(deployment).complete:
+                        self.rolling.discard(deployment.metadata.uid)
                     else:
-                        self.rolling.add(one.metadata.uid)
+                        self.rolling.add(deployment.metadata.uid)
 
     def done(self, mark: datetime) -> bool:
         marks = (mark_of(one) for one in self.known.values())
@@ -122,7 +122,7 @@ async def _pairs(service: Service) -> None:
 
 
 async def _upgrade(service: Service, policy: Path, counts: Path, watcher: Watcher, worker: int) -> float:
-    """Seconds from the start of the first wave to the end of the last."""
+    """Returns the seconds from the start of the first wave to the end of the last."""
     before = _number(counts)
     watcher.most = 0
     sampling = asyncio.create_task(watcher.sample())
@@ -150,14 +150,14 @@ async def _upgrade(service: Service, policy: Path, counts: Path, watcher: Watche
 
 
 async def _histories(client: Client, mesh: Mesh) -> tuple[float, float, int, int]:
-    """Start of the first wave, end of the last, events of the upgrade and its waves, the longest history."""
+    """Returns start of the first wave, end of the last, events of the upgrade and its waves, the longest history."""
     upgrade = client.get_workflow_handle(upgrade_id(mesh.name))
     history = await upgrade.fetch_history()
     lengths, starts, ends = [len(history.events)], [], []
     for event in history.events:
         if event.event_type == EventType.EVENT_TYPE_CHILD_WORKFLOW_EXECUTION_STARTED:
-            about = event.child_workflow_execution_started_event_attributes.workflow_execution
-            wave = await client.get_workflow_handle(about.workflow_id, run_id=about.run_id).fetch_history()
+            execution = event.child_workflow_execution_started_event_attributes.workflow_execution
+            wave = await client.get_workflow_handle(execution.workflow_id, run_id=execution.run_id).fetch_history()
             lengths.append(len(wave.events))
             starts.append(wave.events[0].event_time.ToDatetime(tzinfo=UTC).timestamp())
             ends.append(wave.events[-1].event_time.ToDatetime(tzinfo=UTC).timestamp())
@@ -174,7 +174,7 @@ async def _peak(pid: int) -> float:
 
 
 async def _all_at_once(cluster: ClusterClient, watcher: Watcher) -> float:
-    """Seconds from the first patch until every rollout is complete."""
+    """Returns the seconds from the first patch until every rollout is complete."""
     mark = datetime.now(UTC).replace(microsecond=0)
     body = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: rfc3339(mark)}}}}}
     limit = asyncio.Semaphore(_AT_ONCE)

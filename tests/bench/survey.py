@@ -1,9 +1,9 @@
-"""What a survey costs, against kubectl and against reading the same and throwing it away.
+"""Measures a survey, compared with kubectl and with reading the same bytes and discarding them.
 
-`bare` reads streams of JSON, `frames` the very bytes that a survey reads, in which Pods are protobuf.
+`bare` reads streams of JSON, `frames` the same bytes as a survey, with Pods as protobuf.
 
-Each measurement is a process of its own, the ways in turn, so that neither their order nor a noisy machine favours
-one. Seconds are of the reading alone, after imports and connection; the peak is of the whole process.
+Each measurement is a process of its own, the ways in turn, so that neither the order nor a busy machine favours one.
+Seconds are of the reading alone, after imports and connection; the peak is of the whole process.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ _RUNS = 5
 
 
 def main() -> None:
-    """Brings a mesh up, fills it in two steps, measures at each, prints a table."""
+    """Starts a mesh, fills it in two steps, measures at each, and prints a table."""
     lifecycle.down(_NAME)
     mesh = lifecycle.up(_NAME, "1.30.2", node_count=20)
     try:
-        _tell("kyma-upgrade --help", [_timed(_command("--help")) for _ in range(_RUNS)])
+        _print_times("kyma-upgrade --help", [_timed(_command("--help")) for _ in range(_RUNS)])
         scan = _command("scan", "-o", "json", "--kubeconfig", str(mesh.kubeconfig))
-        _tell("kyma-upgrade scan, no workloads", [_timed(scan) for _ in range(_RUNS)])
-        made, peaks = 0, []
+        _print_times("kyma-upgrade scan, no workloads", [_timed(scan) for _ in range(_RUNS)])
+        created, peaks = 0, []
         for deployments in _STEPS:
-            fill(mesh, range(made, deployments), _REPLICAS)
-            made = deployments
+            fill(mesh, range(created, deployments), _REPLICAS)
+            created = deployments
             peaks.append(_measure_all(mesh, deployments * _REPLICAS))
         _say(f"peak of a survey, {_STEPS[1]} to {_STEPS[0]} Deployments: {peaks[1] / peaks[0]:.2f}")
     finally:
@@ -62,7 +62,7 @@ def _measure_all(mesh: Mesh, pods: int) -> float:
             figures.append(_timed(command, own_clock=True))
     _say(f"{pods} injected Pods of {pods // _REPLICAS} Deployments, {_RUNS} runs")
     for way, figures in found.items():
-        _tell(f"  {way}", figures)
+        _print_times(f"  {way}", figures)
     seconds = {way: statistics.median(one for one, _ in figures) for way, figures in found.items()}
     for way in ways[1:]:
         _say(f"  survey / {way}: {seconds['survey'] / seconds[way]:.2f}")
@@ -74,7 +74,7 @@ def _command(*arguments: str) -> list[str]:
 
 
 def _timed(command: list[str], *, own_clock: bool = False) -> tuple[float, float]:
-    """Seconds and peak megabytes of a process; with its own clock it prints the seconds."""
+    """Returns seconds and peak megabytes of a process; with its own clock the process prints them."""
     began = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     output = process.communicate()[0]
@@ -87,7 +87,7 @@ def _timed(command: list[str], *, own_clock: bool = False) -> tuple[float, float
     return seconds, 0.0
 
 
-def _tell(what: str, figures: Sequence[tuple[float, float]]) -> None:
+def _print_times(what: str, figures: Sequence[tuple[float, float]]) -> None:
     times = sorted(seconds for seconds, _ in figures)
     peak = max(megabytes for _, megabytes in figures)
     figures_text = f"{times[0]:.2f} {statistics.median(times):.2f} {times[-1]:.2f} s (min median max)"
@@ -102,11 +102,11 @@ async def _read(way: str, kubeconfig: str) -> float:
         else:
             # Custom resources have a group; this mesh has none of them.
             for kind in ("Pod", *(kind for kind in READ_KINDS if "." not in kind)):
-                await _throw_away(cluster, path(kind), ACCEPT if kind == "Pod" and way == "frames" else JSON)
+                await _discard(cluster, path(kind), ACCEPT if kind == "Pod" and way == "frames" else JSON)
         return time.perf_counter() - began
 
 
-async def _throw_away(cluster: ClusterClient, where: str, accept: str) -> None:
+async def _discard(cluster: ClusterClient, where: str, accept: str) -> None:
     async with aclosing(cluster.watch_records(where, WATCH_LIST, 60, accept)) as lines:
         async for line in lines:
             if b"k8s.io/initial-events-end" in line[:1000]:
