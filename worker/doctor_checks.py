@@ -90,10 +90,10 @@ async def _search_attributes(client: Client) -> Check:
         return Check(name, ok=False, message=f"they cannot be read: {error.message}", remedy="Check --namespace.")
     if check.missing or check.wrong:
         keys = (*check.missing, *(key for key, _ in check.wrong))
-        problems = [f"{key.name} is missing" for key in check.missing]
+        problems = [f"missing: {', '.join(key.name for key in check.missing)}"] if check.missing else []
         problems += [f"{key.name} has type {actual}, not {type_name(key)}" for key, actual in check.wrong]
         remedy = f"Start a worker, which registers them, or run: {create_command(client.namespace, keys)}"
-        return Check(name, ok=False, message=", ".join(problems), remedy=remedy)
+        return Check(name, ok=False, message="; ".join(problems), remedy=remedy)
     return Check(name, ok=True, message="all are registered with the right types")
 
 

@@ -123,7 +123,7 @@ async def start_or_attach(
 ) -> str:
     """Starts the upgrade or attaches to it, in one call; returns the run id.
 
-    Without a worker, the upgrade has started when this returns, but nobody has accepted the attach yet.
+    Without a worker, the upgrade has started when this returns, but its workflow has not accepted the attach yet.
     """
     start_operation: WithStartWorkflowOperation[Any, UpgradeResult] = WithStartWorkflowOperation(
         "Upgrade",
