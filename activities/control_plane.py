@@ -17,7 +17,7 @@ from mesh.errors import ChangedMeanwhileError, NotFoundError, RefusedError, Upgr
 from mesh.identity import ClusterRef
 from mesh.kyma.readiness import Readiness, check_readiness
 from mesh.kyma.resources import MODULE, Kyma
-from mesh.kyma.targets import Target, reachable, refusal, resolve
+from mesh.kyma.targets import Target, reachable, resolve, target_refusal
 from mesh.wellknown import KYMA_NAMESPACE
 
 _POLL_SECONDS = 1.0
@@ -83,7 +83,7 @@ async def resolve_target(cluster: ClusterClient, to: str) -> ResolvedTarget:
             "Check --context.",
         ) from error
     target = resolve(to, catalogue)
-    refused = refusal(target, catalogue)
+    refused = target_refusal(target, catalogue)
     if refused is not None:
         raise RefusedError(f"{target} is refused: {refused}", reachable(catalogue))
     if target.istio is None:

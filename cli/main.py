@@ -44,10 +44,10 @@ def cli(debug: bool) -> None:
 
 def main() -> None:
     """Runs a command line and ends the process with its exit code."""
-    exit_process(run(sys.argv[1:]))
+    exit_process(run_command_line(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def run_command_line(arguments: list[str]) -> int:
     """Runs a command line and returns its exit code. Every error becomes sentences on stderr."""
     # Accepted at any position: an operator who has just seen an error appends it to the same line.
     debug = "--debug" in arguments

@@ -7,8 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from activities.kube.client import ClusterClient
-from activities.kube.client import connect as connect_cluster
+from activities.kube.client import ClusterClient, connect
 from activities.kube.discovery import read_uid
 from mesh.errors import PermissionDeniedError, RefusedError, UnreachableError
 from mesh.identity import cluster_name
@@ -24,7 +23,7 @@ async def compose_reader(settings: ClusterSettings) -> AsyncIterator[tuple[Clust
 
     A reader needs no permission to read the UID of the cluster.
     """
-    async with await connect(settings) as cluster:
+    async with await connect_cluster(settings) as cluster:
         name = name_of(cluster, settings)
         try:
             await first_uid(cluster)
@@ -34,9 +33,9 @@ async def compose_reader(settings: ClusterSettings) -> AsyncIterator[tuple[Clust
         yield cluster, name
 
 
-async def connect(settings: ClusterSettings) -> ClusterClient:
+async def connect_cluster(settings: ClusterSettings) -> ClusterClient:
     """Returns a client; nothing is sent to the cluster yet."""
-    return await connect_cluster(_kubeconfig(settings), settings.context)
+    return await connect(_kubeconfig(settings), settings.context)
 
 
 def _kubeconfig(settings: ClusterSettings) -> str | None:

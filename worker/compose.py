@@ -21,7 +21,7 @@ from activities.survey.activities import SurveyActivities
 from activities.survey.cache import SurveyCache
 from mesh.identity import TASK_QUEUE, ClusterRef
 from mesh.wellknown import HOME_NAMESPACE
-from worker.cluster_connection import connect, first_uid, name_of
+from worker.cluster_connection import connect_cluster, first_uid, name_of
 from worker.settings import ClusterSettings, WorkerSettings
 from workflows.registry import ALL_WORKFLOWS
 
@@ -34,7 +34,7 @@ _HEARTBEAT_INTERVAL = timedelta(seconds=5)
 @asynccontextmanager
 async def compose_cluster(settings: ClusterSettings) -> AsyncIterator[ServedCluster]:
     """Connects to the cluster; yields the client with the name and UID that identify the cluster."""
-    async with await connect(settings) as cluster:
+    async with await connect_cluster(settings) as cluster:
         yield ServedCluster(cluster, ClusterRef(name_of(cluster, settings), await first_uid(cluster)))
 
 

@@ -13,7 +13,7 @@ from worker.compose import compose_cluster, compose_workers
 from worker.search_attribute_registration import ensure_search_attributes
 from worker.settings import Settings
 from worker.structured_logging import configure_logging
-from worker.temporal_connection import connect, logging_runtime
+from worker.temporal_connection import connect_client, logging_runtime
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ async def run_worker(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     configure_logging(settings.worker)
-    client = await connect(settings.temporal, logging_runtime())
+    client = await connect_client(settings.temporal, logging_runtime())
     async with compose_cluster(settings.cluster) as served:
         await ensure_search_attributes(client)
         workers = compose_workers(client, served, settings.worker)

@@ -53,7 +53,7 @@ def connection(settings: TemporalSettings) -> dict[str, Any]:
     return config
 
 
-async def connect(settings: TemporalSettings, runtime: Runtime | None = None) -> Client:
+async def connect_client(settings: TemporalSettings, runtime: Runtime | None = None) -> Client:
     """Connects to Temporal.
 
     Raises:

@@ -19,7 +19,7 @@ from activities.remediation.inputs import (
     SetPodWarningsInput,
 )
 from activities.remediation.item_opener import ItemOpener
-from activities.remediation.listing import list_items
+from activities.remediation.listing import read_open_items
 from activities.remediation.watch import ClusterWatchActivities
 from activities.survey.activities import SurveyInput
 from activities.survey.cache import MAX_AGE_SECONDS, SurveyCache
@@ -71,7 +71,7 @@ class RemediationActivities:
         ]
         workloads = {finding.ref for _, finding in found}
         ids = {item_id(ref.name, workload) for workload in workloads}
-        listed = {item.id for item in await list_items(self._client, ref.name)}
+        listed = {item.id for item in await read_open_items(self._client, ref.name)}
         # Items' first tasks write nothing: those of many wait until all are open. Operators' commands do not wait.
         start_delay = timedelta(seconds=len(ids - listed) // _OPENED_PER_SECOND)
         items = await gather_limited(

@@ -58,7 +58,7 @@ def _quoted(text: str) -> str:
     return f'"{escaped}"'
 
 
-async def list_items(client: Client, cluster: str) -> list[ListedItem]:
+async def read_open_items(client: Client, cluster: str) -> list[ListedItem]:
     """Returns the running items of a cluster.
 
     Raises:

@@ -20,7 +20,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.boundary import ServedCluster, translating_errors
 from activities.concurrency import gather_limited
 from activities.kube.watch import ObjectReference, watch_changes
-from activities.remediation.listing import items_query, list_items
+from activities.remediation.listing import items_query, read_open_items
 from activities.survey.cache import SurveyCache
 from mesh.errors import UpgradeError
 from mesh.identity import ClusterRef, item_workload, watch_id
@@ -145,7 +145,7 @@ class _ItemWatch:
                 count = (await self._client.count_workflows(items_query(self._cluster))).count
                 if count == len(self._items):
                     return True
-            listed = await list_items(self._client, self._cluster)
+            listed = await read_open_items(self._client, self._cluster)
         except RPCError as error:
             activity.logger.warning("items_not_listed", extra={"fields": {"reason": error.message}})
             return False

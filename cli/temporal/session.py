@@ -7,14 +7,14 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from mesh.errors import RefusedError
 from worker.settings import Settings
-from worker.temporal_connection import connect, quiet_runtime
+from worker.temporal_connection import connect_client, quiet_runtime
 
 _NO_NAMESPACE = "NamespaceNotFoundFailure"
 
 
 async def connect_temporal(settings: Settings) -> Client:
     """Connects to Temporal; its core logs nothing, since commands print errors as sentences."""
-    return await connect(settings.temporal, quiet_runtime())
+    return await connect_client(settings.temporal, quiet_runtime())
 
 
 def is_absent(error: RPCError) -> bool:

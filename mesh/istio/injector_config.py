@@ -27,7 +27,7 @@ class InjectorConfig:
     """What the ConfigMaps of a revision say.
 
     `never_inject` and `always_inject` are the selectors of that name. `image` is the proxy image of a Pod that asks for
-    no other, None if it cannot be told. `image_is_common`: Pods with the same annotations of Istio get the same image
+    no other, None if it is not known. `image_is_common`: Pods with the same annotations of Istio get the same image
     (see mesh.istio.injection_template). `problem` says why a ConfigMap could not be read.
     """
 

@@ -128,13 +128,13 @@ def reachable(catalogue: Catalogue) -> str:
     for channel, version in sorted(catalogue.channels.items()):
         carried = catalogue.carried(version)
         target = Target(channel, version, _text(carried))
-        refused = refusal(target, catalogue) is not None
+        refused = target_refusal(target, catalogue) is not None
         if not refused:
             known.append(f"{channel} (module {version}, Istio {carried or 'unknown'})")
     return f"Choose one of: {', '.join([*known, CURRENT])}."
 
 
-def refusal(target: Target, catalogue: Catalogue) -> str | None:
+def target_refusal(target: Target, catalogue: Catalogue) -> str | None:
     """Returns why Kyma would refuse this target by its own rules, None when it would not."""
     module = catalogue.kyma.module
     if module is not None and not module.managed:

@@ -14,7 +14,7 @@ import pytest
 
 from cli.commands.queue import queue
 from cli.lazy_group import LazyGroup
-from cli.main import cli, run
+from cli.main import cli, run_command_line
 from mesh import errors
 from tests.mesh.plan.test_policy_file import BAD_POLICIES
 
@@ -50,13 +50,13 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "command", [(), *((one,) for one in _ALL), *(("queue", one) for one in _QUEUE), ("schema", "policy")]
 )
 def test_help_ends_with_0(capsys: pytest.CaptureFixture[str], command: tuple[str, ...]) -> None:
-    assert run([*command, "--help"]) == 0
+    assert run_command_line([*command, "--help"]) == 0
     assert "Usage: kyma-upgrade" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", _LATER)
 def test_command_of_a_later_version_is_unknown(capsys: pytest.CaptureFixture[str], command: str) -> None:
-    assert run([command]) == 2
+    assert run_command_line([command]) == 2
     assert f"No such command '{command}'" in capsys.readouterr().err
 
 
@@ -88,7 +88,7 @@ def test_command_of_a_later_version_is_unknown(capsys: pytest.CaptureFixture[str
 def test_bad_usage_ends_with_2_and_a_sentence(
     capsys: pytest.CaptureFixture[str], line: list[str], sentence: str
 ) -> None:
-    assert run(line) == 2
+    assert run_command_line(line) == 2
 
     printed = capsys.readouterr()
     assert sentence in printed.err
@@ -104,7 +104,7 @@ def test_invalid_policy_ends_with_2_before_any_connection(
     file.write_text(text)
 
     # Neither Temporal nor the cluster can be reached: that would end with 7.
-    assert run(["start", "--to", "fast", "--cluster", "one", "--policy", str(file)]) == 2
+    assert run_command_line(["start", "--to", "fast", "--cluster", "one", "--policy", str(file)]) == 2
 
     printed = capsys.readouterr()
     assert str(file) in printed.err
@@ -133,7 +133,7 @@ def test_invalid_policy_ends_with_2_before_any_connection(
     ],
 )
 def test_temporal_that_does_not_run_ends_with_7(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
-    assert run([*command, "--cluster", "one"]) == 7
+    assert run_command_line([*command, "--cluster", "one"]) == 7
 
     assert capsys.readouterr().err.splitlines() == [
         "Error: Temporal at 127.0.0.1:1 does not answer.",
@@ -142,7 +142,7 @@ def test_temporal_that_does_not_run_ends_with_7(capsys: pytest.CaptureFixture[st
 
 
 def test_debug_shows_where_an_error_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["status", "--cluster", "one", "--debug"]) == 7
+    assert run_command_line(["status", "--cluster", "one", "--debug"]) == 7
 
     assert "Traceback" in capsys.readouterr().err
 
@@ -155,7 +155,7 @@ def test_unexpected_error_is_one_sentence_with_a_hint(
 
     monkeypatch.setattr("cli.commands.status.settings_from", broken)
 
-    assert run(["status"]) == 1
+    assert run_command_line(["status"]) == 1
     assert capsys.readouterr().err.splitlines() == [
         "Error: ZeroDivisionError: of all things.",
         "This error is unexpected. Run the command again with --debug to see its traceback.",
@@ -170,12 +170,12 @@ def test_two_sentences_of_an_error_are_two_lines(
 
     monkeypatch.setattr("cli.commands.scan.settings_from", refused)
 
-    assert run(["scan"]) == 2
+    assert run_command_line(["scan"]) == 2
     assert capsys.readouterr().err.splitlines() == ["Error: This is wrong.", "Do that."]
 
 
 def test_schema_of_the_policy_names_fields_as_the_file_does(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["schema", "policy"]) == 0
+    assert run_command_line(["schema", "policy"]) == 0
 
     schema = json.loads(capsys.readouterr().out)
     assert set(schema["properties"]) == {
@@ -225,13 +225,15 @@ def test_scan_imports_nothing_of_temporal(tmp_path: Path) -> None:
     """It takes as long to import as everything else together."""
     kubeconfig = tmp_path / "kubeconfig"
     kubeconfig.write_text(_NO_CLUSTER)
-    code = "import sys; from cli.main import run; print(run(['scan']), 'temporalio' in sys.modules)"
+    code = "import sys; from cli.main import run_command_line as run; print(run(['scan']), 'temporalio' in sys.modules)"
 
     assert _loaded(tmp_path, code, KYMA_UPGRADE_KUBECONFIG=str(kubeconfig)) == ["7", "False"]
 
 
 def test_queue_list_imports_neither_workflows_nor_the_kubernetes_client(tmp_path: Path) -> None:
-    code = "import sys; from cli.main import run; print(run(['queue', 'list', '--cluster', 'one'])); "
+    code = (
+        "import sys; from cli.main import run_command_line as run; print(run(['queue', 'list', '--cluster', 'one'])); "
+    )
     code += "print(*({'workflows', 'kubernetes', 'yaml'} & set(sys.modules)))"
 
     assert _loaded(tmp_path, code) == ["7"]
@@ -239,7 +241,7 @@ def test_queue_list_imports_neither_workflows_nor_the_kubernetes_client(tmp_path
 
 @pytest.mark.parametrize("arguments", [[], ["start"], ["queue"], ["queue", "list"]], ids=" ".join)
 def test_help_imports_no_library_but_click(tmp_path: Path, arguments: list[str]) -> None:
-    code = f"import sys; from cli.main import run; run({[*arguments, '--help']!r}); "
+    code = f"import sys; from cli.main import run_command_line; run_command_line({[*arguments, '--help']!r}); "
     code += "print('loaded:', *({'temporalio', 'pydantic', 'msgspec', 'activities'} & set(sys.modules)))"
 
     assert _loaded(tmp_path, code)[-1] == "loaded:"

@@ -364,7 +364,7 @@ def make_snapshot(
 def survey(
     seen: ClusterSnapshot, context: UpgradeContext = NO_UPGRADE, expected: ExpectedProxy | None = None
 ) -> Survey:
-    """The survey of a world whose injector gives `expected` to every template, else the new proxy, or its pin."""
+    """The survey of a cluster whose injector gives `expected` to every template, else the new proxy, or its pin."""
     assembly = SurveyBuilder(seen)
     answers = {
         asked.key: expected or ExpectedProxy(asked.template.metadata.annotation(PROXY_IMAGE) or NEW, "injector")

@@ -38,7 +38,7 @@ def test_error_knows_whether_trying_again_helps(kind: type[UpgradeError], retrya
 
 
 def test_error_says_what_is_wrong_and_what_to_do() -> None:
-    assert RefusedError("It is wrong.", "Mend it.").sentence() == "It is wrong. Mend it."
+    assert RefusedError("It is wrong.", "Fix it.").sentence() == "It is wrong. Fix it."
     assert ClusterError("It is wrong.").sentence() == "It is wrong."
 
 

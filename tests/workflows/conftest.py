@@ -34,7 +34,7 @@ async def shared() -> AsyncIterator[WorkflowEnvironment]:
 async def temporal(request: pytest.FixtureRequest, shared: WorkflowEnvironment) -> AsyncIterator[WorkflowEnvironment]:
     """The server. One in which time passes is new for each test.
 
-    A workflow that ends while one of its activities runs leaves the server's clock locked for ever.
+    A workflow that ends while one of its activities runs leaves the server's clock locked forever.
     """
     if "clock" not in request.fixturenames:
         yield shared

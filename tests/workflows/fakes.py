@@ -40,7 +40,7 @@ from mesh.remediation.item import Observation
 from mesh.survey.reasons import Reason
 
 TARGET = Target("fast", "1.30.0", "1.30.2")
-_BEAT_SECONDS = 0.02
+_HEARTBEAT_SECONDS = 0.02
 
 
 def workloads(*names: str, namespace: str = "shop") -> list[WorkloadRef]:
@@ -155,7 +155,7 @@ class FakeCluster:
             raise as_activity_error(self.errors[name].popleft())
         while (shut := self._shut.get(name)) is not None and not shut.is_set():
             activity.heartbeat()
-            await asyncio.sleep(_BEAT_SECONDS)
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
         self.finished.append(name)
 
     # The control plane.

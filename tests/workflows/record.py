@@ -3,7 +3,7 @@
     .venv/bin/python -m tests.workflows.record [NAME]…
 
 writes `histories/NAME.json`, all of them without a name. A history stands for upgrades that are under way when a new
-worker takes over: record anew only what no running worker of an older version can have written any more, and keep
+worker takes over: record again only what no running worker of an older version can have written any more, and keep
 the old file under another name (`wave-0.1.json`) as long as it can.
 """
 

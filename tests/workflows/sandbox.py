@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
-#: What workflow code shares with the process instead of importing it anew for each run: pure or typed parts.
+#: What workflow code shares with the process instead of importing it again for each run: pure or typed parts.
 _PASSED_THROUGH = ("mesh", "activities", "pydantic", "pydantic_core", "msgspec", "yaml", "annotated_types")
 
 

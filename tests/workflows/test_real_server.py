@@ -176,7 +176,7 @@ async def test_long_history_of_a_watch_goes_on_in_a_new_run(cluster_here: FakeCl
         first_run = (await first.describe()).run_id
         for _ in range(30):
             await notify(client, cluster_here)
-        await until("it watches anew", lambda: cluster_here.names.count("watch_cluster") >= 2)
+        await until("it watches again", lambda: cluster_here.names.count("watch_cluster") >= 2)
         second = await first.describe()
         cluster_here.let_go_on("watch_cluster")
         await first.result()

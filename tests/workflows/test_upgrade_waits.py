@@ -199,7 +199,7 @@ async def test_limit_changes_what_begins_while_a_wave_runs(cluster: FakeCluster,
     cluster.block("restart_workload")
     upgrade = await upgrade_of(cluster, Policy(soak=timedelta(0), in_flight=InFlight(cluster=1, namespace=50)))
     await upgrade.calls("restart_workload")
-    await upgrade.handle.execute_update("limit", LimitInput("me", "it goes well", 4))
+    await upgrade.handle.execute_update("limit", LimitInput("me", "it works", 4))
     await upgrade.calls("restart_workload", times=4)
 
     assert cluster.in_flight.total() == 4

@@ -38,8 +38,8 @@ FAILED = RestartResult(WORK, RestartOutcome.FAILED, Reason.RESTART_REVERTED, "th
 class Queue:
     """The activities, in a cluster of one Deployment and two standalone Pods, all of them stale."""
 
-    def __init__(self, world: SyntheticCluster, served_by: ServedCluster) -> None:
-        self.world = world
+    def __init__(self, synthetic: SyntheticCluster, served_by: ServedCluster) -> None:
+        self.synthetic = synthetic
         self.temporal = FakeTemporal()
         client = self.temporal.client
         surveys = SurveyCache(served_by.cluster)
@@ -71,9 +71,9 @@ class Queue:
 @asynccontextmanager
 async def queue_of(folder: Path, *, deployments: int = 1, stale: int = 1, standalone: int = 2) -> AsyncIterator[Queue]:
     """Nothing is open yet."""
-    world = SyntheticCluster(Size(1, deployments, 2, stale, standalone))
-    async with served(world, folder) as kubeconfig, await connect(str(kubeconfig)) as cluster:
-        yield Queue(world, ServedCluster(cluster, REF))
+    synthetic = SyntheticCluster(Size(1, deployments, 2, stale, standalone))
+    async with served(synthetic, folder) as kubeconfig, await connect(str(kubeconfig)) as cluster:
+        yield Queue(synthetic, ServedCluster(cluster, REF))
 
 
 @pytest_asyncio.fixture
@@ -126,7 +126,7 @@ async def test_failed_restart_is_opened_for_what_trying_found(queue: Queue) -> N
 
 
 async def test_failed_restart_that_is_well_by_now_needs_no_item(queue: Queue) -> None:
-    queue.world.current.add(0)
+    queue.synthetic.current.add(0)
 
     assert not await queue.open_item()
     assert queue.temporal.started == []

@@ -38,9 +38,9 @@ CART, TILL = (item_id("one", WorkloadRef("shop", "Deployment", name)) for name i
 class Watch:
     """A running watch."""
 
-    def __init__(self, activities: ClusterWatchActivities, temporal: FakeTemporal, world: SyntheticCluster) -> None:
+    def __init__(self, activities: ClusterWatchActivities, temporal: FakeTemporal, synthetic: SyntheticCluster) -> None:
         self.temporal = temporal
-        self.world = world
+        self.synthetic = synthetic
         self._activities = activities
         self._environment = ActivityEnvironment()
         self.heartbeats: list[object] = []
@@ -82,10 +82,10 @@ def temporal() -> FakeTemporal:
 @pytest_asyncio.fixture
 async def watch(temporal: FakeTemporal, tmp_path: Path) -> AsyncIterator[Watch]:
     """A watch that has sent its first observation to the two items."""
-    world = SyntheticCluster(Size(namespaces=1, deployments=1, pods_each=1, stale=1, standalone=0))
-    async with served(world, tmp_path) as kubeconfig, await connect(str(kubeconfig)) as cluster:
+    synthetic = SyntheticCluster(Size(namespaces=1, deployments=1, pods_each=1, stale=1, standalone=0))
+    async with served(synthetic, tmp_path) as kubeconfig, await connect(str(kubeconfig)) as cluster:
         activities = ClusterWatchActivities(ServedCluster(cluster, REF), temporal.client, "queue", SurveyCache(cluster))
-        watch = Watch(activities, temporal, world)
+        watch = Watch(activities, temporal, synthetic)
         await watch.signals(CART, TILL)
         yield watch
         watch.running.cancel()
@@ -93,16 +93,16 @@ async def watch(temporal: FakeTemporal, tmp_path: Path) -> AsyncIterator[Watch]:
 
 
 async def test_item_gets_a_signal_when_its_pods_change(watch: Watch) -> None:
-    watch.world.touch("shop", "cart-7d4-x2x")
-    watch.world.touch("shop", "other-1")
-    watch.world.touch("bank", "till-1")
+    watch.synthetic.touch("shop", "cart-7d4-x2x")
+    watch.synthetic.touch("shop", "other-1")
+    watch.synthetic.touch("bank", "till-1")
 
     await watch.signals(CART)
 
 
 async def test_changes_of_one_moment_are_one_signal(watch: Watch) -> None:
     for number in range(100):
-        watch.world.touch("shop", f"cart-{number}")
+        watch.synthetic.touch("shop", f"cart-{number}")
     await until("the item gets a signal", lambda: CART in watch.temporal.signalled)
     await asyncio.sleep(0.2)
 
@@ -112,15 +112,15 @@ async def test_changes_of_one_moment_are_one_signal(watch: Watch) -> None:
 
 async def test_item_that_knows_it_already_gets_no_signal(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(watch_module, "observe", observe)
-    watch.world.touch("shop", "cart-1")
+    watch.synthetic.touch("shop", "cart-1")
     await watch.signals(CART)
     assert [one.closed for one in watch.temporal.observations[-1:]] == ["the workload has no Pods any more"]
 
     # It flaps, and nothing of it is news.
     for number in range(5):
-        watch.world.touch("shop", f"cart-{number}")
+        watch.synthetic.touch("shop", f"cart-{number}")
         await asyncio.sleep(0.05)
-    watch.world.touch("shop", "till-1")
+    watch.synthetic.touch("shop", "till-1")
     await watch.signals(TILL)
 
 
@@ -134,7 +134,7 @@ async def test_failed_reading_is_repeated(watch: Watch, monkeypatch: pytest.Monk
         return await get(self, namespace)
 
     monkeypatch.setattr(SurveyCache, "get", failing)
-    watch.world.touch("shop", "cart-1")
+    watch.synthetic.touch("shop", "cart-1")
 
     await watch.signals(CART)
     assert failures == []
@@ -142,8 +142,8 @@ async def test_failed_reading_is_repeated(watch: Watch, monkeypatch: pytest.Monk
 
 async def test_item_that_closed_meanwhile_needs_no_signal(watch: Watch) -> None:
     watch.temporal.open.remove(CART)
-    watch.world.touch("shop", "cart-1")
-    watch.world.touch("shop", "till-1")
+    watch.synthetic.touch("shop", "cart-1")
+    watch.synthetic.touch("shop", "till-1")
 
     await watch.signals(TILL)
 
@@ -155,7 +155,7 @@ async def test_announced_item_is_watched_at_once(watch: Watch) -> None:
 
     # The others were informed before.
     await watch.signals(new)
-    watch.world.touch("shop", "new")
+    watch.synthetic.touch("shop", "new")
     await watch.signals(new)
     assert watch.temporal.started == [Start("ClusterWatch", "watch:one", "track", ())]
 
@@ -200,7 +200,7 @@ async def test_watch_goes_on_without_the_list(watch: Watch, monkeypatch: pytest.
     watch.temporal.unlisted = True
     await watch.notify()
     await asyncio.sleep(0.2)
-    watch.world.touch("shop", "cart-1")
+    watch.synthetic.touch("shop", "cart-1")
 
     await watch.signals(CART)
     assert not watch.running.done()

@@ -128,7 +128,7 @@ class Members:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, found: Survey) -> None:
         self.contexts: list[UpgradeContext] = []
 
-        def judge(_: ClusterReading, context: UpgradeContext, __: str | None) -> Survey:
+        def evaluate(_: ClusterReading, context: UpgradeContext, __: str | None) -> Survey:
             self.contexts.append(context)
             return found
 
@@ -136,7 +136,7 @@ class Members:
             snapshot = replace(make_snapshot(), taken_at=found.taken_at)
             return ClusterReading(snapshot, SurveyBuilder(snapshot), {}, NO_CONNECTED_PROXIES)
 
-        monkeypatch.setattr(ClusterReading, "survey", judge)
+        monkeypatch.setattr(ClusterReading, "survey", evaluate)
         monkeypatch.setattr("activities.survey.cache.read_cluster", read_cluster)
         client = cast("ClusterClient", None)
         self._activities = SurveyActivities(ServedCluster(client, CLUSTER), SurveyCache(client), ("temporal",))

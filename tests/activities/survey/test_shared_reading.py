@@ -1,4 +1,4 @@
-"""Which activities judge from one reading of the cluster, and which read it anew."""
+"""Which activities share a reading of the cluster, and which read it again."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class Worker:
 
 @pytest_asyncio.fixture
 async def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Worker]:
-    world = SyntheticCluster(Size(namespaces=1, deployments=2, pods_each=2, stale=2, standalone=1))
-    async with served(world, tmp_path) as kubeconfig, await connect(str(kubeconfig)) as cluster:
+    synthetic = SyntheticCluster(Size(namespaces=1, deployments=2, pods_each=2, stale=2, standalone=1))
+    async with served(synthetic, tmp_path) as kubeconfig, await connect(str(kubeconfig)) as cluster:
         made = Worker(cluster)
 
         async def noting(client: ClusterClient, namespaces: Sequence[str]) -> ClusterReading:

@@ -68,7 +68,7 @@ def test_status_that_tells_no_revision_is_drift(status: str) -> None:
 
 
 def test_drift_is_reported_and_never_acted_on() -> None:
-    """Kyma restarts such a workload at every reconcile, for ever: facts of its restarter, ImageResourcesPredicate."""
+    """Kyma restarts such a workload at every reconciliation. Source: its restarter, ImageResourcesPredicate."""
     cart = workload()
     grown = msgspec.structs.replace(injected(Resources(requests={"cpu": "4"})), metadata=pod(owner=cart).metadata)
     found = surveyed(cart, grown, expected=ExpectedProxy(NEW, "injector", shape=EXPECTED))

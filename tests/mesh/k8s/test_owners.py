@@ -108,11 +108,11 @@ def test_argo_rollout_keeps_a_selector_of_its_own() -> None:
 
 
 def test_template_is_the_topmost_one() -> None:
-    above = workload(made_from=template({"made": "anew"}))
+    above = workload(made_from=template({"made": "again"}))
     below = workload("ReplicaSet", "cart-7d4", owner=above, made_from=template({"made": "before"}))
     found = top_owner(pod(owner=below), workloads_by_uid([above, below]))
 
-    assert found.template.metadata.label("made") == "anew"
+    assert found.template.metadata.label("made") == "again"
 
 
 def test_reference_that_is_no_controller_counts_as_none() -> None:

@@ -6,7 +6,15 @@ import pytest
 
 from mesh.errors import RefusedError
 from mesh.kyma.resources import Kyma
-from mesh.kyma.targets import Catalogue, Target, carried_by_descriptor, carried_by_table, reachable, refusal, resolve
+from mesh.kyma.targets import (
+    Catalogue,
+    Target,
+    carried_by_descriptor,
+    carried_by_table,
+    reachable,
+    resolve,
+    target_refusal,
+)
 from tests.mesh.kyma.kyma_cluster import REGISTRY, TARGET, catalogue, istio, kyma, module_template
 
 
@@ -74,7 +82,7 @@ def test_cluster_without_the_module_is_refused() -> None:
     ],
 )
 def test_refusal_is_kymas_own(target: Target, offered: Catalogue, message: str | None) -> None:
-    found = refusal(target, offered)
+    found = target_refusal(target, offered)
 
     assert message in found if message and found else found is message
 

@@ -82,14 +82,14 @@ def hostile(facts: Facts, name: str) -> Facts:
 @pytest.mark.parametrize("reason", REASONS)
 @pytest.mark.parametrize("name", ["a; rm -rf ~", "$(id)", "`id`", "a'b", "a b", "a\nb", "a > b", '"; id; "'])
 def test_names_cannot_leave_their_place_in_a_command(reason: Reason, name: str) -> None:
-    def words(name: str, kind: str, facts: Facts) -> list[list[str]]:
+    def split_commands(name: str, kind: str, facts: Facts) -> list[list[str]]:
         named = replace(hostile(facts, name), direct=facts.direct and f"job/{name}")
         found = advise(finding(reason, kind, named, (name, name), name, name))
         return [shlex.split(one) for one in found.commands]
 
     for facts in KNOWN:
         for kind in (name, *KINDS):
-            found, plain = words(name, kind, facts), words("N", kind, facts)
+            found, plain = split_commands(name, kind, facts), split_commands("N", kind, facts)
 
             assert [len(one) for one in found] == [len(one) for one in plain]
 

@@ -151,14 +151,14 @@ def test_every_pod_is_counted_once_whatever_the_cluster_holds(
 def test_every_workload_is_there_once_with_the_first_class_of_its_pods(
     pods: list[Pod], context: UpgradeContext
 ) -> None:
-    # Where no template is read the first Pod is it, so only owners with one can be judged Pod by Pod.
+    # Where no template is read the first Pod is it, so only owners with one can be workload Pod by Pod.
     owners = [(one, top_owner(one, seen(pods).owners).workload) for one in pods]
     known = [one for one, owner in owners if owner is not None and owner.template is not None]
     found = survey(seen(known), context)
     alone: defaultdict[WorkloadRef, list[PodClass]] = defaultdict(list)
     for one in known:
-        (judged,) = survey(seen([one]), context).workloads
-        alone[judged.ref].append(judged.pod_class)
+        (workload,) = survey(seen([one]), context).workloads
+        alone[workload.ref].append(workload.pod_class)
 
     assert [one.ref for one in found.workloads] == sorted(alone)
     assert Counter(pod_class for classes in alone.values() for pod_class in classes) == +Counter(found.classes)
