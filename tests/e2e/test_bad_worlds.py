@@ -1,4 +1,4 @@
-"""Worlds that are not as they ought to be: `scan` says in a sentence what is wrong, and tells the rest all the same."""
+"""Clusters in a bad state: what a survey reports, and what an upgrade does about it."""
 
 from __future__ import annotations
 

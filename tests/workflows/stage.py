@@ -41,7 +41,7 @@ NO_SOAK = Policy(soak=timedelta(0))
 ME = OperatorInput("me", "because of the test")
 #: Between two checks: soon at first, then rarely, since most checks ask a workflow.
 _CHECK_FIRST_SECONDS, _CHECK_LAST_SECONDS = 0.01, 0.1
-_PATIENCE_SECONDS = 10.0
+_WAIT_SECONDS = 10.0
 
 
 @asynccontextmanager
@@ -113,7 +113,7 @@ def _quiet_runtime() -> Runtime:
 async def until(what: str, holds: Callable[[], bool | Awaitable[bool]]) -> None:
     """Checks again and again; TimeoutError names what did not come."""
     try:
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_WAIT_SECONDS):
             pause = _CHECK_FIRST_SECONDS
             while True:
                 answer = holds()
@@ -199,7 +199,7 @@ class RunningUpgrade:
 
     async def ends(self) -> UpgradeResult:
         """Its result, soon; whoever waits for time to pass must let it pass first."""
-        async with asyncio.timeout(_PATIENCE_SECONDS):
+        async with asyncio.timeout(_WAIT_SECONDS):
             return await self.handle.result()
 
     def wave(self, number: int) -> WorkflowHandle[Any, Any]:
