@@ -42,7 +42,9 @@ from mesh.k8s.objects import (
 )
 from mesh.k8s.owners import workloads_by_uid
 from mesh.k8s.selectors import LabelSelector
+from mesh.survey.actions import Action
 from mesh.survey.builder import SurveyBuilder
+from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import NO_UPGRADE, ClusterSnapshot, UpgradeContext
 from mesh.survey.survey import Survey, SurveyedWorkload
 from mesh.wellknown import PROXY_IMAGE, RESTARTED_AT, SIDECAR_STATUS
@@ -383,3 +385,8 @@ def surveyed(
     """What the survey says of the only workload among these things."""
     (found,) = survey(make_snapshot(*things, by=by, events=events), context, expected).workloads
     return found
+
+
+def verdict(workload: SurveyedWorkload) -> tuple[Action, Reason | None]:
+    """What is done with a surveyed workload, and why not."""
+    return workload.action, workload.reason

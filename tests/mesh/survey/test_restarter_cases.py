@@ -208,7 +208,7 @@ ROWS = (
         "item RolloutPaused",
     ),
     Row(
-        "other custom_owner kinds (R13)",
+        "other custom kinds (R13)",
         (pod(owner=custom_owner()),),
         "a line in a log, CR Ready",
         "stale",
