@@ -253,7 +253,7 @@ class UpgradeWorkflow:
 
     # Commands of operators.
 
-    @workflow.update(description='Begin nothing new until resumed. Input: {"who": "you", "because": "why"}')
+    @workflow.update(description='Start no new restarts until resumed. Input: {"who": "you", "because": "why"}')
     async def pause(self, operator: OperatorInput) -> Progress:
         """Restarts in flight finish."""
         self._controls.pause(operator)
@@ -263,7 +263,7 @@ class UpgradeWorkflow:
     def _check_pause(self, operator: OperatorInput) -> None:
         self._controls.check_pause()
 
-    @workflow.update(description='Continue where it stands. Input: {"who": "you", "because": "what was fixed"}')
+    @workflow.update(description='Resume at the step that failed. Input: {"who": "you", "because": "what was fixed"}')
     async def resume(self, operator: OperatorInput) -> Progress:
         """Runs the step that failed again."""
         self._controls.resume(operator)

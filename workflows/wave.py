@@ -82,7 +82,7 @@ class WaveWorkflow:
             left=left + len(self._waiting) + len(self._postponed),
         )
 
-    @workflow.signal(description='Begin nothing new, or stop. Input: {"paused": true, "stopped": false}')
+    @workflow.signal(description='Start no new restarts, or stop. Input: {"paused": true, "stopped": false}')
     def steer(self, control: WaveControl) -> None:
         """Sent by the upgrade; restarts in flight always finish."""
         if self._control.paused and not control.paused:

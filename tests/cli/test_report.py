@@ -125,7 +125,7 @@ async def test_report_of_a_running_upgrade_shows_what_is_in_flight_and_what_wait
     assert outcomes(document) == [[("a", "in-flight"), ("b", "waiting")]]
     assert document["waves"][0]["state"] == "running"
     assert document["waves"][0]["endedAt"] is None
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     await upgrade.ends()
 
 
@@ -156,7 +156,7 @@ async def test_report_of_a_terminated_upgrade_says_who_terminated_it(
     await upgrade.handle.terminate(reason="enough")
     await until("the wave is terminated with it", lambda: _has_ended(client, ref))
     document = await read(client, ref)
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
 
     assert document["result"] == "failed"
     assert document["failure"] == "The upgrade was ended in Temporal (TERMINATED)."
@@ -265,7 +265,7 @@ async def long_upgrade() -> AsyncIterator[tuple[Client, RunningUpgrade]]:
             await upgrade.calls("survey_cluster")
             await upgrade.pause()
             await upgrade.resume()
-            cluster.let_go_on("survey_cluster")
+            cluster.unblock("survey_cluster")
             await asyncio.wait_for(upgrade.handle.result(), 60)
         yield client, upgrade
 

@@ -78,7 +78,7 @@ class FakeCluster:
         self.trouble: deque[str] = deque()
         #: Why the gate is shut at its next tries.
         self.gate_shut: deque[str] = deque()
-        #: The policy's windows at its next looks; the last one stays.
+        #: The policy's windows at the next checks; the last one stays.
         self.windows: deque[WindowState] = deque([WindowState(open=True, changes_at=None)])
         #: When members of waves may no longer be begun.
         self.until: dict[WorkloadRef, datetime] = {}
@@ -101,7 +101,7 @@ class FakeCluster:
         self.items: dict[str, int] = {}
         self.classes: dict[str, int] = {}
 
-        #: What the next looks at an item find; none left: the item stands as it was.
+        #: What the next rechecks of an item observe; without any, its finding is unchanged.
         self.rechecks: deque[Observation] = deque()
 
         self.in_flight: Counter[str] = Counter()
@@ -133,7 +133,7 @@ class FakeCluster:
         for name in names:
             self._shut[name] = asyncio.Event()
 
-    def let_go_on(self, *names: str) -> None:
+    def unblock(self, *names: str) -> None:
         """Calls that wait return, later ones do not wait."""
         for name in names:
             self._shut.pop(name).set()

@@ -2,7 +2,7 @@
 
     .venv/bin/python -m tests.workflows.record [NAME]…
 
-writes `histories/NAME.json`, all of them without a name. A history stands for upgrades that are under way when a new
+writes `histories/NAME.json`, all of them without a name. A history represents upgrades that are under way when a new
 worker takes over: record again only what no running worker of an older version can have written any more, and keep
 the old file under another name (`wave-0.1.json`) as long as it can.
 """
@@ -81,7 +81,7 @@ async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHa
     )
     await handle.query(RemediationItemWorkflow.item)
     await clock.passes(minutes=40)
-    await until("it looks again", lambda: "recheck_item" in cluster.finished)
+    await until("it rechecks", lambda: "recheck_item" in cluster.finished)
     await handle.signal(RemediationItemWorkflow.observed, Observation(await clock.now(), other))
     await until("the new Pod is warned", lambda: cluster.finished.count("set_pod_warnings") == 1)
     with contextlib.suppress(WorkflowUpdateFailedError):
@@ -108,7 +108,7 @@ async def watch(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowH
     await clock.passes(minutes=1)
     await until("it is begun again", lambda: cluster.names.count("watch_cluster") == 2)
     await notify(client, cluster)
-    cluster.let_go_on("watch_cluster")
+    cluster.unblock("watch_cluster")
     await handle.result()
     return handle
 
@@ -132,7 +132,7 @@ async def _paused_and_resumed(client: Client, cluster: FakeCluster, clock: Clock
     await clock.passes(seconds=5)
     await upgrade.calls("restart_workload")
     await upgrade.pause()
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     await upgrade.resume()
     await upgrade.ends()
     return upgrade

@@ -95,10 +95,10 @@ async def test_pause_is_kept_over_a_new_run(forgetful: Client) -> None:
         upgrade = await start_upgrade(forgetful, cluster)
         await upgrade.calls("survey_cluster")
         for number in range(1, 12):
-            # A history becomes long while nothing goes on: words of operators are events as well.
+            # A history becomes long while no step runs: operators' updates are events as well.
             await upgrade.handle.execute_update("limit", LimitInput("me", in_flight=number), result_type=Progress)
         await upgrade.pause()
-        cluster.let_go_on("survey_cluster")
+        cluster.unblock("survey_cluster")
 
         async def went_on() -> bool:
             return await _runs(forgetful, upgrade) > 1

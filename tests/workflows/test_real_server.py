@@ -22,6 +22,7 @@ from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
 from tests.workflows.fakes import FakeCluster, workloads
 from tests.workflows.stage import RunningUpgrade, compose_real_temporal, notify, serve, start_upgrade, until
+from workflows import activity_options
 from workflows.failures import NO_WORKER
 from workflows.item_commands import ResolveCommand, SkipCommand
 from workflows.messages import Phase
@@ -61,7 +62,7 @@ async def test_wave_that_is_terminated_pauses_and_another_survey_finds_the_rest(
     assert seen.needs_attention.startswith("wave 0 ended before it was done")
     # The restart was cut: its workload is as stale as before.
     await until("the restart is cancelled", lambda: not cluster.in_flight.total())
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     await upgrade.resume()
     result = await upgrade.ends()
 
@@ -72,7 +73,7 @@ async def test_wave_that_is_terminated_pauses_and_another_survey_finds_the_rest(
 
 @pytest.mark.parametrize("command", ["pause", "resume", "abort"])
 async def test_commands_after_the_end_are_refused(upgrade: RunningUpgrade, command: str) -> None:
-    upgrade.cluster.let_go_on("restart_workload")
+    upgrade.cluster.unblock("restart_workload")
     await upgrade.ends()
 
     with pytest.raises(RPCError, match="workflow execution already completed"):
@@ -89,24 +90,31 @@ async def test_attributes_are_kept_by_the_server(upgrade: RunningUpgrade) -> Non
         "KymaNeedsAttention": False,
         "KymaStaleLeft": 2,
     }
-    upgrade.cluster.let_go_on("restart_workload")
+    upgrade.cluster.unblock("restart_workload")
     await upgrade.ends()
 
 
-async def test_without_a_worker_it_pauses_within_a_minute_and_goes_on_by_itself(real: Client) -> None:
-    """One upgrade never had a worker, another loses it in the middle of a wave. Takes a minute of real time."""
+async def test_without_a_worker_it_pauses_soon_and_goes_on_by_itself(
+    real: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One upgrade never had a worker, another loses it in the middle of a wave.
+
+    That the real time-outs are less than a minute is a test of the options of activities.
+    """
+    monkeypatch.setattr(activity_options, "_UNSERVED", timedelta(seconds=2))
+    monkeypatch.setattr(activity_options, "_HEARTBEAT_AMONG_MANY", timedelta(seconds=2))
     never = await start_upgrade(real, FakeCluster(ClusterRef("never-served", "uid")))
     lost = await start_upgrade(real, FakeCluster(ClusterRef("not-served-any-more", "uid")))
     lost.cluster.stale = {"to 100%": workloads("a", "b", "c")}
     lost.cluster.block("restart_workload")
     async with serve(real, lost.cluster):
         await lost.calls("restart_workload", times=3)
-    lost.cluster.let_go_on("restart_workload")
+    lost.cluster.unblock("restart_workload")
     began = time.monotonic()
     for upgrade in (never, lost):
         seen = await upgrade.progress()
         while seen.needs_attention is None:
-            assert time.monotonic() - began < 60
+            assert time.monotonic() - began < 20
             await asyncio.sleep(0.2)
             seen = await upgrade.progress()
 
@@ -178,7 +186,7 @@ async def test_long_history_of_a_watch_goes_on_in_a_new_run(cluster_here: FakeCl
             await notify(client, cluster_here)
         await until("it watches again", lambda: cluster_here.names.count("watch_cluster") >= 2)
         second = await first.describe()
-        cluster_here.let_go_on("watch_cluster")
+        cluster_here.unblock("watch_cluster")
         await first.result()
 
     assert second.run_id != first_run

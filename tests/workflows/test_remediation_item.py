@@ -240,7 +240,7 @@ async def test_finding_while_it_closes_opens_it_again(cluster: FakeCluster, star
     await item.calls("set_pod_warnings")
     # The same finding: its warning is being removed.
     await item.observed(PENDING)
-    cluster.let_go_on("set_pod_warnings")
+    cluster.unblock("set_pod_warnings")
     await item.calls("set_pod_warnings", times=2)
     await item.shows(ItemState.OPEN)
 
@@ -291,7 +291,7 @@ async def test_retry_restarts_and_verifies(cluster: FakeCluster, start_item: Ite
     assert "already" in await item.refuses("retry", ItemCommand("you"))
 
     cluster.rechecks.append(Observation(await clock.now(), closed=CURRENT))
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     assert await item.handle.result() == CURRENT
     assert await item.history() == [
         ("retry", "me", "attempt 1 began"),
@@ -309,7 +309,7 @@ async def test_skipped_while_it_is_restarted_it_is_not_restarted_twice(
     await item.sends("skip", SkipCommand("bob", "why", until="2999-01-31"))
 
     assert "already" in await item.refuses("retry", ItemCommand("you"))
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
 
     async def ended() -> bool:
         return ("attempt 1", "me", "restarted") in await item.history()
@@ -476,7 +476,7 @@ async def test_two_operators_at_once_do_not_cross(cluster: FakeCluster, start_it
     )
     await item.calls("recheck_item")
     refusal = await item.refuses("skip", SkipCommand("bob", "why", until="2999-01-31"))
-    cluster.let_go_on("recheck_item")
+    cluster.unblock("recheck_item")
 
     assert refusal.startswith("Another command is being carried out: resolve by ann.")
     with pytest.raises(WorkflowUpdateFailedError):

@@ -33,22 +33,22 @@ async def test_progress_tells_each_phase(cluster: FakeCluster, upgrade_of: Start
     assert (seen.phase, seen.target, seen.wave, seen.result) == (Phase.PREFLIGHT, None, None, None)
     assert seen.workloads == WorkloadCounts()
 
-    cluster.let_go_on("resolve_target")
+    cluster.unblock("resolve_target")
     await upgrade.calls("await_control_plane")
     seen = await upgrade.progress()
     assert (seen.phase, seen.target) == (Phase.CONTROL_PLANE, str(TARGET))
 
-    cluster.let_go_on("await_control_plane")
+    cluster.unblock("await_control_plane")
     await upgrade.calls("survey_cluster")
     assert (await upgrade.progress()).phase is Phase.SURVEY
 
-    cluster.let_go_on("survey_cluster")
+    cluster.unblock("survey_cluster")
     await upgrade.calls("restart_workload")
     seen = await upgrade.progress()
     assert (seen.phase, seen.wave) == (Phase.RESTARTING, WaveProgress(0, 2, "canary"))
     assert seen.workloads == WorkloadCounts(planned=3, left=3)
 
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     seen = await upgrade.reaches(Phase.SOAKING)
     assert seen.workloads == WorkloadCounts(planned=3, restarted=1, left=2)
     assert await attribute(upgrade.handle, STALE_LEFT) == 4
@@ -60,7 +60,7 @@ async def test_progress_tells_each_phase(cluster: FakeCluster, upgrade_of: Start
     assert seen.workloads == WorkloadCounts(planned=3, restarted=3)
     assert seen.ended_at is None
 
-    cluster.let_go_on("open_items")
+    cluster.unblock("open_items")
     seen = (await upgrade.ends()).progress
     assert (seen.phase, seen.result) == (Phase.DONE, "done-with-items")
     assert seen.workloads == WorkloadCounts(planned=3, restarted=3, remediation=2)
@@ -89,7 +89,7 @@ async def test_report_tells_what_is_left_alone_and_who_decided(cluster: FakeClus
     await upgrade.pause()
     paused = await upgrade.handle.query(UpgradeWorkflow.report)
     await upgrade.resume()
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     result = await upgrade.ends()
 
     assert (before.pinned, before.excluded, before.decisions) == (2, 3, ())

@@ -50,7 +50,7 @@ async def test_pause_in_the_middle_of_a_wave_starts_nothing_new_until_resume(
     assert await attribute(upgrade.handle, NEEDS_ATTENTION) is True
 
     await _wave_shows(upgrade, "0 of 3 done, 1 in flight")
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     await _wave_shows(upgrade, "1 of 3 done, 0 in flight")
     assert cluster.restarted == ["a"]
 
@@ -66,7 +66,7 @@ async def test_pause_between_steps_holds_the_next_step_back(cluster: FakeCluster
     upgrade = await upgrade_of(cluster)
     await upgrade.calls("check_gate")
     await upgrade.pause()
-    cluster.let_go_on("check_gate")
+    cluster.unblock("check_gate")
     await until("the gate is finished", lambda: "check_gate" in cluster.finished)
     await upgrade.reaches(Phase.PAUSED)
     assert "survey_cluster" not in cluster.names
@@ -97,7 +97,7 @@ async def test_abort_in_the_middle_of_a_wave_lets_finish_what_is_in_flight(
     await _wave_shows(upgrade, "0 of 3 done, 1 in flight")
     assert "release_hold" not in cluster.names
 
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     result = await upgrade.ends()
     assert result.result == "aborted"
     assert result.progress.workloads.restarted == 1
@@ -109,7 +109,7 @@ async def test_abort_of_a_paused_wave_ends_it(cluster: FakeCluster, upgrade_of: 
     upgrade = await _in_the_middle_of_a_wave(cluster, upgrade_of)
     await upgrade.pause()
     await upgrade.abort()
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
 
     assert (await upgrade.ends()).result == "aborted"
     assert cluster.restarted == ["a"]
@@ -141,7 +141,7 @@ async def test_abort_in_preflight_ends_it_before_the_control_plane(cluster: Fake
     upgrade = await upgrade_of(cluster)
     await upgrade.calls("resolve_target")
     await upgrade.abort()
-    cluster.let_go_on("resolve_target")
+    cluster.unblock("resolve_target")
 
     assert (await upgrade.ends()).result == "aborted"
     assert "apply_target" not in cluster.names
@@ -187,7 +187,7 @@ async def test_hold_is_not_released_during_a_renewal(cluster: FakeCluster, upgra
     await upgrade.calls("renew_hold", times=2)
     await upgrade.abort()
     assert (await upgrade.progress()).result is None
-    cluster.let_go_on("renew_hold")
+    cluster.unblock("renew_hold")
 
     # Else the renewal could take the lease again after its release, for no upgrade.
     assert (await upgrade.ends()).result == "aborted"
@@ -200,7 +200,7 @@ async def test_resume_of_what_is_not_paused_is_refused(cluster: FakeCluster, upg
     await upgrade.calls("check_gate")
 
     assert await _refusal(upgrade.resume) == ("RefusedError", "The upgrade is not paused.")
-    cluster.let_go_on("check_gate")
+    cluster.unblock("check_gate")
 
 
 async def test_second_pause_is_refused(cluster: FakeCluster, upgrade_of: Starter) -> None:
@@ -212,7 +212,7 @@ async def test_second_pause_is_refused(cluster: FakeCluster, upgrade_of: Starter
     kind, sentence = await _refusal(upgrade.pause)
     assert kind == "RefusedError"
     assert sentence == "The upgrade is already paused: paused by me: because of the test."
-    cluster.let_go_on("check_gate")
+    cluster.unblock("check_gate")
 
 
 @pytest.mark.parametrize("command", ["pause", "resume"])
@@ -225,7 +225,7 @@ async def test_other_commands_are_refused_once_it_is_being_aborted(
     kind, sentence = await _refusal(getattr(upgrade, command))
     assert kind == "RefusedError"
     assert sentence.startswith("The upgrade is being aborted")
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
 
 
 @pytest.mark.parametrize("check", ["check_pause", "check_resume", "check_abort", "check_running"])
@@ -248,7 +248,7 @@ async def test_second_start_with_the_same_target_is_answered(
     seen = await upgrade.handle.execute_update(UpgradeWorkflow.attach, second)
 
     assert seen.phase is Phase.CONTROL_PLANE
-    cluster.let_go_on("check_gate")
+    cluster.unblock("check_gate")
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ async def test_second_start_with_another_target_is_a_conflict(
     assert isinstance(refused.value.cause, ApplicationError)
     assert refused.value.cause.type == "ConflictError"
     assert str(TARGET) in refused.value.cause.message
-    cluster.let_go_on("check_gate")
+    cluster.unblock("check_gate")
 
 
 async def test_second_start_before_the_target_is_resolved_compares_what_was_asked_for(
@@ -281,7 +281,7 @@ async def test_second_start_before_the_target_is_resolved_compares_what_was_aske
     assert seen.phase is Phase.PREFLIGHT
     with pytest.raises(WorkflowUpdateFailedError):
         await upgrade.handle.execute_update(UpgradeWorkflow.attach, AttachInput("regular"))
-    cluster.let_go_on("resolve_target")
+    cluster.unblock("resolve_target")
 
 
 async def test_decisions_tell_who_and_why(cluster: FakeCluster, upgrade_of: Starter) -> None:
@@ -294,7 +294,7 @@ async def test_decisions_tell_who_and_why(cluster: FakeCluster, upgrade_of: Star
     page = await current_details(upgrade.handle)
     assert "paused by ada: the shop opens" in page
     assert "resumed by an operator: no reason given" in page
-    cluster.let_go_on("check_gate")
+    cluster.unblock("check_gate")
 
 
 async def _refusal(command: Callable[[], Awaitable[Progress]]) -> tuple[str | None, str]:

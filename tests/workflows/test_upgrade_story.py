@@ -208,7 +208,7 @@ async def test_what_is_still_stale_gets_another_round_and_wave_numbers_go_on(
     assert cluster.restarted.count("cart") == 3
     assert sorted(cluster.restarted) == ["cart", "cart", "cart", "stock", "till"]
     assert (await upgrade.progress()).workloads.planned == 3
-    cluster.let_go_on("open_items")
+    cluster.unblock("open_items")
 
 
 async def test_what_is_stale_after_the_last_round_is_not_called_done(cluster: FakeCluster, upgrade_of: Starter) -> None:

@@ -45,7 +45,7 @@ async def test_control_plane_trouble_pauses_and_resume_waits_again(cluster: Fake
     assert await attribute(upgrade.handle, NEEDS_ATTENTION) is False
     assert await attribute(upgrade.handle, PHASE) == "control-plane"
     assert (await upgrade.progress()).needs_attention is None
-    cluster.let_go_on("check_gate")
+    cluster.unblock("check_gate")
     assert (await upgrade.ends()).result == "done"
 
 
@@ -178,7 +178,7 @@ async def test_wave_that_is_cancelled_by_hand_pauses(cluster: FakeCluster, upgra
     assert seen.needs_attention is not None
     assert seen.needs_attention.startswith("wave 0 ended before it was done")
     await until("the restart is cancelled", lambda: not cluster.in_flight.total())
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     await upgrade.resume()
     assert (await upgrade.ends()).result == "done"
     # What the wave left was found by the next survey.
@@ -214,7 +214,7 @@ async def test_wave_of_an_earlier_upgrade_that_still_runs_pauses(
     assert seen.needs_attention is not None
     assert f"{left.id} of an earlier upgrade still runs" in seen.needs_attention
     await left.terminate()
-    cluster.let_go_on("list_wave_members")
+    cluster.unblock("list_wave_members")
     await upgrade.resume()
     assert (await upgrade.ends()).result == "done"
     assert sorted(cluster.restarted) == ["cart", "stock", "till"]

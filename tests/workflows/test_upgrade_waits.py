@@ -71,7 +71,7 @@ async def test_window_that_closes_lets_finish_what_is_in_flight_and_starts_nothi
     upgrade = await upgrade_of(cluster, policy)
     await upgrade.calls("restart_workload")
     await asyncio.sleep(1.2)
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     seen = await upgrade.reaches(Phase.WAITING_WINDOW)
 
     assert cluster.restarted == ["a"]
@@ -150,7 +150,7 @@ async def test_wave_that_was_approved_before_does_not_wait(cluster: FakeCluster,
     upgrade = await upgrade_of(cluster, approving("canary"))
     await upgrade.calls("check_gate")
     await approve(upgrade, wave=0)
-    cluster.let_go_on("check_gate")
+    cluster.unblock("check_gate")
 
     assert (await upgrade.ends()).result == "done"
 
@@ -163,7 +163,7 @@ async def test_approval_that_nothing_waits_for_is_refused(cluster: FakeCluster, 
     with pytest.raises(WorkflowUpdateFailedError) as refused:
         await approve(upgrade)
     assert "No wave waits for approval" in str(refused.value.cause)
-    cluster.let_go_on("check_gate")
+    cluster.unblock("check_gate")
 
 
 async def test_abort_ends_an_upgrade_that_waits_for_approval(cluster: FakeCluster, upgrade_of: Starter) -> None:
@@ -186,7 +186,7 @@ async def test_waves_of_one_step_overlap_under_one_limit(cluster: FakeCluster, u
 
     assert cluster.names.count("list_wave_members") == 2
     assert sorted(cluster.restarted) == names[:6]
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     assert (await upgrade.ends()).result == "done"
     assert sorted(cluster.restarted) == sorted(names)
     assert cluster.most_in_flight == 6
@@ -203,7 +203,7 @@ async def test_limit_changes_what_begins_while_a_wave_runs(cluster: FakeCluster,
     await upgrade.calls("restart_workload", times=4)
 
     assert cluster.in_flight.total() == 4
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     assert (await upgrade.ends()).result == "done"
     assert cluster.most_in_flight == 4
 
@@ -217,7 +217,7 @@ async def test_limit_that_is_none_is_refused(cluster: FakeCluster, upgrade_of: S
     with pytest.raises(WorkflowUpdateFailedError) as refused:
         await upgrade.handle.execute_update("limit", LimitInput(in_flight=number))
     assert f"{number} is not a limit" in str(refused.value.cause)
-    cluster.let_go_on("check_gate")
+    cluster.unblock("check_gate")
 
 
 async def test_upgrade_waits_for_its_queue_where_the_policy_wants_it(
@@ -320,7 +320,7 @@ async def test_waves_of_a_step_may_share_a_reading_until_an_operator_gives_a_com
     await clock.passes(seconds=5)
     await upgrade.pause()
     await upgrade.resume()
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     await upgrade.ends()
 
     canary, one, two, three = (request.read_after for request in cluster.asked("list_wave_members"))

@@ -28,7 +28,7 @@ async def test_watch_begins_with_the_first_item_and_ends_with_the_last(client: C
 
     assert await attribute(handle, CLUSTER) == cluster.ref.name
     assert [request.cluster for request in cluster.asked("watch_cluster")] == [cluster.ref]
-    cluster.let_go_on("watch_cluster")
+    cluster.unblock("watch_cluster")
     await handle.result()
     assert cluster.finished == ["watch_cluster"]
 
@@ -51,14 +51,14 @@ async def test_item_that_came_since_the_watch_began_has_another_look_for_it(
     handle = await notify(client, cluster)
     await _watches(cluster, 1)
     await notify(client, cluster)
-    cluster.let_go_on("watch_cluster")
+    cluster.unblock("watch_cluster")
     await handle.result()
 
     assert cluster.finished == ["watch_cluster"] * 2
 
 
 async def test_item_opened_after_the_end_starts_it_again(client: Client, cluster: FakeCluster) -> None:
-    cluster.let_go_on("watch_cluster")
+    cluster.unblock("watch_cluster")
     for times in (1, 2):
         handle = await notify(client, cluster)
         await handle.result()

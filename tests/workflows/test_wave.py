@@ -61,7 +61,7 @@ async def test_never_more_in_flight_than_the_limits(
     wave = await wave_of(cluster, members, InFlight(cluster=in_cluster, namespace=in_namespace))
     full = min(in_cluster, 3 * in_namespace)
     await until(f"{full} are in flight", lambda: cluster.in_flight.total() >= full)
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     result = await wave.result()
 
     assert result.restarted == 15
@@ -99,7 +99,7 @@ async def test_failed_restart_has_its_item_before_the_wave_is_done(cluster: Fake
     # One at a time: the item of the first does not keep the second waiting.
     wave = await wave_of(cluster, [first, second], InFlight(cluster=1))
     await until("both were tried", lambda: cluster.restarted == ["a", "b"])
-    cluster.let_go_on("open_item")
+    cluster.unblock("open_item")
 
     assert (await wave.result()).failed == (first,)
 
@@ -153,7 +153,7 @@ async def test_paused_wave_starts_nothing_and_a_stopped_one_ends(cluster: FakeCl
     wave = await wave_of(cluster, workloads("a", "b"))
     await until("it looks up its members", lambda: "list_wave_members" in cluster.names)
     await wave.signal(WaveWorkflow.steer, WaveControl(paused=True))
-    cluster.let_go_on("list_wave_members")
+    cluster.unblock("list_wave_members")
 
     async def shown() -> bool:
         return "0 of 2 done, 0 in flight" in await current_details(wave)
@@ -173,7 +173,7 @@ async def test_wave_shows_what_is_in_flight(cluster: FakeCluster, wave_of: WaveS
     assert "0 of 2 done, 2 in flight, 0 failed" in await current_details(wave)
     assert await attribute(wave, CLUSTER) == cluster.ref.name
     assert await attribute(wave, PHASE) == "restarting"
-    cluster.let_go_on("restart_workload")
+    cluster.unblock("restart_workload")
     await wave.result()
 
 

@@ -1,4 +1,4 @@
-"""What a person can do: words for every reason, and commands that are safe to paste."""
+"""What an operator can do: advice for every reason, and commands that are safe to paste."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ CARTS = [
         pytest.param("shop", LONG[:45] + "x2x4z", CARTS[4:5], id="a-pod-whose-owners-name-was-cut"),
         pytest.param("shop", "alone:odd", CARTS[5:], id="a-name-with-a-colon"),
         pytest.param("shop", "car", [], id="shorter-than-any"),
-        pytest.param("shop", "till-1", [], id="nobodys"),
+        pytest.param("shop", "till-1", [], id="of-no-item"),
         pytest.param("mart", "cart-1", [], id="a-namespace-without-items"),
     ],
 )
