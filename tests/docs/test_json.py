@@ -34,8 +34,23 @@ def test_queue_list_prints_the_fields_of_the_example() -> None:
     assert fields(_example("`queue list`")) == {"items": [fields(json_documents.item())]}
 
 
-def test_doctor_prints_the_fields_of_the_example() -> None:
-    assert fields(_example("`doctor`")) == fields(json_documents.documents()["doctor"])
+@pytest.mark.parametrize(
+    ("title", "number", "command"),
+    [
+        ("`start`", 0, "start"),
+        ("`start`", 1, "start --dry-run"),
+        ("`queue retry`, `resolve`, `skip`, `snooze`", 0, "queue retry"),
+        ("`doctor`", 0, "doctor"),
+    ],
+)
+def test_command_prints_the_fields_of_its_example(title: str, number: int, command: str) -> None:
+    assert fields(_example(title, number)) == fields(json_documents.documents()[command])
+
+
+def test_every_document_of_the_recorded_names_has_a_section() -> None:
+    sections = " ".join(title for title in PAGE.headings if title.startswith("`"))
+
+    assert all(command.split(" --")[0].split()[-1] in sections for command in json_documents.json_keys())
 
 
 #: Parts of a report that other documents are: the status, and items.
