@@ -55,5 +55,5 @@ def item_workload(identity: str) -> WorkloadRef:
 
 
 def watch_id(cluster: str) -> str:
-    """Returns the workflow id of the watch that tells a cluster's items what changed."""
+    """Returns the workflow id of the watch that signals changes to a cluster's items."""
     return f"watch:{cluster}"

@@ -101,14 +101,14 @@ class Windows:
         offsets = self._offsets(minute)
         week = week_under(offsets)
         while minute < end:
-            found = _ahead(week, minute)
-            until = minute + _STEADY if found is None else min(found, minute + _STEADY)
+            opens = _ahead(week, minute)
+            until = minute + _STEADY if opens is None else min(opens, minute + _STEADY)
             if self._offsets(until) != offsets:
                 minute = self._changes(minute, until, offsets)
                 offsets = self._offsets(minute)
                 week = week_under(offsets)
-            elif until == found:
-                return max(at.astimezone(UTC), _MONDAY + found * _MINUTE)
+            elif until == opens:
+                return max(at.astimezone(UTC), _MONDAY + opens * _MINUTE)
             else:
                 minute = until
         return None

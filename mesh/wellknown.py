@@ -85,7 +85,7 @@ HOLD_PROBE_DEPLOYMENT = "hold-probe"
 HOLD_POLICY = "kyma-upgrade-hold"
 #: Label that puts a workload, or all of a namespace, into a wave.
 WAVE = "upgrade.kyma-project.io/wave"
-#: Annotation of a Pod with a copy of the warning that this service wrote: while both are equal, nobody edited it.
+#: Annotation of a Pod with a copy of the warning that this service wrote, to detect that the warning was edited.
 WRITTEN_WARNING = "upgrade.kyma-project.io/proxy-reset-warning"
 #: Annotation of a Pod with the warning that stood there before this service wrote its own.
 EARLIER_WARNING = "upgrade.kyma-project.io/earlier-proxy-reset-warning"

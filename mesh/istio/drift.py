@@ -27,21 +27,21 @@ class Drift(StrEnum):
 def drift_of(pod: Pod, expected: SidecarShape) -> dict[Drift, str]:
     """Returns what differs between the sidecar of a Pod and the expected one, each with a text."""
     live = sidecar_shape(pod)
-    found = {}
+    drift = {}
     resources = _resources_differ(live.resources, expected.resources)
     if resources:
-        found[Drift.RESOURCES] = resources
+        drift[Drift.RESOURCES] = resources
     if pod.metadata.annotation(SIDECAR_STATUS) is None:
-        found[Drift.STATUS] = f"{SIDECAR_STATUS} is missing"
+        drift[Drift.STATUS] = f"{SIDECAR_STATUS} is missing"
     elif live.revision is None:
-        found[Drift.STATUS] = f"{SIDECAR_STATUS} names no revision"
+        drift[Drift.STATUS] = f"{SIDECAR_STATUS} names no revision"
     elif live.revision != expected.revision and expected.revision:
-        found[Drift.REVISION] = f"injected by revision {live.revision}, would be by {expected.revision}"
+        drift[Drift.REVISION] = f"injected by revision {live.revision}, would be by {expected.revision}"
     if live.init_container != expected.init_container:
-        found[Drift.CNI] = (
+        drift[Drift.CNI] = (
             f"has {live.init_container or 'no init container'}, would get {expected.init_container or 'none'}"
         )
-    return found
+    return drift
 
 
 def _resources_differ(live: Resources, expected: Resources) -> str | None:
@@ -73,7 +73,7 @@ def quantity(text: str | None) -> Decimal | str | None:
     """
     if text is None:
         return None
-    suffix = next((one for one in _SUFFIXES if text.endswith(one)), "")
+    suffix = next((suffix for suffix in _SUFFIXES if text.endswith(suffix)), "")
     try:
         return Decimal(text.removesuffix(suffix)) * _SUFFIXES.get(suffix, Decimal(1))
     except InvalidOperation:

@@ -27,7 +27,7 @@ from mesh.wellknown import (
 #: Annotations that change which image the injector writes, in ways that are not computed here.
 _IMAGE_ANNOTATIONS = (PROXY_IMAGE_TYPE, PROXY_CONFIG, INJECTION_TEMPLATES)
 _ISTIO_DOMAIN = "istio.io/"
-#: The init container that tells how traffic is redirected: by CNI, which only validates, or by the Pod itself.
+#: The init container shows how traffic is redirected: by CNI, which only validates, or by the Pod itself.
 TRAFFIC_CONTAINERS = (VALIDATION_CONTAINER, INIT_CONTAINER)
 
 
@@ -90,8 +90,7 @@ def injection_query(
 
 def _key(injector: Injector, namespace: str, decision: InjectionDecision, template: PodTemplate) -> str:
     """Returns a text that is the same for templates that get the same proxy."""
-    about = template.metadata
-    labels, annotations = about.labels or {}, about.annotations or {}
+    labels, annotations = template.metadata.labels or {}, template.metadata.annotations or {}
     own = [msgspec.to_builtins(proxy) for proxy in template.spec.proxies()]
     traffic = sorted(
         container.name for container in template.spec.init_containers or () if container.name in TRAFFIC_CONTAINERS

@@ -2,7 +2,7 @@
 
 The templates are Go templates that make YAML (istio/istio, manifests/charts/istio-control/istio-discovery/files). In
 Istio's own the image comes from settings and from annotations. In an edited one it may come from anything: then no two
-workloads can be expected to get the same, and each is asked about.
+workloads can be expected to get the same, and the injector is asked about each.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def image_is_common(template: str) -> bool:
         _follow(action[1], enclosing, variables)
     if _IMAGE.search(template, position):
         deciding += enclosing
-    return not any(_reads_the_pod(one, variables) for one in deciding)
+    return not any(_reads_the_pod(action, variables) for action in deciding)
 
 
 def _last_image(template: str, start: int, end: int) -> int:

@@ -90,7 +90,7 @@ def read_listing(istiod: str, content: bytes) -> IstiodListing:
     # Invalid UTF-8 and nesting without end are not DecodeErrors.
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return IstiodListing(istiod, problem=f"the answer of {istiod} cannot be read: {one_line(str(error))}")
-    return IstiodListing(istiod, tuple((name, one.istio_version) for one in proxies if (name := _pod(one.proxy))))
+    return IstiodListing(istiod, tuple((name, proxy.istio_version) for proxy in proxies if (name := _pod(proxy.proxy))))
 
 
 def merge_listings(listings: Iterable[IstiodListing]) -> ConnectedProxies:
@@ -109,7 +109,9 @@ def merge_listings(listings: Iterable[IstiodListing]) -> ConnectedProxies:
         versions={pod: next(iter(by_version)) for pod, by_version in claims.items() if len(by_version) == 1},
         doubts={pod: _doubt(by_version) for pod, by_version in claims.items() if len(by_version) > 1},
         problems=tuple(problems),
-        istiod_versions={revision: next(iter(found)) for revision, found in istiod_versions.items() if len(found) == 1},
+        istiod_versions={
+            revision: next(iter(versions)) for revision, versions in istiod_versions.items() if len(versions) == 1
+        },
     )
 
 

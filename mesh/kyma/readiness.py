@@ -28,7 +28,7 @@ _ISTIO_CONTAINERS = frozenset({"discovery", PROXY_CONTAINER, "install-cni"})
 
 @dataclass(frozen=True, slots=True)
 class ControlPlaneState:
-    """What tells whether the control plane is upgraded, as read at one moment. `manager` is the module's Deployment."""
+    """What the check reads of the control plane at one moment. `manager` is the module's Deployment."""
 
     kyma: Kyma
     istio: IstioResource
@@ -69,7 +69,7 @@ class Readiness:
 
 
 def check_readiness(state: ControlPlaneState, target: Target) -> Readiness:
-    """Returns how far the control plane is. Whether every sidecar is current too, the survey tells.
+    """Returns how far the upgrade of the control plane is. Sidecars are not part of it: a survey reads them.
 
     No single part proves it: version and state of a module are written at different moments, Ready flickers, and the
     module reports success without waiting for rollouts.

@@ -47,7 +47,7 @@ class Catalogue:
     templates: Mapping[str, ModuleTemplate]
 
     def carried(self, module_version: str) -> Version | None:
-        """Returns the Istio version that a module version carries, None when nothing tells."""
+        """Returns the Istio version that a module version carries, None when it is not known."""
         template = self.templates.get(module_version)
         return (carried_by_descriptor(template.spec.descriptor) if template else None) or carried_by_table(
             module_version
@@ -56,7 +56,7 @@ class Catalogue:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What an upgrade upgrades to. `istio` is None if nothing in the cluster tells what the module carries."""
+    """What an upgrade upgrades to. `istio` is None if the cluster does not show what the module carries."""
 
     channel: str
     module: str
@@ -109,8 +109,8 @@ def resolve(to: str, catalogue: Catalogue) -> Target:
         return Target(catalogue.kyma.channel, version, _text(catalogue.istio.installed))
     named = parse_version(to)
     known = [(channel, version, catalogue.carried(version)) for channel, version in _channels(catalogue)]
-    exact = [one for one in known if to in one[:2]]
-    carrying = [one for one in known if named is not None and one[2] == named]
+    exact = [entry for entry in known if to in entry[:2]]
+    carrying = [entry for entry in known if named is not None and entry[2] == named]
     for channel, version, carried in [*exact, *carrying][:1]:
         template = catalogue.templates.get(version)
         return Target(channel, version, _text(carried), bool(template and template.spec.requires_downtime))

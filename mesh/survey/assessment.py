@@ -26,7 +26,7 @@ A = TypeVar("A")
 class WorkloadState:
     """A workload at one moment: its owner, its Pods, and where its rollout stands.
 
-    All that rules about owners, Pods and rollouts read. What is derived is computed once, hence no slots.
+    Rules about owners, Pods and rollouts read nothing else. Derived values are computed once, hence no slots.
     """
 
     owner: Owner
@@ -78,7 +78,7 @@ class Assessment(WorkloadState):
     @cached_property
     def pod_class(self) -> PodClass:
         """The class of the workload: the first of WORKLOAD_ORDER that one of its Pods has."""
-        return next(one for one in WORKLOAD_ORDER if one in self.pods_by_class)
+        return next(pod_class for pod_class in WORKLOAD_ORDER if pod_class in self.pods_by_class)
 
     @property
     def classified_pods(self) -> Sequence[Pod]:

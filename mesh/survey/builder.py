@@ -226,9 +226,9 @@ def _surveyed(assessment: Assessment) -> SurveyedWorkload:
 def _warnings(pods: Iterable[Pod]) -> Mapping[str, Annotations]:
     warnings = {}
     for pod in pods:
-        found = warnings_in(pod.metadata.annotations)
-        if found is not NO_WARNINGS:
-            warnings[pod.metadata.name] = found
+        annotations = warnings_in(pod.metadata.annotations)
+        if annotations is not NO_WARNINGS:
+            warnings[pod.metadata.name] = annotations
     return warnings
 
 
@@ -238,9 +238,9 @@ _COMPARED = (PodClass.CURRENT, PodClass.STALE, PodClass.EXCLUDED, PodClass.PINNE
 
 def _drift(assessment: Assessment) -> dict[Drift, str]:
     shape = assessment.expected.shape
-    found: dict[Drift, str] = {}
+    drift: dict[Drift, str] = {}
     if shape is None:
-        return found
+        return drift
     seen: set[tuple[int, int]] = set()
     for pod_class in _COMPARED:
         for pod in assessment.pods_by_class.get(pod_class, ()):
@@ -248,8 +248,8 @@ def _drift(assessment: Assessment) -> dict[Drift, str]:
             shared = (id(pod.spec), id(pod.metadata.annotations))
             if shared not in seen and live_proxy(pod) is not None:
                 seen.add(shared)
-                found = drift_of(pod, shape) | found
-    return {drift: found[drift] for drift in Drift if drift in found}
+                drift = drift_of(pod, shape) | drift
+    return {kind: drift[kind] for kind in Drift if kind in drift}
 
 
 def _is_gateway(template: PodTemplate) -> bool:

@@ -83,18 +83,20 @@ def evidence_of(assessment: Assessment, reason: Reason | None) -> Evidence:
 
 
 def _pod_lines(pod: Pod, event: str | None) -> Iterator[str]:
-    about, status = pod.metadata, pod.status
-    where = f"Pod {about.name}" + (f" on node {pod.spec.node_name}" if pod.spec.node_name else "")
-    if about.deletion_timestamp is not None:
-        held = ", ".join(about.finalizers or ()) or "none"
-        yield f"{where}: should have been deleted by {rfc3339(about.deletion_timestamp)}, finalizers: {held}"
+    metadata, status = pod.metadata, pod.status
+    where = f"Pod {metadata.name}" + (f" on node {pod.spec.node_name}" if pod.spec.node_name else "")
+    if metadata.deletion_timestamp is not None:
+        finalizers = ", ".join(metadata.finalizers or ()) or "none"
+        yield f"{where}: should have been deleted by {rfc3339(metadata.deletion_timestamp)}, finalizers: {finalizers}"
         return
     # The message of an Event stands in the status as well, see mesh.survey.pod_rules.with_event_message.
     own = "" if status.message == event else status.message
     yield f"{where}: {_joined(f'phase {status.phase}', status.reason, own)}"
     if (scheduled := _unscheduled(pod)) is not None:
         yield f"scheduler: {_joined(scheduled.reason, scheduled.message)}"
-    yield from islice((line for one in _statuses(pod) for line in _container_lines(pod, one)), _CONTAINER_LINES)
+    yield from islice(
+        (line for container in _statuses(pod) for line in _container_lines(pod, container)), _CONTAINER_LINES
+    )
     if event is not None:
         yield f"event: {event}"
     ready = pod.condition("Ready")
@@ -126,8 +128,8 @@ def _injection_lines(assessment: Assessment, reason: Reason | None) -> Iterator[
 def _injection_labels(metadata: Metadata) -> str:
     """Returns the labels that ask for injection or against it, as text."""
     labels = metadata.labels or {}
-    found = [f"{name}={labels[name]}" for name in INJECTION_LABELS if name in labels]
-    return f"labelled {', '.join(found)}" if found else "no injection label"
+    texts = [f"{name}={labels[name]}" for name in INJECTION_LABELS if name in labels]
+    return f"labelled {', '.join(texts)}" if texts else "no injection label"
 
 
 def _workload_lines(assessment: Assessment, reason: Reason | None) -> Iterator[str]:
@@ -141,9 +143,9 @@ def _workload_lines(assessment: Assessment, reason: Reason | None) -> Iterator[s
     rollout = assessment.rollout
     if owner.workload is None or rollout is None or owner.kind in ("Job", "CronJob"):
         return
-    for one in owner.workload.status.conditions or ():
-        if (one.type, one.status) in _TROUBLE_CONDITIONS:
-            yield f"condition {one.type} is {one.status}: {_joined(one.reason, one.message)}"
+    for condition in owner.workload.status.conditions or ():
+        if (condition.type, condition.status) in _TROUBLE_CONDITIONS:
+            yield f"condition {condition.type} is {condition.status}: {_joined(condition.reason, condition.message)}"
     strategy = owner.workload.spec.update_strategy
     if reason in _UPDATE_STRATEGY_REASONS and strategy is not None:
         part = strategy.rolling_update.partition if strategy.rolling_update else None
@@ -171,10 +173,10 @@ def _tightest_budget(assessment: Assessment, reason: Reason | None) -> Disruptio
     """The tightest of the budgets of its Pods, where one may be the cause."""
     if reason not in _BUDGET_REASONS:
         return None
-    found = [budget for budget in assessment.budgets if budget.selects(assessment.unfinished_pods)]
+    budgets = [budget for budget in assessment.budgets if budget.selects(assessment.unfinished_pods)]
     if reason is Reason.ROLLOUT_TIMED_OUT:
-        found = [one for one in found if not one.status.disruptions_allowed]
-    return min(found, key=lambda one: one.status.expected_pods - one.status.desired_healthy, default=None)
+        budgets = [budget for budget in budgets if not budget.status.disruptions_allowed]
+    return min(budgets, key=lambda budget: budget.status.expected_pods - budget.status.desired_healthy, default=None)
 
 
 def _facts(assessment: Assessment, pod: Pod | None, budget: DisruptionBudget | None) -> Facts:
@@ -195,15 +197,15 @@ def _facts(assessment: Assessment, pod: Pod | None, budget: DisruptionBudget | N
     short = _missing_resources(scheduled) if scheduled is not None else ""
     texts = {name: one_line(text, FACT_LIMIT) for name, text in (known | {"resource": short}).items()}
     references = (pod.spec.image_pull_secrets if pod is not None and texts.get("image") else None) or ()
-    secrets = tuple(one_line(one.name, FACT_LIMIT) for one in references[:SECRETS_NAMED] if one.name)
+    secrets = tuple(one_line(secret.name, FACT_LIMIT) for secret in references[:SECRETS_NAMED] if secret.name)
     return Facts(secrets=secrets, unscheduled=scheduled is not None, **texts)
 
 
 def _trouble_facts(pod: Pod) -> dict[str, str]:
     """Returns node, container and image of a Pod that is not Ready."""
     statuses = _statuses(pod)
-    first = next((one for one in statuses if _waiting(one) is not None), None)
-    first = first or next((one for one in statuses if _ended(one) is not None and not one.ready), None)
+    first = next((status for status in statuses if _waiting(status) is not None), None)
+    first = first or next((status for status in statuses if _ended(status) is not None and not status.ready), None)
     waiting = _waiting(first) if first is not None else None
     return {
         "node": pod.spec.node_name,
@@ -234,7 +236,7 @@ def _ended(status: ContainerStatus) -> ContainerState | None:
 
 def _image(pod: Pod, status: ContainerStatus) -> str:
     containers = (*(pod.spec.init_containers or ()), *pod.spec.containers)
-    return next((one.image for one in containers if one.name == status.name), status.image)
+    return next((container.image for container in containers if container.name == status.name), status.image)
 
 
 def _unscheduled(pod: Pod) -> Condition | None:
@@ -244,8 +246,8 @@ def _unscheduled(pod: Pod) -> Condition | None:
 
 
 def _missing_resources(scheduled: Condition) -> str:
-    found = _MISSING_RESOURCES.findall(scheduled.message[:_SEARCH_LIMIT])
-    return ", ".join(dict.fromkeys(one or other for one, other in found))
+    matches = _MISSING_RESOURCES.findall(scheduled.message[:_SEARCH_LIMIT])
+    return ", ".join(dict.fromkeys(resource or pods for resource, pods in matches))
 
 
 def _joined(*parts: str) -> str:

@@ -43,11 +43,11 @@ def unknown_proxy(assessment: Assessment) -> Cause | None:
         proxy = live_proxy(pod) or "its proxy"
         detail = f"the proxy that would replace {proxy} is unknown: {_problem(assessment)}"
         return Cause(Reason.UNKNOWN_PROXY, one_line(detail))
-    about = pod.metadata
-    why = assessment.connected.why_unknown(about.namespace, about.name, assessment.decision.revision or "")
+    namespace, name = pod.metadata.namespace, pod.metadata.name
+    why = assessment.connected.why_unknown(namespace, name, assessment.decision.revision or "")
     # Without the repository: that is long, and the cause comes last.
     tag = parse_image(image).tag or "latest"
-    return Cause(Reason.UNKNOWN_PROXY, one_line(f"tag {tag} names no version; Pod {about.name}: {why}"))
+    return Cause(Reason.UNKNOWN_PROXY, one_line(f"tag {tag} names no version; Pod {name}: {why}"))
 
 
 def sidecar_missing(assessment: Assessment) -> Cause | None:

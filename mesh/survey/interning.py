@@ -123,18 +123,18 @@ class Interner:
 
 
 def _read_conditions(conditions: tuple[Condition, ...] | None) -> tuple[Condition, ...]:
-    return tuple(one for one in conditions or () if one.reason not in _UNREAD_REASONS)
+    return tuple(condition for condition in conditions or () if condition.reason not in _UNREAD_REASONS)
 
 
 def _has_template(reference: OwnerReference | None) -> bool:
     return reference is not None and kind_of(reference) in READ_KINDS
 
 
-def _annotations(found: Mapping[str, str], reference: OwnerReference | None) -> dict[str, str]:
+def _annotations(annotations: Mapping[str, str], reference: OwnerReference | None) -> dict[str, str]:
     if _has_template(reference):
-        return {key: value for key, value in found.items() if _is_read(key)}
+        return {key: value for key, value in annotations.items() if _is_read(key)}
     # The Pod is its own template, and an injection template may read any annotation.
-    return _without_last_applied(found)
+    return _without_last_applied(annotations)
 
 
 def _without_last_applied(annotations: Mapping[str, str]) -> dict[str, str]:
@@ -147,11 +147,11 @@ def _is_read(annotation: str) -> bool:
 
 
 def _spec(spec: PodSpec, raw: str | None, *, with_causes: bool = False) -> PodSpec:
-    """The spec, with resources of proxies alone. `with_causes`: with what tells why a Pod does not run."""
+    """The spec, with resources of proxies alone. `with_causes`: with the fields that explain why a Pod does not run."""
     first = spec.init_containers
     return PodSpec(
-        containers=tuple(_container(one) for one in spec.containers),
-        init_containers=None if first is None else tuple(_container(one) for one in first),
+        containers=tuple(_container(container) for container in spec.containers),
+        init_containers=None if first is None else tuple(_container(container) for container in first),
         host_network=spec.host_network,
         service_account_name=spec.service_account_name,
         node_name=spec.node_name if with_causes else "",
@@ -160,8 +160,10 @@ def _spec(spec: PodSpec, raw: str | None, *, with_causes: bool = False) -> PodSp
     )
 
 
-def _container(one: Container) -> Container:
-    return one if one.name == PROXY_CONTAINER else Container(name=one.name, image=one.image)
+def _container(container: Container) -> Container:
+    if container.name == PROXY_CONTAINER:
+        return container
+    return Container(name=container.name, image=container.image)
 
 
 def _healthy_status(status: PodStatus) -> PodStatus:

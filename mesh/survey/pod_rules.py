@@ -33,8 +33,8 @@ def pod_cause(pod: Pod, at: datetime) -> Cause | None:
 
 def most_severe(pods: Iterable[Pod], at: datetime) -> tuple[Pod, Cause] | None:
     """Returns the Pod whose cause comes first among the reasons, and the cause; None when all Pods are Ready."""
-    found = [(pod, cause) for pod in pods if (cause := pod_cause(pod, at)) is not None]
-    return min(found, key=lambda one: _PRECEDENCE[one[1].reason], default=None)
+    causes = [(pod, cause) for pod in pods if (cause := pod_cause(pod, at)) is not None]
+    return min(causes, key=lambda pod_and_cause: _PRECEDENCE[pod_and_cause[1].reason], default=None)
 
 
 def needs_events(pod: Pod, at: datetime) -> bool:

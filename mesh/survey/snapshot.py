@@ -18,7 +18,7 @@ class ClusterSnapshot:
 
     `owners` are workloads by UID. `pod_events` are the messages of the latest warning Events by the UID of the Pod, for
     Pods whose own status does not say why they are not Ready. `problems` are sentences about what could not be read:
-    nobody may act on a survey that has some. `unread_kinds` are the kinds of owners among what could not be read.
+    a survey with problems must not be acted on. `unread_kinds` are the kinds of owners among what could not be read.
     """
 
     taken_at: datetime
