@@ -188,8 +188,10 @@ def test_queries_are_those_of_the_workflows() -> None:
     assert _documented_handlers("Queries") == _handlers("queries")
 
 
-def test_signals_for_operators_are_those_that_are_updates_too() -> None:
-    assert _documented_handlers("Signals") == _handlers("signals") & _handlers("updates")
+def test_signals_for_operators_are_those_that_are_updates_too_and_a_recheck() -> None:
+    updates = _handlers("signals") & _handlers("updates")
+
+    assert _documented_handlers("Signals") == updates | {("RemediationItem", "recheck")} <= _handlers("signals")
 
 
 @pytest.mark.parametrize("row", list(TEMPORAL.section("Updates").rows()), ids=lambda row: row[1].strip("`"))
