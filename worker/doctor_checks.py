@@ -169,7 +169,7 @@ async def _allowed(cluster: ClusterClient, permission: Permission, who: str) -> 
         "spec": {"resourceAttributes": attributes},
     }
     allowed = (await cluster.create(ACCESS_REVIEWS, body, _Review)).status.allowed
-    remedy = "" if allowed else "Run: kubectl apply -f deploy/rbac.yaml"
+    remedy = "" if allowed else "Run: kubectl apply --server-side -f deploy/rbac.yaml"
     message = f"granted to {who}" if allowed else f"not granted to {who}"
     return Check(f"permission {permission}", allowed, message, remedy)
 
@@ -206,7 +206,12 @@ async def _injection_by_admission(cluster: ClusterClient) -> Check:
     image = await probe_injection(cluster)
     if image is None:
         message = f"a new Pod in namespace {PROBE_NAMESPACE} gets no sidecar"
-        return Check("injector-admission", ok=False, message=message, remedy="Run: kubectl apply -f deploy/rbac.yaml")
+        return Check(
+            "injector-admission",
+            ok=False,
+            message=message,
+            remedy="Run: kubectl apply --server-side -f deploy/rbac.yaml",
+        )
     return Check("injector-admission", ok=True, message=f"a new Pod gets {image}")
 
 
@@ -222,7 +227,7 @@ async def _injector(cluster: ClusterClient) -> Check:
     decision = decide_injection(injector, PROBE_NAMESPACE, namespace.metadata.labels or {}, template)
     if not decision.injected:
         message = f"no injector answers for namespace {PROBE_NAMESPACE}: {decision.reason}"
-        return Check(name, ok=False, message=message, remedy="Run: kubectl apply -f deploy/rbac.yaml")
+        return Check(name, ok=False, message=message, remedy="Run: kubectl apply --server-side -f deploy/rbac.yaml")
     query = injection_query(injector, PROBE_NAMESPACE, decision, template)
     answer = (await ask_injector(cluster, injector, [query]))[query.key]
     if answer.source == "injector" and answer.image:
@@ -246,5 +251,5 @@ async def _hold(cluster: ClusterClient) -> Check:
     missing = [name for name, place in places.items() if await cluster.find(place, msgspec.Raw) is None]
     if missing:
         message = f"not installed: {', '.join(missing)}"
-        return Check("hold", ok=False, message=message, remedy="Run: kubectl apply -f deploy/hold.yaml")
+        return Check("hold", ok=False, message=message, remedy="Run: kubectl apply --server-side -f deploy/hold.yaml")
     return Check("hold", ok=True, message="the policy is installed")
