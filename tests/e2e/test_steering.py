@@ -61,8 +61,8 @@ def test_canary_waits_for_approval_and_goes_on_with_it(stage: Service, other: st
     assert "kyma-upgrade approve" in begun.document["nextStep"]
     assert other not in {_proxy(stage, name) for name in ("anna", "berta", "clara")}
 
-    approved = run(stage.environment, "approve", "--because", "the canary is fine", "-o", "json")
     slower = run(stage.environment, "limit", "--in-flight", "1", "-o", "json")
+    approved = run(stage.environment, "approve", "--because", "the canary is fine", "-o", "json")
     ended = run(stage.environment, "wait", "-o", "json")
 
     assert (approved.code, slower.code, ended.code) == (0, 0, 0)
