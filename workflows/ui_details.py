@@ -26,7 +26,7 @@ _COMMANDS_BYTES = 900
 
 
 def upgrade_details(progress: Progress, decisions: Sequence[HistoryEntry]) -> str:
-    """Returns the page of an upgrade, under 4 kB: the UI passes it along in an address (docs/adr/0004)."""
+    """Returns the page of an upgrade, under 4 kB: the UI passes it along in an address."""
     counts, name = progress.workloads, fitting(progress.cluster, 300)
     lines = [f"**{fitting(progress.target or 'Upgrade', 300)} on {name}: {progress.phase}**"]
     if counts.planned:
