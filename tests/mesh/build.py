@@ -78,11 +78,11 @@ def pod(
     finalizers: tuple[str, ...] = (),
     node: str = "n1",
     secrets: tuple[str, ...] = (),
-    said: tuple[str, str] = ("", ""),
+    status_text: tuple[str, str] = ("", ""),
     conditions: tuple[Condition, ...] = (),
     statuses: tuple[ContainerStatus, ...] = (),
 ) -> Pod:
-    """An injected, running, ready Pod. `deleted`: since when it should be gone; `said`: the status' reason, message."""
+    """An injected, running, Ready Pod. `deleted`: time since its deletion; `status_text`: reason and message."""
     references = () if owner is None else (owner if isinstance(owner, OwnerReference) else reference(owner),)
     proxies = () if proxy is None else (Container(name="istio-proxy", image=proxy),)
     marks = {SIDECAR_STATUS: STATUS} if proxy is not None and injected else {}
@@ -107,7 +107,11 @@ def pod(
             image_pull_secrets=tuple(SecretReference(name=one) for one in secrets),
         ),
         status=PodStatus(
-            phase=phase, reason=said[0], message=said[1], conditions=conditions, container_statuses=statuses
+            phase=phase,
+            reason=status_text[0],
+            message=status_text[1],
+            conditions=conditions,
+            container_statuses=statuses,
         ),
     )
 
@@ -364,15 +368,15 @@ def make_snapshot(
 
 
 def survey(
-    seen: ClusterSnapshot, context: UpgradeContext = NO_UPGRADE, expected: ExpectedProxy | None = None
+    snapshot: ClusterSnapshot, context: UpgradeContext = NO_UPGRADE, expected: ExpectedProxy | None = None
 ) -> Survey:
     """The survey of a cluster whose injector gives `expected` to every template, else the new proxy, or its pin."""
-    assembly = SurveyBuilder(seen)
+    builder = SurveyBuilder(snapshot)
     answers = {
-        asked.key: expected or ExpectedProxy(asked.template.metadata.annotation(PROXY_IMAGE) or NEW, "injector")
-        for asked in assembly.queries
+        query.key: expected or ExpectedProxy(query.template.metadata.annotation(PROXY_IMAGE) or NEW, "injector")
+        for query in builder.queries
     }
-    return assembly.survey(answers, context)
+    return builder.survey(answers, context)
 
 
 def surveyed(

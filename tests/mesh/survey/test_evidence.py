@@ -131,7 +131,9 @@ def test_crash_tells_the_last_termination() -> None:
 def test_failed_pod_tells_how_it_ended() -> None:
     ended = ContainerStatus(name="app", state=ContainerStates(terminated=KILLED))
     cart = workload(ready=0)
-    found = sighted(cart, pod(owner=cart, phase="Failed", ready="False", said=("Evicted", "low"), statuses=(ended,)))
+    found = sighted(
+        cart, pod(owner=cart, phase="Failed", ready="False", status_text=("Evicted", "low"), statuses=(ended,))
+    )
 
     assert found.evidence[:2] == (
         "Pod cart-1 on node n1: phase Failed: Evicted: low",
@@ -327,7 +329,7 @@ def test_evidence_is_short_lines_whatever_the_cluster_says(kind: str | None, pha
         owner=owner,
         phase=phase,
         ready="False",
-        said=(LONG, LONG),
+        status_text=(LONG, LONG),
         conditions=CONDITIONS,
         statuses=statuses,
         node=LONG,

@@ -55,13 +55,13 @@ KILLED = ContainerState(exit_code=137, reason="OOMKilled")
             id="crash-loops",
         ),
         pytest.param(
-            pod(phase="Failed", ready="False", said=("Evicted", "the node was low on memory")),
+            pod(phase="Failed", ready="False", status_text=("Evicted", "the node was low on memory")),
             "PodFailed",
             "Pod cart-1 Failed: the node was low on memory",
             id="failed",
         ),
         pytest.param(
-            pod(phase="Unknown", said=("", "")),
+            pod(phase="Unknown", status_text=("", "")),
             "PodUnknown",
             "Pod cart-1 Unknown: its node does not report",
             id="unknown",
@@ -73,7 +73,10 @@ KILLED = ContainerState(exit_code=137, reason="OOMKilled")
             id="ready-unknown",
         ),
         pytest.param(
-            pod(ready="False", said=("NodeLost", "")), "PodUnknown", "Pod cart-1 Unknown: NodeLost", id="node-lost"
+            pod(ready="False", status_text=("NodeLost", "")),
+            "PodUnknown",
+            "Pod cart-1 Unknown: NodeLost",
+            id="node-lost",
         ),
         pytest.param(
             pod(ready=None, conditions=(Condition(type="Ready", status="False", message="probe fails"),)),
@@ -92,7 +95,7 @@ def test_stale_workload_with_no_pod_ready_is_reported_with_the_clusters_message(
         owner=cart,
         phase=one.status.phase,
         ready=None,
-        said=(one.status.reason, one.status.message),
+        status_text=(one.status.reason, one.status.message),
         conditions=one.status.conditions or (),
         statuses=one.status.container_statuses or (),
     )

@@ -56,7 +56,7 @@ def test_one_pod_not_ready_stops_only_what_takes_the_healthy_ones(
 
 def test_recreate_with_all_pods_ready_is_restarted_despite_an_evicted_pod() -> None:
     cart = workload(replicas=1, strategy=strategy("Recreate"))
-    left_over = pod("b", owner=cart, phase="Failed", ready="False", said=("Evicted", ""))
+    left_over = pod("b", owner=cart, phase="Failed", ready="False", status_text=("Evicted", ""))
 
     assert surveyed(cart, pod("a", owner=cart), left_over).action is Action.ROLLOUT_RESTART
 

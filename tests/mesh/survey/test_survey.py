@@ -104,7 +104,7 @@ PODS = st.lists(
         finalizers=st.sampled_from([(), ("example.com/hold",)]),
         node=st.sampled_from(["", "n1"]),
         secrets=st.sampled_from([(), ("pull",)]),
-        said=st.tuples(TROUBLE, TROUBLE),
+        status_text=st.tuples(TROUBLE, TROUBLE),
         conditions=st.lists(CONDITIONS, max_size=2).map(tuple),
         statuses=STATUSES.map(tuple),
     ),
