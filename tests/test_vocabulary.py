@@ -14,6 +14,7 @@ import tokenize
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -178,12 +179,11 @@ def test_identifiers_are_words_of_the_field() -> None:
 
 
 def test_definitions_have_names_of_the_field() -> None:
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
     found = [
-        f"{path}:{node.lineno}: {node.name}: say {DEFINITIONS[node.name]}"
+        f"{path}:{name.start[0]}: {name.string}: say {DEFINITIONS[name.string]}"
         for path in _python()
-        for node in ast.walk(_tree(path))
-        if isinstance(node, kinds) and node.name in DEFINITIONS
+        for keyword, name in pairwise(_tokens(path))
+        if keyword.string in ("def", "class") and name.string in DEFINITIONS
     ]
 
     assert not found, _report(found)
@@ -192,9 +192,14 @@ def test_definitions_have_names_of_the_field() -> None:
 _PHRASES = {re.compile(rf"(?<![\w-])(?:{phrase})(?![\w-])", re.IGNORECASE): say for phrase, say in PHRASES.items()}
 
 
+_ANY_PHRASE = re.compile("|".join(pattern.pattern for pattern in _PHRASES), re.IGNORECASE)
+
+
 def _phrases(path: Path, text: str, line: int) -> Iterator[str]:
     # A sentence may be broken between two lines.
-    flat = re.sub(r"\s*\n\s*(#:?\s?)?", "\n", text)
+    flat = re.sub(r"\s*\n\s*(#:?\s?)?", "\n", text) if "\n" in text else text
+    if not _ANY_PHRASE.search(flat.replace("\n", " ")):
+        return
     for pattern, say in _PHRASES.items():
         for match in pattern.finditer(flat.replace("\n", " ")):
             if (str(path), match[0].lower()) not in ALLOWED:
