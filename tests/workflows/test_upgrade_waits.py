@@ -106,9 +106,12 @@ async def test_member_whose_window_closed_is_left_by_its_wave(
     late, other = workloads("late", "other")
     cluster.stale = {"to 100%": [other, late]}
     cluster.until = {late: await clock.now() - timedelta(minutes=1)}
+    # The restart ends only after the window has opened again, so that the next survey finds it open.
+    cluster.block("restart_workload")
     upgrade = await upgrade_of(cluster, NO_SOAK)
     await upgrade.calls("restart_workload")
     cluster.until = {}
+    cluster.unblock("restart_workload")
 
     assert (await upgrade.ends()).result == "done"
     assert cluster.restarted == ["other", "late"]
