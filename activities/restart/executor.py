@@ -27,11 +27,10 @@ from mesh.k8s.objects import PodTemplate, Workload
 from mesh.k8s.owners import Owner
 from mesh.k8s.rollout import mark_of, restart_patch
 from mesh.survey.assessment import WorkloadState
-from mesh.survey.owner_rules import owner_cause
 from mesh.survey.pod_class import live_proxy, runs_expected
 from mesh.survey.pod_rules import most_severe
 from mesh.survey.reasons import Cause, Reason
-from mesh.survey.restart_rules import last_rollout_failed
+from mesh.survey.restart_rules import last_rollout_failed, owner_cause
 from mesh.text import one_line
 
 _WRITE_TRIES = 5

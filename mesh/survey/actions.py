@@ -9,10 +9,9 @@ from mesh.k8s.kinds import ARGO_ROLLOUT, EVICTABLE_KINDS
 from mesh.k8s.objects import Pod
 from mesh.survey.assessment import Assessment, first_cause
 from mesh.survey.injection_rules import INJECTION_RULES, gateway_not_upgraded
-from mesh.survey.owner_rules import owner_cause
 from mesh.survey.pod_class import PodClass
 from mesh.survey.reasons import Cause
-from mesh.survey.restart_rules import RESTART_RULES
+from mesh.survey.restart_rules import RESTART_RULES, owner_cause
 from mesh.text import one_line
 
 
