@@ -239,6 +239,7 @@ class ControlsState:
     """What operators have decided (see workflows.operator_controls)."""
 
     paused_by: str | None = None
+    aborted: bool = False
     in_flight: int | None = None
     decisions: tuple[HistoryEntry, ...] = ()
     approved_names: list[str] = field(default_factory=list)

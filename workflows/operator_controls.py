@@ -27,7 +27,6 @@ class OperatorControls:
 
     def __init__(self, state: ControlsState | None = None) -> None:
         self._state = state or ControlsState()
-        self.aborted = False
         self.ended = False
         #: The wave that waits for approval.
         self.awaited: WaveRule | None = None
@@ -36,6 +35,11 @@ class OperatorControls:
     def paused_by(self) -> str | None:
         """Why the upgrade is paused, None while it is not."""
         return self._state.paused_by
+
+    @property
+    def aborted(self) -> bool:
+        """Whether an operator has aborted the upgrade. The next run takes it over: it may be due at the same moment."""
+        return self._state.aborted
 
     @property
     def decisions(self) -> tuple[HistoryEntry, ...]:
@@ -89,7 +93,7 @@ class OperatorControls:
 
     def abort(self, operator: OperatorInput) -> None:
         """Ends the upgrade: restarts in flight finish."""
-        self.aborted = True
+        self._state.aborted = True
         self._record("aborted", operator)
 
     def set_limit(self, limit: LimitInput) -> None:

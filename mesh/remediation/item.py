@@ -147,11 +147,12 @@ def parse_until(text: str) -> datetime | None:
     """Returns the end (UTC) of a day as `2027-01-31`, or the moment of an RFC 3339 time; None for anything else."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        if len(text) == len("2027-01-31"):
+            return datetime.combine(moment.date() + timedelta(days=1), time(), UTC)
+        return moment.astimezone(UTC) if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        # OverflowError: the last day of the calendar has no next one.
         return None
-    if len(text) == len("2027-01-31"):
-        return datetime.combine(moment.date() + timedelta(days=1), time(), UTC)
-    return moment.astimezone(UTC) if moment.tzinfo else None
 
 
 def view_of(item: Item) -> ItemView:

@@ -19,6 +19,8 @@ from mesh.durations import parse_duration
         ("0s", timedelta(0)),
         ("soon", None),
         ("5", None),
+        ("999999999999d", None),
+        (f"{'9' * 5000}s", None),
     ],
 )
 def test_duration_is_parsed_and_anything_else_is_none(text: str, duration: timedelta | None) -> None:

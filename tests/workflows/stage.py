@@ -33,7 +33,7 @@ from tests.workflows.fakes import FakeCluster
 from tests.workflows.sandbox import strict_runner
 from worker.data_converter import data_converter
 from workflows.cluster_watch import ClusterWatchWorkflow
-from workflows.messages import OperatorInput, Phase, Progress, UpgradeInput, UpgradeResult
+from workflows.messages import OperatorInput, Phase, Progress, UpgradeInput, UpgradeResult, UpgradeState
 from workflows.registry import ALL_WORKFLOWS
 from workflows.upgrade import UpgradeWorkflow
 
@@ -218,11 +218,13 @@ async def notify(client: Client, cluster: FakeCluster) -> WorkflowHandle[Any, No
     )
 
 
-async def start_upgrade(client: Client, cluster: FakeCluster, policy: Policy = NO_SOAK) -> RunningUpgrade:
-    """Starts an upgrade of the cluster to channel fast."""
+async def start_upgrade(
+    client: Client, cluster: FakeCluster, policy: Policy = NO_SOAK, state: UpgradeState | None = None
+) -> RunningUpgrade:
+    """Starts an upgrade of the cluster to channel fast, or a later run of it with the state of the run before."""
     handle = await client.start_workflow(
         UpgradeWorkflow.run,
-        UpgradeInput(cluster.ref, "fast", policy, who="me"),
+        UpgradeInput(cluster.ref, "fast", policy, who="me", state=state),
         id=upgrade_id(cluster.ref.name),
         task_queue=TASK_QUEUE,
     )

@@ -453,6 +453,7 @@ async def test_snoozed_item_keeps_its_warning_and_opens(
         ("skip", SkipCommand("me", "", until="2999-01-31"), "needs a reason"),
         ("skip", SkipCommand("me", "why", until="soon"), "is not a date"),
         ("skip", SkipCommand("me", "why", until="2026-02-30"), "is not a date"),
+        ("skip", SkipCommand("me", "why", until="9999-12-31"), "is not a date"),
         ("skip", SkipCommand("me", "why", until="2020-01-31"), "is in the past"),
         ("snooze", SnoozeCommand("me", duration="a while"), "is not a duration"),
         ("snooze", SnoozeCommand("me", duration="0m"), "is not a duration"),

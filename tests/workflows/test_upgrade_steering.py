@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError, CancelledError
 
+from activities.control_plane import ResolvedTarget
 from activities.search_attributes import NEEDS_ATTENTION
 from mesh.kyma.targets import Target
 from mesh.plan.policy import InFlight, Policy
 from tests.workflows.conftest import Starter
 from tests.workflows.fakes import TARGET, FakeCluster, workloads
-from tests.workflows.stage import Clock, RunningUpgrade, attribute, current_details, until
-from workflows.messages import AttachInput, OperatorInput, Phase, Progress
+from tests.workflows.stage import Clock, RunningUpgrade, attribute, current_details, start_upgrade, until
+from workflows.messages import AttachInput, ControlsState, OperatorInput, Phase, Progress, UpgradeState
 from workflows.operator_controls import OperatorControls
 from workflows.upgrade import UpgradeWorkflow
 
@@ -226,6 +227,21 @@ async def test_other_commands_are_refused_once_it_is_being_aborted(
     assert kind == "RefusedError"
     assert sentence.startswith("The upgrade is being aborted")
     cluster.unblock("restart_workload")
+
+
+async def test_abort_at_the_end_of_a_run_is_carried_out_by_the_next_one(cluster: FakeCluster, client: Client) -> None:
+    cluster.stale = {"canary": workloads("cart")}
+    state = UpgradeState(
+        datetime(2026, 1, 1, tzinfo=UTC),
+        ResolvedTarget(TARGET, installed="1.29.3", already_installed=False),
+        hold_taken=True,
+        controls=ControlsState(aborted=True),
+    )
+    upgrade = await start_upgrade(client, cluster, state=state)
+
+    assert (await upgrade.ends()).result == "aborted"
+    assert cluster.restarted == []
+    assert cluster.names[-1] == "release_hold"
 
 
 @pytest.mark.parametrize("check", ["check_pause", "check_resume", "check_abort", "check_running"])
