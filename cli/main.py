@@ -9,7 +9,7 @@ import click
 
 from cli.exit_codes import INTERRUPTED, USAGE, Failure, failure_of
 from cli.lazy_group import LazyCommand, LazyGroup
-from worker.process import exit_process
+from worker.process_exit import exit_process
 
 _COMMANDS = {
     "scan": LazyCommand("cli.commands.scan:scan", "Show the class of every workload's proxies. Changes nothing."),

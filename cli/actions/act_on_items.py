@@ -18,7 +18,7 @@ from cli.exit_codes import DONE, FAILED, UNREACHABLE
 from cli.render.item_document import result_document
 from cli.render.item_table import queue_table, result_table
 from cli.render.output import emit, say
-from cli.temporal.item_list import ItemFilter, find_items, item_identity
+from cli.temporal.item_search import ItemFilter, find_items, item_identity
 from cli.temporal.session import connect_temporal, is_absent
 from mesh.errors import RefusedError
 from mesh.remediation.item import ItemView

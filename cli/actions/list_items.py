@@ -8,7 +8,7 @@ from cli.cluster_name import cluster_name_from
 from cli.exit_codes import DONE
 from cli.render.item_table import queue_table
 from cli.render.output import emit
-from cli.temporal.item_list import ItemFilter, find_items
+from cli.temporal.item_search import ItemFilter, find_items
 from cli.temporal.session import connect_temporal
 from worker.settings import Settings
 

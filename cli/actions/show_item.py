@@ -11,7 +11,7 @@ from cli.exit_codes import DONE
 from cli.render.item_document import item_document
 from cli.render.item_table import item_text
 from cli.render.output import emit
-from cli.temporal.item_list import item_identity
+from cli.temporal.item_search import item_identity
 from cli.temporal.links import workflow_link
 from cli.temporal.queries import query_worker
 from cli.temporal.session import connect_temporal, is_absent

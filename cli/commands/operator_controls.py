@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cli.interruption import run
 from cli.options import (
     Option,
     cluster_options,
@@ -15,7 +16,6 @@ from cli.options import (
     settings_from,
     temporal_options,
 )
-from cli.process import run
 
 
 def _control(name: str, help_text: str) -> click.Command:

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
+from cli.interruption import run
 from cli.options import (
     Option,
     cluster_options,
@@ -17,7 +18,6 @@ from cli.options import (
     settings_from,
     temporal_options,
 )
-from cli.process import run
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -74,7 +74,7 @@ def snooze(duration: str, **options: Any) -> int:  # noqa: ANN401  # click's
 
 def _act(name: str, options: dict[str, Any], **fields: Any) -> int:  # noqa: ANN401  # of the command
     from cli.actions.act_on_items import Selection, act_on_items, item_command
-    from cli.temporal.item_list import ItemFilter
+    from cli.temporal.item_search import ItemFilter
 
     command = item_command(name, operator(options.pop("who")), options.pop("because"), fields)
     selection = Selection(

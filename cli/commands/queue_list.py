@@ -6,8 +6,8 @@ import gc
 
 import click
 
+from cli.interruption import run
 from cli.options import Option, cluster_options, filter_options, output_option, settings_from, temporal_options
-from cli.process import run
 
 #: Allocations between two garbage collections; Python's default is 700.
 _GC_THRESHOLD = 50_000

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from cli.exit_codes import accepted
+from cli.interruption import run
 from cli.options import Option, cluster_options, ok_option, settings_from, temporal_options
-from cli.process import run
 
 #: As cli.actions.write_report.FORMATS, repeated so that --help needs no import (a test compares them).
 FORMATS = ("md", "html", "json", "junit")

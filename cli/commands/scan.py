@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from cli.interruption import run
 from cli.options import Option, cluster_options, output_option, settings_from
-from cli.process import run
 
 #: As mesh.survey.pod_class.PodClass, repeated so that --help needs no import (a test compares them).
 CLASSES = (

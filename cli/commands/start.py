@@ -7,8 +7,8 @@ from typing import Literal
 import click
 
 from cli.exit_codes import accepted
+from cli.interruption import run
 from cli.options import Option, cluster_options, operator, output_option, settings_from, temporal_options, wait_options
-from cli.process import run
 from mesh.errors import RefusedError
 
 _DRIVERS = ("kyma", "sail", "external")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from cli.interruption import run
 from cli.options import Option, cluster_options, output_option, settings_from, temporal_options
-from cli.process import run
 
 
 @click.command()

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from cli.exit_codes import accepted
+from cli.interruption import run
 from cli.options import Option, cluster_options, output_option, settings_from, temporal_options, wait_options
-from cli.process import run
 
 
 @click.command()

@@ -10,7 +10,7 @@ from typing import Any
 from temporalio.client import Client
 
 from activities.concurrency import gather_limited
-from cli.temporal.item_list import ItemFilter, find_items
+from cli.temporal.item_search import ItemFilter, find_items
 from cli.temporal.links import workflow_link
 from cli.temporal.upgrade_history import StartedWave, read_upgrade
 from cli.temporal.upgrade_status import Upgrade

@@ -1,4 +1,4 @@
-"""Why a workload cannot simply be restarted: the reasons of the contract, and the cause that names one of them."""
+"""Why a workload is not restarted: the reasons (docs/reference/glossary.md), and the cause that names one of them."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def _loaded(cwd: Path, code: str, **variables: str) -> list[str]:
     """The words that a new process prints: in the process of the test everything is imported already."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | variables
     done = subprocess.run(
-        [sys.executable, "-c", f"{code}; from worker.process import exit_process; exit_process(0)"],
+        [sys.executable, "-c", f"{code}; from worker.process_exit import exit_process; exit_process(0)"],
         env=environment,
         capture_output=True,
         text=True,

@@ -25,7 +25,7 @@ from cli.actions.wait_for_upgrade import wait_for_upgrade
 from cli.exit_codes import CONFLICT, DONE, FAILED, ITEMS_OPEN, NEEDS_OPERATOR, TIMED_OUT, USAGE, failure_of
 from cli.temporal import follow_upgrade
 from cli.temporal.follow_upgrade import WaitOptions
-from cli.temporal.item_list import ItemFilter, find_items
+from cli.temporal.item_search import ItemFilter, find_items
 from cli.temporal.start_request import LatestUpgrade, StartRequest
 from cli.temporal.upgrade_status import find_upgrade
 from mesh.errors import ConflictError, RefusedError, UnreachableError
