@@ -28,6 +28,15 @@ def rfc3339(moment: datetime) -> str:
     return (moment.astimezone(UTC) if moment.tzinfo else moment).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def parse_rfc3339(text: str | None) -> datetime | None:
+    """Returns the time that the text names; None for anything else, and for a time without a zone."""
+    try:
+        parsed = datetime.fromisoformat(text or "")
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else None
+
+
 def iso_duration(duration: timedelta) -> str:
     """Returns an ISO 8601 duration in hours and minutes, rounded up to the minute: `PT1H40M`."""
     minutes = -(-duration // timedelta(minutes=1))

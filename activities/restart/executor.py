@@ -25,7 +25,7 @@ from mesh.errors import ChangedMeanwhileError, RejectedError
 from mesh.k8s.kinds import EVICTABLE_KINDS
 from mesh.k8s.objects import PodTemplate, Workload
 from mesh.k8s.owners import Owner
-from mesh.k8s.rollout import mark_of, restart_patch
+from mesh.k8s.restart_patch import mark_of, restart_patch
 from mesh.survey.assessment import WorkloadState
 from mesh.survey.pod_class import live_proxy, runs_expected
 from mesh.survey.pod_rules import most_severe

@@ -1,15 +1,13 @@
-"""Where a rollout stands, by the controller's own status, and the patch that restarts a workload."""
+"""Where a rollout stands, by the controller's own status."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from mesh.k8s.kinds import ARGO_ROLLOUT
-from mesh.k8s.objects import Pod, Workload, WorkloadStatus
-from mesh.text import rfc3339
-from mesh.wellknown import RESTARTED_AT, TEMPLATE_GENERATION
+from mesh.k8s.objects import Workload, WorkloadStatus
+from mesh.text import parse_rfc3339
+from mesh.wellknown import TEMPLATE_GENERATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ def _argo_rollout(workload: Workload) -> Rollout:
     template_up_to_date = template is None or status.workload_observed_generation in ("", template)
     up_to_date = observed >= workload.metadata.generation and template_up_to_date
     promoted = bool(status.stable_rs) and status.stable_rs == status.current_pod_hash
-    restarted = _parse_time(workload.spec.restart_at) == _parse_time(status.restarted_at)
+    restarted = parse_rfc3339(workload.spec.restart_at) == parse_rfc3339(status.restarted_at)
     settled = up_to_date and promoted and restarted and status.updated_replicas >= wanted
     complete = settled and status.phase == "Healthy" and status.available_replicas >= wanted
     counts = f"{status.updated_replicas} of {wanted} updated, {status.available_replicas} available"
@@ -121,41 +119,6 @@ def _argo_rollout(workload: Workload) -> Rollout:
         wanted=wanted,
         paused=status.message if pause else None,
     )
-
-
-def mark_of(workload: Workload) -> datetime | None:
-    """Returns the mark of the last restart: the time in its annotation, None without one that parses.
-
-    For an Argo Rollout it is the time than which its Pods must be younger.
-    """
-    if workload.kind == ARGO_ROLLOUT:
-        return _parse_time(workload.spec.restart_at)
-    template = workload.template
-    return _parse_time(template.metadata.annotation(RESTARTED_AT) if template else None)
-
-
-def restart_patch(workload: Workload, stale: Iterable[Pod], mark: datetime) -> dict[str, object]:
-    """Returns the merge patch that restarts a workload; it conflicts with any write since the workload was read.
-
-    The controller of an Argo Rollout replaces the Pods that were created before `spec.restartAt`, by the API server's
-    clock. Where the clock of the mark is behind, the mark could miss the newest of the `stale` Pods: then the patch has
-    a time one second after them. `mark_of` the patched workload is never earlier than `mark`.
-    """
-    spec: dict[str, object] = {"template": {"metadata": {"annotations": {RESTARTED_AT: rfc3339(mark)}}}}
-    if workload.kind == ARGO_ROLLOUT:
-        created = (pod.metadata.creation_timestamp for pod in stale)
-        after = [moment + timedelta(seconds=1) for moment in created if moment is not None]
-        spec = {"restartAt": rfc3339(max([mark, *after]))}
-    metadata = workload.metadata
-    return {"metadata": {"resourceVersion": metadata.resource_version, "uid": metadata.uid}, "spec": spec}
-
-
-def _parse_time(text: str | None) -> datetime | None:
-    try:
-        parsed = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return parsed if parsed.tzinfo else None
 
 
 def _observed(workload: Workload) -> int:

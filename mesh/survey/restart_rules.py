@@ -14,7 +14,7 @@ from mesh.k8s.disruption import pods_taken_at_once
 from mesh.k8s.kinds import ARGO_ROLLOUT, EVICTABLE_KINDS, READ_KINDS, RESTARTABLE_KINDS
 from mesh.k8s.objects import DisruptionBudget, Pod
 from mesh.k8s.owners import Owner
-from mesh.k8s.rollout import mark_of
+from mesh.k8s.restart_patch import mark_of
 from mesh.maintenance_windows import WindowInvalidError, declared_windows, never_together, parse_windows
 from mesh.survey.assessment import Assessment, WorkloadState, first_cause
 from mesh.survey.pod_class import PodClass, live_proxy

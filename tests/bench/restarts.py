@@ -31,7 +31,8 @@ from deploy.local.mesh import Mesh
 from deploy.local.service import Service
 from mesh.identity import upgrade_id
 from mesh.k8s.objects import Workload
-from mesh.k8s.rollout import mark_of, rollout
+from mesh.k8s.restart_patch import mark_of
+from mesh.k8s.rollout import rollout
 from mesh.text import rfc3339
 from mesh.wellknown import RESTARTED_AT
 from tests.bench.crowd import fill

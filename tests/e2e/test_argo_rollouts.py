@@ -23,7 +23,8 @@ from deploy.local.service import Service
 from mesh.identity import ClusterRef
 from mesh.k8s.kinds import ARGO_ROLLOUT
 from mesh.k8s.objects import Pod, Workload
-from mesh.k8s.rollout import Rollout, mark_of, restart_patch, rollout
+from mesh.k8s.restart_patch import mark_of, restart_patch
+from mesh.k8s.rollout import Rollout, rollout
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.actions import Action
 from mesh.survey.pod_class import PodClass

@@ -18,7 +18,7 @@ from deploy.local.mesh import Mesh
 from deploy.local.rollouts import start_rollouts
 from deploy.local.service import Service
 from mesh.k8s.kinds import ARGO_ROLLOUT
-from mesh.k8s.rollout import mark_of
+from mesh.k8s.restart_patch import mark_of
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.reasons import Reason
 from tests.e2e.conftest import NewProxy
