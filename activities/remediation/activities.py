@@ -62,8 +62,8 @@ class RemediationActivities:
         ref, context = request.survey.cluster, request.survey.context
         self._served.connection_for(ref)
         max_age = 0.0 if request.read_after is None else MAX_AGE_SECONDS
-        reading = await self._surveys.get(max_age=max_age, read_after=request.read_after)
-        survey = reading.survey(context)
+        # Not the reading itself is held: opening takes long, and the snapshot is large.
+        survey = (await self._surveys.get(max_age=max_age, read_after=request.read_after)).survey(context)
         found = [
             (workload, finding)
             for workload in survey.workloads
@@ -139,7 +139,8 @@ class RemediationActivities:
         ref, context, no_progress = request.cluster, request.context, request.policy.no_progress.rollout
         running, item = await self._opener.describe(item_id(ref.name, finding.ref))
         if item is not None and not running:
-            closed_later = item.observed_at > survey.taken_at
+            # One that is still open was terminated: it is opened again.
+            closed_later = not item.is_open and item.observed_at > survey.taken_at
             closed_as_it_is = item.forced and context.mark is not None and item.observed_at >= context.mark
             if closed_later or closed_as_it_is:
                 return None

@@ -159,7 +159,8 @@ class SurveyActivities:
         self._served.connection_for(request.survey.cluster)
         max_age = 0.0 if request.read_after is None else MAX_AGE_SECONDS
         reading = await self._surveys.get(max_age=max_age, read_after=request.read_after)
-        now = reading.taken_at
+        # A window may have shut since the reading: its workload is deferred, as if it were read now.
+        now = reading.now
         return [
             WaveMember(workload.ref, _windows(workload.windows).closes(now) if workload.windows else None)
             for workload in self._evaluate(reading, request.survey).workloads

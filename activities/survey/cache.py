@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+import weakref
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from activities.kube.client import ClusterClient
 from activities.survey.run import ClusterReading, read_cluster
@@ -38,6 +39,11 @@ class CachedReading:
         self.taken_at = reading.snapshot.taken_at
         self._reading = reading
         self._queue_index: dict[WorkloadRef, SurveyedWorkload] | None = None
+
+    @property
+    def now(self) -> datetime:
+        """The time now, by the clock of `taken_at`."""
+        return self.taken_at + timedelta(seconds=time.monotonic() - self.began)
 
     def survey(self, context: UpgradeContext, namespace: str | None = None) -> Survey:
         """Judges the reading for a caller's context; with `namespace`, that namespace alone."""
@@ -75,7 +81,7 @@ class SurveyCache:
         # Two locks: an operator who waits for one namespace does not wait for a reading of a large cluster.
         self._cluster_lock = asyncio.Lock()
         self._namespaces_lock = asyncio.Lock()
-        #: Namespaces that callers wait for.
+        #: Namespaces of the next reading. A reading begins a new set; its callers keep the old one, to know its size.
         self._asked: set[str] = set()
         self._known: dict[str, CachedReading] = {}
 
@@ -97,15 +103,26 @@ class SurveyCache:
         freshness = _Freshness(time.monotonic() - max_age, read_after)
         if namespace == _ALL:
             return await self._get_cluster(freshness)
-        self._asked.add(namespace)
+        reading = await self._get_namespace(namespace, freshness)
+        # Outside of the lock for namespaces: callers of a few do not wait for the cluster.
+        return reading or await self._get_cluster(freshness)
+
+    async def _get_namespace(self, namespace: str, freshness: _Freshness) -> CachedReading | None:
+        """Returns a reading of a namespace, None where the callers that wait need a reading of the cluster."""
+        asked = self._asked
+        asked.add(namespace)
         async with self._namespaces_lock:
             reading = self._newest(namespace, freshness)
-            if reading is None:
-                # A reading that failed took this namespace off the list.
-                self._asked.add(namespace)
-                reading = await self._read_namespaces()
-            self._asked.discard(namespace)
-            return reading
+            if reading is not None:
+                self._asked.discard(namespace)
+                return reading
+            if len(asked) <= _MOST_NAMESPACES:
+                # A reading of the caller's own set may have failed: then the caller is in the next one.
+                asked = self._asked
+                asked.add(namespace)
+            if asked is self._asked:
+                self._asked = set()
+            return await self._read(tuple(sorted(asked))) if len(asked) <= _MOST_NAMESPACES else None
 
     async def _get_cluster(self, freshness: _Freshness) -> CachedReading:
         async with self._cluster_lock:
@@ -116,20 +133,13 @@ class SurveyCache:
                 reading = await self._read(())
             return reading
 
-    async def _read_namespaces(self) -> CachedReading:
-        """Reads for all callers that wait by now."""
-        names = tuple(sorted(self._asked))
-        self._asked.clear()
-        if len(names) > _MOST_NAMESPACES:
-            return await self._get_cluster(_Freshness(time.monotonic()))
-        return await self._read(names)
-
     async def _read(self, namespaces: tuple[str, ...]) -> CachedReading:
         began = time.monotonic()
         reading = CachedReading(began, await read_cluster(self._cluster, namespaces))
         self._known |= dict.fromkeys(namespaces or (_ALL,), reading)
         left = max(began + MAX_AGE_SECONDS - time.monotonic(), _HANDED_OVER_SECONDS)
-        asyncio.get_running_loop().call_later(left, self._drop, reading)
+        # The timer must not keep a reading that is replaced before.
+        asyncio.get_running_loop().call_later(left, self._drop, weakref.ref(reading))
         return reading
 
     def _newest(self, namespace: str, freshness: _Freshness) -> CachedReading | None:
@@ -137,5 +147,5 @@ class SurveyCache:
         known = [reading for reading in readings if reading is not None and freshness.met_by(reading)]
         return max(known, key=lambda reading: reading.began, default=None)
 
-    def _drop(self, reading: CachedReading) -> None:
-        self._known = {name: kept for name, kept in self._known.items() if kept is not reading}
+    def _drop(self, dropped: weakref.ref[CachedReading]) -> None:
+        self._known = {name: reading for name, reading in self._known.items() if reading is not dropped()}

@@ -22,7 +22,7 @@ from activities.survey.cache import SurveyCache
 from mesh.identity import ClusterRef, item_id
 from mesh.k8s.workload_ref import WorkloadRef
 from mesh.plan.policy import Policy
-from mesh.remediation.item import Item
+from mesh.remediation.item import Item, ItemState
 from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
 from mesh.survey.snapshot import fingerprint
@@ -142,10 +142,20 @@ async def test_item_that_closed_after_the_reading_stays_closed(queue: Queue) -> 
     identity = item_id("one", WorkloadRef("space-0", "Pod", "alone-0"))
     finding = Finding("space-0", "Pod", "alone-0", Reason.STANDALONE_POD, None, (), 0)
     later = datetime.now(UTC) + timedelta(minutes=1)
-    queue.temporal.items[identity] = Item("one", finding, NOW, later, closed="its Pods are current")
+    queue.temporal.items[identity] = Item("one", finding, NOW, later, ItemState.RESOLVED, closed="its Pods are current")
 
     assert (await queue.open_items()).by_reason == {"StandalonePod": 1}
     assert [one.name for one in queue.findings] == ["alone-1"]
+
+
+async def test_item_that_was_terminated_while_open_is_opened_again(queue: Queue) -> None:
+    identity = item_id("one", WorkloadRef("space-0", "Pod", "alone-0"))
+    finding = Finding("space-0", "Pod", "alone-0", Reason.STANDALONE_POD, None, (), 0)
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    queue.temporal.items[identity] = Item("one", finding, NOW, later)
+
+    assert (await queue.open_items()).by_reason == {"StandalonePod": 2}
+    assert sorted(one.name for one in queue.findings) == ["alone-0", "alone-1"]
 
 
 @pytest.mark.parametrize("reason", [Reason.RESTART_REVERTED, Reason.CRASH_LOOPING])

@@ -14,7 +14,7 @@ from temporalio.testing import ActivityEnvironment
 from activities.boundary import ServedCluster
 from activities.kube.client import ClusterClient
 from activities.survey.activities import ListWaveMembersInput, SurveyActivities, SurveyInput, WaveMember, summarise
-from activities.survey.cache import SurveyCache
+from activities.survey.cache import CachedReading, SurveyCache
 from activities.survey.run import ClusterReading
 from mesh.identity import ClusterRef
 from mesh.istio.proxy_status import NO_CONNECTED_PROXIES
@@ -154,6 +154,17 @@ async def test_member_carries_the_time_at_which_its_window_shuts(monkeypatch: py
 
     assert {one.workload.name: one.until for one in found} == {"a": None, "b": at(14), "d": None}
     assert [one.own_namespaces for one in members.contexts] == [("temporal",)]
+
+
+async def test_workload_whose_window_shut_after_the_reading_is_no_member(monkeypatch: pytest.MonkeyPatch) -> None:
+    members = Members(monkeypatch, shop(a=None, b=UNTIL_ONE, c=UNTIL_TWO))
+    request = ListWaveMembersInput(survey_input(), ALL_WORKLOADS, 0, NOW)
+    before = await members.of(request)
+    monkeypatch.setattr(CachedReading, "now", at(13))
+    after = await members.of(request)
+
+    assert {one.workload.name: one.until for one in before} == {"a": None, "b": at(13), "c": at(14)}
+    assert {one.workload.name: one.until for one in after} == {"a": None, "c": at(14)}
 
 
 async def test_windows_of_namespace_and_workload_must_both_be_open(monkeypatch: pytest.MonkeyPatch) -> None:

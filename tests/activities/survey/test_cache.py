@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -31,11 +32,15 @@ class FakeReadings:
         self.asked: list[list[str]] = []
         self.fails: int | None = None
         self.now = 1000.0
+        #: A reading of the whole cluster does not end before.
+        self.cluster_may_end: asyncio.Event | None = None
 
     async def read_cluster(self, _: ClusterClient, namespaces: Sequence[str]) -> ClusterReading:
         self.asked.append(list(namespaces))
         taken_at = self.at(self.now)
         await asyncio.sleep(0)
+        if not namespaces and self.cluster_may_end is not None:
+            await self.cluster_may_end.wait()
         if len(self.asked) == self.fails:
             raise UnreachableError("gone", "wait")
         alone = [pod(name, namespace=name) for name in ("shop", "bank")]
@@ -152,24 +157,31 @@ async def test_reading_is_evaluated_for_one_namespace_alone(readings: FakeReadin
 
 
 async def test_namespaces_do_not_wait_for_a_reading_of_the_cluster(
-    readings: FakeReadings, surveys: SurveyCache, monkeypatch: pytest.MonkeyPatch
+    readings: FakeReadings, surveys: SurveyCache
 ) -> None:
-    endless = asyncio.Event()
-    read = readings.read_cluster
-
-    async def slow(client: ClusterClient, namespaces: Sequence[str]) -> ClusterReading:
-        if not namespaces:
-            await endless.wait()
-        return await read(client, namespaces)
-
-    monkeypatch.setattr(cache, "read_cluster", slow)
+    readings.cluster_may_end = asyncio.Event()
     whole = asyncio.create_task(surveys.get())
     await asyncio.sleep(0)
     async with asyncio.timeout(5):
         await surveys.get("shop")
     assert not whole.done()
-    endless.set()
+    readings.cluster_may_end.set()
     await whole
+
+
+async def test_namespace_does_not_wait_for_the_cluster_that_is_read_for_many_others(
+    readings: FakeReadings, surveys: SurveyCache
+) -> None:
+    readings.cluster_may_end = asyncio.Event()
+    first, *others = [asyncio.create_task(surveys.get(f"team-{number}")) for number in range(9)]
+    await first
+    async with asyncio.timeout(5):
+        await surveys.get("shop")
+    assert not any(other.done() for other in others)
+    readings.cluster_may_end.set()
+    await asyncio.gather(*others)
+
+    assert readings.asked == [["team-0"], [], ["shop"]]
 
 
 async def test_reading_is_dropped_once_it_is_too_old(
@@ -182,20 +194,32 @@ async def test_reading_is_dropped_once_it_is_too_old(
     await until("it is dropped", lambda: not surveys.kept)
 
 
-async def test_older_reading_is_dropped_before_the_cluster_is_read_again(
-    readings: FakeReadings, surveys: SurveyCache, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("first", ["", "shop"])
+async def test_older_reading_is_freed_before_the_cluster_is_read_again(
+    readings: FakeReadings, surveys: SurveyCache, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
-    kept: list[int] = []
+    builders: list[weakref.ref[SurveyBuilder]] = []
+    alive: list[int] = []
     read = readings.read_cluster
 
     async def noting(client: ClusterClient, namespaces: Sequence[str]) -> ClusterReading:
-        kept.append(surveys.kept)
-        return await read(client, namespaces)
+        alive.append(sum(one() is not None for one in builders))
+        reading = await read(client, namespaces)
+        builders.append(weakref.ref(reading.builder))
+        return reading
 
     monkeypatch.setattr(cache, "read_cluster", noting)
-    await surveys.get()
-    readings.now += 1
-    await surveys.get()
+    for namespace in (first, "", ""):
+        await surveys.get(namespace)
+        readings.now += 1
 
     # Two snapshots of a large cluster at the same time would be twice the memory.
-    assert kept == [0, 0]
+    assert alive == [0, 0, 0]
+
+
+async def test_replaced_reading_of_a_namespace_is_freed(readings: FakeReadings, surveys: SurveyCache) -> None:
+    first = weakref.ref(await surveys.get("shop"))
+    readings.now += 1
+    second = weakref.ref(await surveys.get("shop"))
+
+    assert (first() is None, second() is None) == (True, False)
