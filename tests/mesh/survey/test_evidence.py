@@ -308,7 +308,7 @@ def test_pods_that_are_not_ready_after_a_restart_are_evidence_though_they_are_cu
     assert "container app, image app:1: CrashLoopBackOff: x" in found.evidence
 
 
-LONG = "\x1b[31m**bold** [x](javascript:alert(1)) <b>\u202e\n" * 5000
+LONG = "\x1b[31m**bold** [x](javascript:alert(1)) <b>\u202e\n" * 500
 HOSTILE = ContainerState(exit_code=1, reason=LONG, message=LONG)
 CONDITIONS = tuple(
     Condition(type=one, status="False", reason=LONG, message=f"Insufficient {LONG}")
