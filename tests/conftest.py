@@ -15,10 +15,13 @@ import pytest
 _LONGEST = (
     "tests/e2e/test_reasons.py",
     "tests/e2e/test_queue.py",
-    "tests/local/test_two_meshes.py",
+    "tests/scale/test_payloads.py",
     "tests/e2e/test_upgrades.py",
-    "tests/e2e/test_steering.py",
+    "tests/e2e/test_restart_meanwhile.py",
     "tests/e2e/test_killed_worker.py",
+    "tests/e2e/test_restart_budgets.py",
+    "tests/local/test_two_meshes.py",
+    "tests/e2e/test_steering.py",
     "tests/local_kyma/test_upgrade.py",
 )
 #: Of the modules without a mesh.

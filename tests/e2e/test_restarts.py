@@ -119,7 +119,7 @@ async def test_budget_that_allows_nothing_is_not_overridden(
     before = generation(platform.mesh, namespace, "guarded")
     new_proxy.give(_NEW)
 
-    result = await restarts.of("guarded")
+    result = await restarts.of("guarded", no_progress=4)
 
     assert (result.outcome, result.reason) == (RestartOutcome.FAILED, Reason.DISRUPTION_BUDGET)
     assert generation(platform.mesh, namespace, "guarded") == before
