@@ -28,6 +28,8 @@ with workflow.unsafe.imports_passed_through():
 
 #: A wave reports again when this share of the restarts of its last report is still in flight.
 _REPORT_BELOW = 0.75
+#: Outcomes of members for which there is nothing to restart any more.
+_GONE = (RestartOutcome.GONE, RestartOutcome.SCALED_TO_ZERO, RestartOutcome.EXCLUDED)
 
 
 @workflow.defn(name="Wave")
@@ -77,7 +79,7 @@ class WaveWorkflow:
         return WaveResult(
             restarted=counts[RestartOutcome.RESTARTED],
             current=counts[RestartOutcome.ALREADY_CURRENT],
-            gone=counts[RestartOutcome.GONE] + counts[RestartOutcome.SCALED_TO_ZERO],
+            gone=sum(counts[outcome] for outcome in _GONE),
             failed=self._failed(),
             left=left + len(self._waiting) + len(self._postponed),
         )

@@ -27,7 +27,7 @@ from mesh.k8s.objects import PodTemplate, Workload
 from mesh.k8s.owners import Owner
 from mesh.k8s.restart_patch import mark_of, restart_patch
 from mesh.survey.assessment import WorkloadState
-from mesh.survey.pod_class import live_proxy, runs_expected
+from mesh.survey.pod_class import is_excluded, live_proxy, runs_expected
 from mesh.survey.pod_rules import most_severe
 from mesh.survey.reasons import Cause, Reason
 from mesh.survey.restart_rules import last_rollout_failed, owner_cause
@@ -130,7 +130,9 @@ class RestartExecutor:
             return RestartResult(self._workload, RestartOutcome.SCALED_TO_ZERO)
         if state.expectation_known and not state.stale:
             return RestartResult(self._workload, RestartOutcome.ALREADY_CURRENT)
-        # Since the survey somebody may have paused the workload, or taken it out of the mesh.
+        # Since the survey the workload may have been excluded, paused, or taken out of the mesh.
+        if is_excluded(self._owner(state), self._informer.namespace(self._workload.namespace)):
+            return RestartResult(self._workload, RestartOutcome.EXCLUDED)
         cause = self._forbidding_cause(state)
         return None if cause is None else self._failed(cause.reason, cause.detail)
 

@@ -12,12 +12,17 @@ from mesh.survey.reasons import Reason
 
 
 class RestartOutcome(StrEnum):
-    """How a restart ended. `postponed`: the injector does not answer, which is no fault of the workload."""
+    """How a restart ended.
+
+    `excluded`: the workload got the exclusion annotation since the survey. `postponed`: the injector does not answer,
+    which is no fault of the workload.
+    """
 
     RESTARTED = "restarted"
     ALREADY_CURRENT = "already-current"
     GONE = "gone"
     SCALED_TO_ZERO = "scaled-to-zero"
+    EXCLUDED = "excluded"
     FAILED = "failed"
     POSTPONED = "postponed"
 

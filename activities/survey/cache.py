@@ -17,8 +17,9 @@ from mesh.k8s.workload_ref import WorkloadRef
 from mesh.survey.snapshot import UpgradeContext
 from mesh.survey.survey import Survey, SurveyedWorkload
 
-#: A reading serves for this long after it began. Members of a wave wait longer than that for their turn, and each
-#: restart reads its workload itself before it writes: a list that is a minute old restarts nothing that it should not.
+#: A reading serves for this long after it began. Members of a wave wait longer than that for their turn, and before its
+#: write each restart checks again whether the workload is stale, excluded or unreachable for a restart, whether it
+#: would be injected, and whether its last rollout failed. It does not check again whether enough Pods are Ready.
 MAX_AGE_SECONDS = 60.0
 #: A reading that took longer than that is kept for those that already wait for it.
 _HANDED_OVER_SECONDS = 1.0

@@ -34,10 +34,13 @@ _STATUSES = {
     RestartOutcome.ALREADY_CURRENT: MemberStatus.CURRENT,
     RestartOutcome.GONE: MemberStatus.GONE,
     RestartOutcome.SCALED_TO_ZERO: MemberStatus.GONE,
+    RestartOutcome.EXCLUDED: MemberStatus.GONE,
     RestartOutcome.FAILED: MemberStatus.FAILED,
     # Nothing was written: the member keeps its place.
     RestartOutcome.POSTPONED: MemberStatus.WAITING,
 }
+#: Details of members whose status alone does not tell the outcome.
+_DETAILS = {RestartOutcome.SCALED_TO_ZERO: "scaled to zero", RestartOutcome.EXCLUDED: "excluded during the wave"}
 
 
 async def read_wave(client: Client, wave: StartedWave, url: str | None = None) -> WaveDocument:
@@ -145,7 +148,7 @@ class _HistoryReader:
         member = self._members[self._restarts[attributes.scheduled_event_id]]
         member["outcome"] = _STATUSES[result.outcome]
         member["reason"] = str(result.reason) if result.reason else None
-        member["detail"] = "scaled to zero" if result.outcome is RestartOutcome.SCALED_TO_ZERO else result.detail
+        member["detail"] = _DETAILS.get(result.outcome, result.detail)
         member["endedAt"] = time_of(event)
 
     def _restart_failed(self, event: HistoryEvent, attributes: Any) -> None:  # noqa: ANN401  # of an event

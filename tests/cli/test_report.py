@@ -73,12 +73,13 @@ def outcomes(document: ReportDocument) -> list[list[tuple[str, str]]]:
 async def test_report_has_the_outcome_of_every_workload_of_every_wave(
     client: Client, ref: ClusterRef, cluster: FakeCluster
 ) -> None:
-    done, current, gone, zero, failed = workloads("done", "current", "gone", "zero", "failed")
-    cluster.stale = {"canary": [done, current, gone, zero], "to 100%": [failed]}
+    done, current, gone, zero, excluded, failed = workloads("done", "current", "gone", "zero", "excluded", "failed")
+    cluster.stale = {"canary": [done, current, gone, zero, excluded], "to 100%": [failed]}
     cluster.outcomes = {
         current: RestartOutcome.ALREADY_CURRENT,
         gone: RestartOutcome.GONE,
         zero: RestartOutcome.SCALED_TO_ZERO,
+        excluded: RestartOutcome.EXCLUDED,
     }
     cluster.failing = {failed: Reason.ROLLOUT_TIMED_OUT}
     cluster.classes = {"current": 90, "pinned": 2, "excluded": 8}
@@ -89,10 +90,10 @@ async def test_report_has_the_outcome_of_every_workload_of_every_wave(
 
     assert (document["result"], document["phase"], document["live"]) == ("done-with-items", "done", False)
     assert (document["target"], document["startedBy"]) == ("Istio 1.30.2 (module 1.30.0, channel fast)", "me")
-    assert document["workloads"] == {"planned": 5, "restarted": 1, "current": 1, "remediation": 1, "left": 0}
+    assert document["workloads"] == {"planned": 6, "restarted": 1, "current": 1, "remediation": 1, "left": 0}
     assert document["totals"] == {"pods": 100, "classes": cluster.classes}
     assert outcomes(document) == [
-        [("done", "restarted"), ("current", "current"), ("gone", "gone"), ("zero", "gone")],
+        [("done", "restarted"), ("current", "current"), ("gone", "gone"), ("zero", "gone"), ("excluded", "gone")],
         [("failed", "failed")],
     ]
     canary, rest = document["waves"]
@@ -101,8 +102,8 @@ async def test_report_has_the_outcome_of_every_workload_of_every_wave(
     assert canary[
         "url"
     ] == f"http://ui/namespaces/default/workflows/upgrade%3A{ref.name}%3Awave-000/{{}}/timeline".format(canary["runId"])
-    assert canary["counts"] == {"failed": 0, "left": 0, "restarted": 1, "current": 1, "gone": 2}
-    assert canary["workloads"][3]["detail"] == "scaled to zero"
+    assert canary["counts"] == {"failed": 0, "left": 0, "restarted": 1, "current": 1, "gone": 3}
+    assert [one["detail"] for one in canary["workloads"][3:]] == ["scaled to zero", "excluded during the wave"]
     [member] = rest["workloads"]
     assert (member["reason"], member["detail"]) == ("RolloutTimedOut", "0 of 1 Pods came up")
     assert member["startedAt"] is not None

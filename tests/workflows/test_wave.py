@@ -79,13 +79,17 @@ async def test_a_free_place_is_taken_by_the_next(cluster: FakeCluster, wave_of: 
 
 
 async def test_every_outcome_is_counted_and_failures_are_results(cluster: FakeCluster, wave_of: WaveStarter) -> None:
-    done, current, gone, failed = workloads("done", "current", "gone", "failed")
-    cluster.outcomes = {current: RestartOutcome.ALREADY_CURRENT, gone: RestartOutcome.GONE}
+    done, current, gone, excluded, failed = workloads("done", "current", "gone", "excluded", "failed")
+    cluster.outcomes = {
+        current: RestartOutcome.ALREADY_CURRENT,
+        gone: RestartOutcome.GONE,
+        excluded: RestartOutcome.EXCLUDED,
+    }
     cluster.failing = {failed: Reason.ROLLOUT_TIMED_OUT}
-    wave = await wave_of(cluster, [done, current, gone, failed])
+    wave = await wave_of(cluster, [done, current, gone, excluded, failed])
     result = await wave.result()
 
-    assert (result.restarted, result.current, result.gone) == (1, 1, 1)
+    assert (result.restarted, result.current, result.gone) == (1, 1, 2)
     assert result.failed == (failed,)
     [asked] = cluster.asked("open_item")
     assert (asked.cluster, asked.result.workload) == (cluster.ref, failed)
