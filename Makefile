@@ -58,5 +58,5 @@ lock: $(STAMP) ## update requirements.lock from pyproject.toml
 	@$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -o requirements.lock pyproject.toml
 
-proto: $(STAMP) ## generates the code for activities/kube/pod.proto
+proto: $(STAMP) ## generate the code for activities/kube/pod.proto
 	@$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. activities/kube/pod.proto

@@ -120,8 +120,6 @@ PHRASES = {
 ALLOWED: dict[tuple[str, str], str] = {
     ("CHANGELOG.md", "deeds"): "the old name of a field",
     ("CHANGELOG.md", "greet"): "the old name of an activity",
-    ("docs/adr/0010-looks-and-words-of-an-item.md", "told"): "titles of decisions stay",
-    ("docs/adr/README.md", "told"): "titles of decisions stay",
 }
 #: Public names that several modules have, with the reason.
 TWINS = {

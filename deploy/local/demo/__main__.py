@@ -110,6 +110,7 @@ Where to look:
   every workload    .venv/bin/kyma-upgrade scan
   workflows         .venv/bin/temporal workflow list --address {service.temporal.address}
   the cluster       .venv/bin/kubectl --kubeconfig {service.mesh.kubeconfig} get pods -A
+  pasted commands   export KUBECONFIG={service.mesh.kubeconfig} PATH=$PWD/.venv/bin:$PATH
 To remove it: make demo-down             (took {seconds:.0f} s)""")
 
 

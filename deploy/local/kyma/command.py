@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         channels = _channels(istio, args.channel)
     except ValueError as error:
         raise LocalMeshError(f"{error}.", "Start the mesh with an Istio version of the table.") from error
-    say(f"Istio module {channels['regular']} on channel regular (Istio {istio}), channels {channels}")
+    say(f"Istio {istio} is module {channels['regular']}; channels {_listed(channels)}")
     _set_up(api, naming, channels, args.requires_downtime)
     pace = [f"--{option}={getattr(args, option.replace('-', '_'))}" for option in PACE]
     if args.quiet:
@@ -136,13 +136,27 @@ def _apply_when_served(api: Api, manifest: Object) -> None:
             return
 
 
+def _listed(channels: dict[str, str]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in channels.items())
+
+
+def _state_text(status: Object) -> str:
+    """The state of a custom resource for people, with its description."""
+    if not status.get("state"):
+        return "has no state yet"
+    description = status.get("description")
+    return f"is {status['state']}: {description}" if description else f"is {status['state']}"
+
+
 def _wait_until_ready(api: Api, mesh: Mesh, stand_in: Started) -> None:
     deadline = time.monotonic() + _READY_SECONDS
     state = ""
     while stand_in.alive and time.monotonic() < deadline:
         kyma = api.get(path_of("Kyma", NAMESPACE, "default")).get("status", {})
-        resource = (api.find(path_of("Istio", NAMESPACE, "default")) or {}).get("status", {})
-        now = f"Kyma {kyma.get('state')}, Istio CR {resource.get('state')} {resource.get('description') or ''}".strip()
+        istio = api.find(path_of("Istio", NAMESPACE, "default"))
+        resource = (istio or {}).get("status", {})
+        shown = "does not exist yet" if istio is None else _state_text(resource)
+        now = f"Kyma {_state_text(kyma)}, Istio CR {shown}"
         if now != state:
             say(now)
             state = now
