@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 
 from mesh import errors
@@ -47,6 +48,8 @@ def failure_of(error: BaseException) -> Failure:
         return Failure(code_of(type(error).__name__), error.message, error.remedy)
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         return failure_of(error.exceptions[0])
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Failure(FAILED, "The output cannot be written: no space left on device.")
     # Compared by name: `isinstance` would need an import of Temporal's client, which `scan` works without.
     name, cause = type(error).__name__, getattr(error, "cause", None)
     if name == "RPCError":

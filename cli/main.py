@@ -12,17 +12,19 @@ from cli.lazy_group import LazyCommand, LazyGroup
 from worker.process_exit import exit_process
 
 _COMMANDS = {
-    "scan": LazyCommand("cli.commands.scan:scan", "Show the class of every workload's proxies. Changes nothing."),
+    "scan": LazyCommand("cli.commands.scan:scan", "Show the class of every workload. Changes nothing."),
     "start": LazyCommand("cli.commands.start:start", "Start the upgrade of a cluster, or attach to the running one."),
     "status": LazyCommand("cli.commands.status:status", "Show the status of the upgrade."),
     "wait": LazyCommand("cli.commands.wait:wait", "Wait until the upgrade ends or needs an operator."),
     "report": LazyCommand("cli.commands.report:report", "Write a report of the running or latest upgrade."),
     "pause": LazyCommand("cli.commands.operator_controls:pause", "Pause the upgrade: no new restarts."),
-    "resume": LazyCommand("cli.commands.operator_controls:resume", "Resume a paused upgrade at the step that failed."),
+    "resume": LazyCommand(
+        "cli.commands.operator_controls:resume", "Continue a paused upgrade. A step that failed is tried again."
+    ),
     "approve": LazyCommand("cli.commands.operator_controls:approve", "Approve the waiting wave."),
-    "limit": LazyCommand("cli.commands.operator_controls:limit", "Limit how many workloads restart at once."),
+    "limit": LazyCommand("cli.commands.operator_controls:limit", "Limit how many workloads are in flight."),
     "abort": LazyCommand("cli.commands.operator_controls:abort", "End the upgrade. Restarts in flight finish."),
-    "queue": LazyCommand("cli.commands.queue:queue", "Show and resolve what cannot be restarted automatically."),
+    "queue": LazyCommand("cli.commands.queue:queue", "Show and handle what cannot be restarted automatically."),
     "doctor": LazyCommand("cli.commands.doctor:doctor", "Check everything that an upgrade needs."),
     "worker": LazyCommand("cli.commands.worker:worker", "Run a worker for a cluster."),
     "schema": LazyCommand("cli.commands.schema:schema", "Print JSON Schemas of files."),

@@ -26,7 +26,9 @@ def cluster_options(command: C) -> C:
     for option in (
         click.option("--kubeconfig", metavar="FILE", help="Kubeconfig file of the cluster."),
         click.option("--context", metavar="NAME", help="Context of the kubeconfig. Default: the current context."),
-        click.option("--cluster", metavar="NAME", help="Name of the cluster in workflow ids. Default: the context."),
+        click.option(
+            "--cluster", metavar="NAME", help="Name of the cluster in workflow ids. Default: the name of the context."
+        ),
     ):
         command = option(command)
     return command

@@ -123,17 +123,24 @@ def load_settings(flags: dict[str, Any] | None = None, directory: Path | None = 
         values = _Sources(profile=find_profile(directory or Path.cwd()), **given).model_dump()
     except ValidationError as error:
         first = error.errors()[0]
-        name = str(first["loc"][0])
-        raise RefusedError(
-            f"Setting {name} is not valid: {first['msg']}.",
-            f"Check --{name.replace('_', '-')}, {_PREFIX}{name.upper()} and {PROFILE}.",
-        ) from error
+        source = _source_of(str(first["loc"][0]), given)
+        if first["type"].startswith(("float_", "int_")):
+            raise RefusedError(f"{source}: {first['input']!r} is not a number.", f"Correct {source}.") from error
+        raise RefusedError(f"{source} is not valid: {first['msg']}.", f"Correct {source}.") from error
     return Settings(
         cluster=ClusterSettings.model_validate(values),
         temporal=TemporalSettings.model_validate(values),
         worker=WorkerSettings.model_validate(values),
         profile=values["profile"],
     )
+
+
+def _source_of(name: str, flags: dict[str, Any]) -> str:
+    """Returns what a value came from: the option, the variable, or the key of the profile file."""
+    if name in flags:
+        return f"--{name.replace('_', '-')}"
+    variable = f"{_PREFIX}{name.upper()}"
+    return variable if os.environ.get(variable) else f"{name} in {PROFILE}"
 
 
 def find_profile(directory: Path) -> Path | None:

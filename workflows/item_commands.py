@@ -67,7 +67,9 @@ def snooze_duration(command: SnoozeCommand) -> timedelta:
         ApplicationError: the refusal of what is no duration, or too long.
     """
     duration = parse_duration(command.duration)
-    if not duration:
+    if duration == timedelta():
+        raise refusal("--for must be longer than 0s.")
+    if duration is None:
         raise refusal(f"{one_line(command.duration)!r} is not a duration. Write 30m, 2h30m or 3d.")
     if duration > _LONGEST_SNOOZE:
         raise refusal(f"{command.duration} is longer than a year. Skip the item until a date instead.")

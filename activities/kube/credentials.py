@@ -12,7 +12,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION
 
-from activities.kube.kubeconfig import current_context, disables_compression
+from activities.kube.kubeconfig import NOT_A_KUBECONFIG, current_context, disables_compression, unusable_kubeconfig
 from mesh.errors import RefusedError
 
 #: Connections at the same time. A wave of restarts and the watches beside it share them: an encrypted connection has
@@ -51,10 +51,13 @@ async def load_configuration(source: CredentialSource) -> Configuration:
     """
     configuration = Configuration()
     configuration.connection_pool_maxsize = _CONNECTIONS
+    location = source.kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION
     try:
         await config.load_kube_config(
             config_file=source.kubeconfig, context=source.context, client_configuration=configuration
         )
+    except NOT_A_KUBECONFIG as error:
+        raise _unusable(location, "it is not a kubeconfig file") from error
     except (config.ConfigException, OSError) as error:
         if source.kubeconfig is None and source.context is None:
             try:
@@ -63,7 +66,9 @@ async def load_configuration(source: CredentialSource) -> Configuration:
                 pass
             else:
                 return configuration
-        raise _unusable(source.kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION, error) from error
+        if source.context is not None and "Expected object with name" in str(error):
+            raise _unusable(location, f"it has no context {source.context}") from error
+        raise _unusable(location, str(error)) from error
     return configuration
 
 
@@ -73,9 +78,6 @@ def proxy_for(address: str) -> str | None:
     return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
 
 
-def _unusable(location: str, error: Exception) -> RefusedError:
+def _unusable(location: str, problem: str) -> RefusedError:
     exists = any(Path(file).expanduser().exists() for file in location.split(os.pathsep))
-    return RefusedError(
-        f"The kubeconfig {location} cannot be used: {error if exists else 'there is no such file'}.",
-        "Name another with --kubeconfig, or another context with --context.",
-    )
+    return unusable_kubeconfig(location, problem if exists else "there is no such file")

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import yaml
 from kubernetes.config import ConfigException, list_kube_config_contexts
 from kubernetes.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigMerger
 
+from mesh.errors import RefusedError
+
+#: What the client raises for a file of another form: it reads keys of whatever YAML gives.
+NOT_A_KUBECONFIG = (TypeError, AttributeError, yaml.YAMLError)
+
 
 def current_context(kubeconfig: str | None) -> str | None:
-    """The name of the current context, None in a Pod or where there is no kubeconfig."""
+    """The name of the current context, None in a Pod or where there is no kubeconfig.
+
+    Raises:
+        RefusedError: the file is not a kubeconfig.
+    """
     try:
         _, active = list_kube_config_contexts(config_file=kubeconfig)
+    except NOT_A_KUBECONFIG as error:
+        raise unusable_kubeconfig(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION, "it is not a kubeconfig file") from error
     except (ConfigException, OSError):
         return None
     name: str = active["name"]
     return name
+
+
+def unusable_kubeconfig(location: str, problem: str) -> RefusedError:
+    """Returns the refusal of a kubeconfig."""
+    return RefusedError(
+        f"The kubeconfig {location} cannot be used: {problem}.",
+        "Name another with --kubeconfig, or another context with --context.",
+    )
 
 
 def disables_compression(kubeconfig: str | None, context: str) -> bool:

@@ -38,7 +38,7 @@ async def show_item(settings: Settings, text: str, output: str | None) -> int:
         execution = None
     item = await item_from_memo(execution) if execution is not None else None
     if execution is None or item is None:
-        raise RefusedError(f"There is no item {identity}.", "List the items: kyma-upgrade queue list")
+        raise RefusedError(f"There is no item {text}.", "List the items: kyma-upgrade queue list")
     link = workflow_link(settings.temporal.ui, client.namespace, execution.id, execution.run_id)
     # A worker has the whole history, Temporal's list only the newest entries.
     document = item_document(await query_worker(handle, "item", ItemView) or view_of(item))

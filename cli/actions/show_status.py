@@ -19,6 +19,7 @@ async def show_status(settings: Settings, output: str | None) -> int:
     upgrade = await find_upgrade(client, name)
     if upgrade is None:
         say(f"There is no upgrade of cluster {name} in Temporal namespace {client.namespace}.")
+        say("Start one: kyma-upgrade start --to …, or check --cluster.")
         return FAILED
     document = upgrade.document
     link = workflow_link(settings.temporal.ui, client.namespace, document["workflowId"], document["runId"])

@@ -92,10 +92,11 @@ class Start:
         version = parse_version(target.istio or "")
         survey = await run_survey(served.cluster)
         changed = changed_by(survey, version) if version else {}
-        proxies = f"{counted_noun(len(changed), 'workload')} with {counted_noun(sum(changed.values()), 'Pod')}"
-        control_plane = "is already there" if resolved.already_installed else "would be upgraded"
+        proxies = f"{counted_noun(len(changed), 'workload')} ({counted_noun(sum(changed.values()), 'Pod')})"
+        verb = "does" if len(changed) == 1 else "do"
+        control_plane = "is already at the target" if resolved.already_installed else "would be upgraded"
         document = dry_run_document(served.ref.name, target, control_plane, changed.values(), running=latest.running)
-        text = f"The control plane {control_plane}. {proxies} would get another proxy."
+        text = f"The control plane {control_plane}. {proxies} {verb} not run the target's proxy."
         if latest.running:
             text += " `start` would attach to the running upgrade."
         emit(document, self._output, lambda: f"{text} Nothing was changed.")
@@ -106,16 +107,18 @@ def _policy(request: StartRequest) -> Policy:
     if request.policy_file is not None:
         try:
             policy = parse_policy_file(Path(request.policy_file).read_text(), request.policy_file)
+        except FileNotFoundError as error:
+            raise RefusedError(f"The policy file {request.policy_file} does not exist.", "Check --policy.") from error
         except (OSError, UnicodeDecodeError) as error:
             raise RefusedError(f"The policy file cannot be read: {error}.", "Check --policy.") from error
     return replace(policy, restarts=request.restarts) if request.restarts else policy
 
 
 def _resolution(to: str, cluster: str, resolved: ResolvedTarget) -> str:
-    installed = f"Istio {resolved.installed} is installed" if resolved.installed else "no Istio is installed"
+    installed = f"Istio {resolved.installed} is installed." if resolved.installed else "No Istio is installed."
     if resolved.already_installed:
-        installed += "; the control plane is already there, so only the data plane is upgraded"
-    return f"Cluster {cluster}: target {to} is {resolved.target}; {installed}."
+        installed += " The control plane is already at the target. Only sidecars are restarted."
+    return f"Cluster {cluster}: target {to} is {resolved.target}. {installed}"
 
 
 async def start_or_attach(

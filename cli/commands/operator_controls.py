@@ -31,7 +31,7 @@ def _control(name: str, help_text: str) -> click.Command:
 
 
 pause = _control("pause", "Pause the upgrade: no new restarts.\n\nRestarts in flight finish.")
-resume = _control("resume", "Resume a paused upgrade at the step that failed.\n\nThe upgrade tries that step again.")
+resume = _control("resume", "Continue a paused upgrade. A step that failed is tried again.")
 abort = _control("abort", "End the upgrade. Restarts in flight finish.\n\nRestarted workloads and items stay.")
 
 
@@ -47,13 +47,15 @@ def approve(wave: int | None, who: str | None, because: str, output: str | None,
 
 
 @click.command()
-@click.option("--in-flight", type=click.IntRange(1, 200), required=True, metavar="N", help="Number of workloads.")
+@click.option(
+    "--in-flight", type=click.IntRange(1, 200), required=True, metavar="N", help="At most N workloads, 1 to 200."
+)
 @operator_options
 @output_option()
 @cluster_options
 @temporal_options
 def limit(in_flight: int, who: str | None, because: str, output: str | None, **options: Option) -> int:
-    """Limit how many workloads restart at once."""
+    """Limit how many workloads are in flight."""
     return _send("limit", who, because, output, options, in_flight=in_flight)
 
 

@@ -12,10 +12,12 @@ _COMMANDS = {
     "retry": LazyCommand("cli.commands.queue_actions:retry", "Restart the workload of each item and verify it."),
     "resolve": LazyCommand("cli.commands.queue_actions:resolve", "Close items. Refused while proxies are stale."),
     "skip": LazyCommand("cli.commands.queue_actions:skip", "Close items until the end of a day; then they reopen."),
-    "snooze": LazyCommand("cli.commands.queue_actions:snooze", "Silence items for a while. They still count as open."),
+    "snooze": LazyCommand(
+        "cli.commands.queue_actions:snooze", "Leave items alone for a while. They still count as open."
+    ),
 }
 
 
 @click.group(cls=LazyGroup, lazy_commands=_COMMANDS)
 def queue() -> None:
-    """Show and resolve what cannot be restarted automatically."""
+    """Show and handle what cannot be restarted automatically."""

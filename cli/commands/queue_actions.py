@@ -31,8 +31,8 @@ def _item_options(command: C) -> C:
         operator_options,
         click.option("--yes", is_flag=True, help="Do not ask for confirmation."),
         filter_options,
-        click.option("--all", "all_", is_flag=True, help="Select all items that match the filters."),
-        click.argument("items", nargs=-1, metavar="ITEM..."),
+        click.option("--all", "all_", is_flag=True, help="Select all items that match --state, --reason and -n."),
+        click.argument("items", nargs=-1, metavar="[ITEM]..."),
     ):
         command = option(command)
     return command
@@ -41,7 +41,10 @@ def _item_options(command: C) -> C:
 @click.command()
 @_item_options
 def retry(**options: Any) -> int:  # noqa: ANN401  # click's
-    """Restart the workload of each item and verify it."""
+    """Restart the workload of each item and verify it.
+
+    ITEM is the id of an item, or NAMESPACE/KIND/NAME.
+    """
     return _act("retry", options)
 
 
@@ -49,7 +52,10 @@ def retry(**options: Any) -> int:  # noqa: ANN401  # click's
 @click.option("--force", is_flag=True, help="Close items although their proxies are stale. Needs --because.")
 @_item_options
 def resolve(force: bool, **options: Any) -> int:  # noqa: ANN401  # click's
-    """Close items. Refused while proxies are stale."""
+    """Close items. Refused while proxies are stale.
+
+    ITEM is the id of an item, or NAMESPACE/KIND/NAME.
+    """
     return _act("resolve", options, force=force)
 
 
@@ -59,7 +65,7 @@ def resolve(force: bool, **options: Any) -> int:  # noqa: ANN401  # click's
 def skip(until: str, **options: Any) -> int:  # noqa: ANN401  # click's
     """Close items until the end of a day; then they reopen.
 
-    Needs --because.
+    Needs --because. ITEM is the id of an item, or NAMESPACE/KIND/NAME.
     """
     return _act("skip", options, until=until)
 
@@ -68,7 +74,10 @@ def skip(until: str, **options: Any) -> int:  # noqa: ANN401  # click's
 @click.option("--for", "duration", required=True, metavar="DURATION", help="How long, e.g. 30m, 2h30m or 3d.")
 @_item_options
 def snooze(duration: str, **options: Any) -> int:  # noqa: ANN401  # click's
-    """Silence items for a while. They still count as open."""
+    """Leave items alone for a while. They still count as open.
+
+    ITEM is the id of an item, or NAMESPACE/KIND/NAME.
+    """
     return _act("snooze", options, duration=duration)
 
 

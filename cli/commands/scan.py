@@ -50,7 +50,7 @@ DRIFTED = "drifted"
 def scan(
     namespaces: tuple[str, ...], classes: tuple[str, ...], target: str | None, output: str | None, **options: Option
 ) -> int:
-    """Show the class of every workload's proxies. Changes nothing.
+    """Show the class of every workload. Changes nothing.
 
     Reads the cluster only, and needs no Temporal server.
     """

@@ -21,15 +21,15 @@ _DRIVERS = ("kyma", "sail", "external")
     type=click.Choice(_DRIVERS),
     default="kyma",
     show_default=True,
-    help="What manages Istio in the cluster.",
+    help="What manages Istio in the cluster. Only kyma is available in this version.",
 )
 @click.option("--policy", "policy_file", metavar="FILE", help="Policy: waves, pace, windows, limits (schema policy).")
 @click.option("--restarts", type=click.Choice(["ours", "module"]), help="Who restarts. Default: as in the policy.")
 @click.option("--wait", "wait_", is_flag=True, help="Wait until the upgrade ends or needs an operator.")
-@click.option("--wait-to-end", is_flag=True, help="Wait until the upgrade ends; keep waiting while paused.")
+@click.option("--wait-to-end", is_flag=True, help="Keep waiting while the upgrade needs an operator.")
 @wait_options
 @click.option(
-    "--idempotency-key", "key", metavar="KEY", help="Start once per key: the same key attaches, also after the end."
+    "--idempotency-key", "key", metavar="KEY", help="Start once per key: the same key attaches, even after its end."
 )
 @click.option("--who", metavar="NAME", help="Who starts the upgrade. Default: user@host.")
 @click.option("--dry-run", is_flag=True, help="Show what the upgrade would do. Changes nothing.")

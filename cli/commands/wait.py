@@ -15,7 +15,7 @@ from cli.options import Option, cluster_options, output_option, settings_from, t
     "--wait-to-end",
     "to_end",
     is_flag=True,
-    help="Wait until the upgrade ends; keep waiting while it needs an operator.",
+    help="Keep waiting while the upgrade needs an operator.",
 )
 @wait_options
 @output_option()

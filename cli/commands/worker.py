@@ -28,7 +28,7 @@ from cli.options import Option, cluster_options, settings_from, temporal_options
 def worker(**options: Option) -> int:
     """Run a worker for a cluster.
 
-    Runs workflows of any cluster, and activities in this cluster. Ends at SIGTERM or SIGINT.
+    Runs workflows of any cluster, and activities in this cluster. Stops on SIGTERM or SIGINT.
     """
     from worker.main import run_worker
 

@@ -33,9 +33,9 @@ def _age(since: str, now: datetime) -> str:
 def item_text(item: Mapping[str, Any], link: str | None = None) -> str:
     """Returns everything about one item: state, cause, next step, history."""
     state = f"{item['state']} since {item['since']}"
-    if item["closed"] or item["until"]:
+    if item["closed"] or item["until"] or item["state"] != "open":
         until = f" until {item['until']}" if item["until"] else ""
-        state = f"{item['state']}{until}, first seen {item['since']}"
+        state = f"{item['state']}{until}; opened {item['since']}"
     pods = ", ".join(item["pods"]) or "-"
     if item["podCount"] > len(item["pods"]):
         pods += f" and {item['podCount'] - len(item['pods'])} more"
@@ -57,7 +57,9 @@ def item_text(item: Mapping[str, Any], link: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def result_table(results: Sequence[Mapping[str, Any]]) -> str:
-    """Returns two lines per item that an operator acted on: `done` or `refused`; and the item's answer."""
-    rows = [[item_workload(result["id"]), "done" if result["ok"] else "refused"] for result in results]
+def result_table(results: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> str:
+    """Returns two lines per item that an operator acted on: its label, for example `refused`, and the answer."""
+    if not results:
+        return ""
+    rows = [[item_workload(result["id"]), label] for result, label in zip(results, labels, strict=True)]
     return annotated(["ITEM", "RESULT"], rows, [f"    {result['message']}" for result in results])

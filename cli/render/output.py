@@ -20,8 +20,8 @@ def emit(document: Mapping[str, Any], output: str | None, table: Callable[[], st
         import yaml  # noqa: PLC0415  # 0.05 s that only this format needs
 
         click.echo(yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True), nl=False)
-    else:
-        click.echo(table())
+    elif text := table():
+        click.echo(text)
 
 
 def say(text: str) -> None:

@@ -35,7 +35,7 @@ def scan_table(document: Mapping[str, Any]) -> str:
         tags = f" (tags {', '.join(plane['tags'])})" if plane["tags"] else ""
         ready = "ready" if plane["ready"] else "NOT ready"
         lines.append(f"Control plane {plane['revision']}{tags}: Istio {plane['version']}, {ready}")
-    lines.append(f"{_pods_of_workloads(totals)}: {classes or 'none'}")
+    lines.append(f"{_pods_of_workloads(totals)}: {classes}" if classes else "No Pods.")
     changes = document.get("targetChanges")
     if changes:
         lines.append(f"Istio {document['target']} would change {_pods_of_workloads(changes)}")
@@ -49,7 +49,7 @@ def scan_table(document: Mapping[str, Any]) -> str:
         name = f"{workload['namespace']}/{kind}/{workload['name']}"
         rows.append([workload["class"], workload["pods"], proxies, f"{name}: {decision}" if decision else name])
     # The names come last: they are the longest, and nearly all of them fit in a line of 80 columns.
-    table = fitted(["CLASS", "PODS", "PROXY", "WORKLOAD"], rows) if rows else "No workloads."
+    table = fitted(["CLASS", "PODS", "PROXY", "WORKLOAD"], rows) if rows else "No workload matches."
     return "\n".join([*lines, "", table])
 
 

@@ -40,14 +40,12 @@ def status_table(document: Mapping[str, Any], link: str | None = None) -> str:
 
 def status_line(document: Mapping[str, Any]) -> str:
     """Returns the status in one line, which differs whenever something has changed."""
-    parts = [document["phase"]]
-    if document["target"]:
-        parts.append(f"to {document['target']}")
+    parts = [f"{document['target']}: {document['phase']}" if document["target"] else document["phase"]]
     wave, counts, items = document["wave"], document["workloads"], document["items"]
     if wave and document["phase"] not in ("done", "final-survey"):
         parts.append(f"wave {wave['number'] + 1} of {wave['of']} ({wave['name']})")
     if counts["planned"]:
-        parts.append(f"{counts['restarted'] + counts['current']} of {counts['planned']} workloads done")
+        parts.append(f"{counts['restarted'] + counts['current']} of {counted_noun(counts['planned'], 'workload')} done")
     if items["open"]:
         parts.append(f"{counted_noun(items['open'], 'item')} open")
     if document["needsAttention"]:

@@ -26,10 +26,14 @@ _UNAVAILABLE = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED", "ABOR
 
 @dataclass(frozen=True, slots=True)
 class WaitOptions:
-    """How long to wait: `seconds` in all, None without limit; `through_pauses` also while an operator is needed."""
+    """How long to wait: `seconds` in all, None without limit; `through_pauses` also while an operator is needed.
+
+    `timeout` is how the operator wrote the limit.
+    """
 
     seconds: float | None = None
     through_pauses: bool = False
+    timeout: str = ""
 
     @classmethod
     def of(cls, timeout: str | None, *, through_pauses: bool) -> WaitOptions:
@@ -42,8 +46,8 @@ class WaitOptions:
             return cls(None, through_pauses)
         duration = parse_duration(timeout)
         if duration is None:
-            raise RefusedError(f"{timeout!r} is not a duration.", "Write it as 90s, 15m or 2h30m.")
-        return cls(duration.total_seconds(), through_pauses)
+            raise RefusedError(f"{timeout!r} is not a duration.", "Write 30m, 2h30m or 3d.")
+        return cls(duration.total_seconds(), through_pauses, timeout)
 
 
 async def follow(client: Client, cluster: str, options: WaitOptions) -> tuple[Upgrade, int]:
@@ -72,7 +76,8 @@ async def follow(client: Client, cluster: str, options: WaitOptions) -> tuple[Up
         if options.seconds is not None and time.monotonic() - started >= options.seconds:
             if upgrade is None:
                 raise UnreachableError("Temporal did not answer in time.", "An upgrade that was running goes on.")
-            say(f"The timeout is over; the upgrade goes on. Attach again: kyma-upgrade wait --cluster {cluster}")
+            say(f"--timeout {options.timeout} passed. The upgrade goes on.")
+            say(f"Attach again: kyma-upgrade wait --cluster {cluster}")
             return upgrade, TIMED_OUT
         await asyncio.sleep(_POLL_SECONDS)
 

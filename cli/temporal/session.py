@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from mesh.errors import RefusedError
 from worker.settings import Settings
 from worker.temporal_connection import connect_client, quiet_runtime
-
-_NO_NAMESPACE = "NamespaceNotFoundFailure"
 
 
 async def connect_temporal(settings: Settings) -> Client:
@@ -25,8 +24,10 @@ def is_absent(error: RPCError) -> bool:
     """
     if error.status is not RPCStatusCode.NOT_FOUND:
         return False
-    if any(detail.type_url.endswith(_NO_NAMESPACE) for detail in error.grpc_status.details):
+    failure = NamespaceNotFoundFailure()
+    if any(detail.Unpack(failure) for detail in error.grpc_status.details):
         raise RefusedError(
-            "The Temporal namespace does not exist.", "Check --namespace and TEMPORAL_NAMESPACE."
+            f"The Temporal namespace {failure.namespace} does not exist.",
+            "Check --namespace and TEMPORAL_NAMESPACE.",
         ) from error
     return True

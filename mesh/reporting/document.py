@@ -10,8 +10,8 @@ from typing import Any, TypedDict
 
 #: The state of an item that is closed until its end date; the other states in a report count as open.
 _SKIPPED = "skipped"
-#: What tables call the counts of a status.
-_COUNT_NAMES = {"current": "already current", "remediation": "in the queue"}
+#: What tables call the counts of a status that are parts of the planned ones.
+_PARTS = {"restarted": "restarted", "current": "already current", "left": "left"}
 
 
 class MemberStatus(StrEnum):
@@ -192,8 +192,15 @@ def summary_rows(report: ReportDocument) -> list[tuple[str, str]]:
 
 
 def workload_counts_text(counts: Mapping[str, int | None]) -> str:
-    """Returns the counts of a status that are known: `3 planned, 1 restarted, 1 already current, 1 in the queue`."""
-    return ", ".join(f"{value} {_COUNT_NAMES.get(name, name)}" for name, value in counts.items() if value is not None)
+    """Returns the counts of a status that are known: `3 planned: 1 restarted, 1 already current, 0 left; 2 open items`.
+
+    Open items stand apart: many of their workloads are in no wave.
+    """
+    parts = ", ".join(f"{counts[name]} {text}" for name, text in _PARTS.items() if counts.get(name) is not None)
+    planned, items = counts.get("planned"), counts.get("remediation")
+    if planned is not None:
+        parts = f"{planned} planned: {parts}" if parts else f"{planned} planned"
+    return "; ".join([*([parts] if parts else []), *([counted_noun(items, "open item")] if items is not None else [])])
 
 
 def _not_restarted(report: ReportDocument) -> str:
@@ -260,6 +267,20 @@ def history_lines(item: Mapping[str, Any]) -> list[str]:
         because = f" ({entry['because']})" if entry["because"] else ""
         lines.append(f"{entry['at']} {entry['what']} by {entry['who']}{because}: {entry['result']}")
     return lines
+
+
+def skip_text(item: Mapping[str, Any]) -> str:
+    """Returns who skipped an item and why: `skipped until 2026-11-28T00:00:00Z by ann: node repair`."""
+    text = f"skipped until {item['until'] or 'further notice'}"
+    skips = [entry for entry in item["history"] if entry["what"] == "skip" and not _refused(entry)]
+    if not skips:
+        return text
+    because = f": {skips[-1]['because']}" if skips[-1]["because"] else ""
+    return f"{text} by {skips[-1]['who']}{because}"
+
+
+def _refused(entry: Mapping[str, Any]) -> bool:
+    return str(entry["result"]).startswith("refused")
 
 
 def decision_text(decision: DecisionDocument) -> str:

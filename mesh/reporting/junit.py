@@ -20,6 +20,7 @@ from mesh.reporting.document import (
     headline,
     history_lines,
     seconds_between,
+    skip_text,
     status_phrase,
 )
 
@@ -77,8 +78,7 @@ def _queue(root: Element, report: ReportDocument) -> Element:
     for item in report["queue"]:
         case = _case(suite, item["namespace"], _name(item), 0.0)
         if item["state"] == "skipped":
-            lines = [f"{item['reason']}: skipped until {item['until'] or 'further notice'}", *history_lines(item)[-1:]]
-            _skipped(case, "; ".join(lines))
+            _skipped(case, f"{item['reason']}: {skip_text(item)}")
         else:
             detail = item["detail"] or "see the next step"
             lines = [f"{item['reason']}: {detail}", "", item["nextStep"], "", *item["commands"]]

@@ -25,6 +25,7 @@ from mesh.reporting.document import (
     most_severe_first,
     open_items,
     outcome_text,
+    skip_text,
     skipped_items,
     summary_rows,
     wave_title,
@@ -130,9 +131,7 @@ def _items(report: ReportDocument, level: _Level) -> Iterable[str]:
         yield f"### {counted_noun(len(skipped), 'skipped item')}"
         yield ""
         for item in skipped:
-            until = f" until {item['until']}" if item["until"] else ""
-            last = f"; {_safe(history_lines(item)[-1])}" if item["history"] else ""
-            yield f"- {_safe(display_name(item))}: {_safe(item['reason'])}{until}{last}"
+            yield f"- {_safe(display_name(item))}: {_safe(item['reason'])}, {_safe(skip_text(item))}"
         yield ""
 
 

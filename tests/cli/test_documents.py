@@ -9,19 +9,21 @@ from typing import Any
 import pytest
 
 from activities.kube.istiods import Istiod
-from cli.render.item_document import item_document
-from cli.render.item_table import item_text
+from cli.render.item_document import item_document, result_document
+from cli.render.item_table import item_text, result_table
 from cli.render.scan_document import ScanFilter, control_plane_document, scan_document
 from cli.render.scan_table import proxy_text, scan_table
 from cli.render.status_document import status_document
 from cli.render.status_table import status_table
 from mesh.history import HistoryEntry
+from mesh.identity import item_id
 from mesh.istio.drift import Drift
 from mesh.istio.expected_proxy import ExpectedProxy
 from mesh.istio.injection import Injector, injection_webhooks
 from mesh.istio.injector_config import InjectorConfig
 from mesh.istio.versions import Version
 from mesh.k8s.objects import Container, Metadata, PodSpec, PodTemplate, Workload, WorkloadSpec
+from mesh.k8s.workload_ref import WorkloadRef
 from mesh.remediation.advice import advise
 from mesh.remediation.item import Item, ItemState, view_of
 from mesh.survey.actions import Action
@@ -273,8 +275,8 @@ def test_text_of_an_item_fits_the_terminal_except_for_commands(monkeypatch: pyte
     ("changes", "text"),
     [
         ({}, "open since 2026-"),
-        ({"state": ItemState.SNOOZED, "until": NOW + timedelta(hours=1)}, ", first seen 2026-"),
-        ({"state": ItemState.RESOLVED, "closed": "its Pods are current"}, "resolved, first seen 2026-"),
+        ({"state": ItemState.SNOOZED, "until": NOW + timedelta(hours=1)}, "; opened 2026-"),
+        ({"state": ItemState.RESOLVED, "closed": "its Pods are current"}, "resolved; opened 2026-"),
     ],
     ids=["open", "until-then", "resolved"],
 )
@@ -331,3 +333,10 @@ def test_class_drifted_lists_workloads_of_any_class(survey: Survey) -> None:
     listed = scan_document("one", drifted, [_PLANE], selection=ScanFilter(("drifted",)))["workloads"]
 
     assert [(one["name"], one["drift"]) for one in listed] == [("pay", ["cni"])]
+
+
+def test_results_of_an_action_name_each_item_and_nothing_is_printed_without_items() -> None:
+    results = [result_document(item_id("one", WorkloadRef("shop", "Deployment", "cart")), "retrying", ok=True)]
+
+    assert result_table(results, ["started"]).splitlines()[1].split() == ["shop/Deployment/cart", "started"]
+    assert result_table([], []) == ""

@@ -1,9 +1,14 @@
+import errno
+
 import pytest
+from temporalio.api.common.v1 import GrpcStatus
+from temporalio.api.errordetails.v1 import NamespaceNotFoundFailure
 from temporalio.client import WorkflowUpdateFailedError
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from cli.exit_codes import CONFLICT, FAILED, UNREACHABLE, USAGE, failure_of
+from cli.temporal.session import is_absent
 from mesh import errors
 
 
@@ -45,9 +50,24 @@ def test_error_of_temporal_becomes_a_sentence(status: RPCStatusCode, code: int) 
     assert failure_of(RPCError("first\nsecond", status, b"")).code == code
 
 
+def test_full_disk_is_a_sentence() -> None:
+    failure = failure_of(OSError(errno.ENOSPC, "No space left on device"))
+
+    assert (failure.message, failure.unexpected) == ("The output cannot be written: no space left on device.", False)
+
+
 def test_other_error_is_unexpected_and_one_line() -> None:
     failure = failure_of(KeyError("what"))
 
     assert failure.code == FAILED
     assert failure.unexpected
     assert "\n" not in failure.message
+
+
+def test_missing_temporal_namespace_is_named() -> None:
+    status = GrpcStatus(code=RPCStatusCode.NOT_FOUND.value, message="Namespace nope is not found.")
+    status.details.add().Pack(NamespaceNotFoundFailure(namespace="nope"))
+    error = RPCError(status.message, RPCStatusCode.NOT_FOUND, status.SerializeToString())
+
+    with pytest.raises(errors.RefusedError, match=r"The Temporal namespace nope does not exist\."):
+        is_absent(error)

@@ -112,7 +112,14 @@ def test_defaults_without_any_source(tmp_path: Path) -> None:
 def test_invalid_value_is_refused_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KYMA_UPGRADE_CONCURRENCY", "many")
 
-    with pytest.raises(RefusedError, match="concurrency"):
+    with pytest.raises(RefusedError, match="KYMA_UPGRADE_CONCURRENCY: 'many' is not a number"):
+        load_settings(directory=tmp_path)
+
+
+def test_invalid_value_of_the_profile_is_refused_by_its_key(tmp_path: Path) -> None:
+    (tmp_path / ".kyma-upgrade.toml").write_text("connect_timeout = 'soon'\n")
+
+    with pytest.raises(RefusedError, match=r"connect_timeout in \.kyma-upgrade\.toml: 'soon' is not a number"):
         load_settings(directory=tmp_path)
 
 

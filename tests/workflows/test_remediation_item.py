@@ -456,7 +456,7 @@ async def test_snoozed_item_keeps_its_warning_and_opens(
         ("skip", SkipCommand("me", "why", until="9999-12-31"), "is not a date"),
         ("skip", SkipCommand("me", "why", until="2020-01-31"), "is in the past"),
         ("snooze", SnoozeCommand("me", duration="a while"), "is not a duration"),
-        ("snooze", SnoozeCommand("me", duration="0m"), "is not a duration"),
+        ("snooze", SnoozeCommand("me", duration="0m"), "must be longer than 0s"),
         ("snooze", SnoozeCommand("me", duration="9999d"), "longer than a year"),
     ],
 )

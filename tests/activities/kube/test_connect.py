@@ -32,6 +32,23 @@ async def test_unusable_kubeconfig_is_named_with_the_reason(tmp_path: Path) -> N
         await connect(str(odd))
 
 
+@pytest.mark.parametrize("text", ["root:x:0:0:root:/root:/bin/bash\n", "- a\n", "a: [\n"], ids=["text", "list", "torn"])
+async def test_file_that_is_no_kubeconfig_is_refused(tmp_path: Path, text: str) -> None:
+    odd = tmp_path / "odd"
+    odd.write_text(text)
+
+    with pytest.raises(RefusedError, match="odd cannot be used: it is not a kubeconfig file"):
+        await connect(str(odd))
+
+
+async def test_missing_context_is_named(tmp_path: Path) -> None:
+    odd = tmp_path / "odd"
+    odd.write_text("current-context: a\nclusters: []\nusers: []\ncontexts: [{name: a, context: {cluster: a}}]\n")
+
+    with pytest.raises(RefusedError, match="odd cannot be used: it has no context nope"):
+        await connect(str(odd), "nope")
+
+
 async def test_netrc_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """kubectl does not read it either, and a login from it cannot be sent beside a token."""
     netrc = tmp_path / "netrc"

@@ -133,7 +133,7 @@ def report(**changes: Any) -> ReportDocument:  # noqa: ANN401
                 "old",
                 state="skipped",
                 until="2027-01-31T00:00:00Z",
-                history=[history_entry("skip", "bob", "skipped", "goes")],
+                history=[history_entry("skip", "bob", "skipped", "goes"), history_entry("observed", "ann", "gone")],
             ),
         ],
         notes=[],
@@ -198,7 +198,7 @@ def test_every_format_contains_everything(form: Callable[[ReportDocument], str])
     ]
     expected += ["curl", "vision", "old", "PodPending", "0/3 nodes are available", "Fix what the cause names."]
     expected += ["kubectl -n odd describe pod/curl", "kubectl -n odd describe pod/vision", "2027-01-31"]
-    expected += [f"{END} retry by ann: failed: 0 of 1 Pods came up", f"{END} skip by bob (goes): skipped"]
+    expected += [f"{END} retry by ann: failed: 0 of 1 Pods came up", "skipped until 2027-01-31T00:00:00Z by bob: goes"]
     if form is not junit_report:
         expected += ["paused by ann: to look", "1h 05m", "1 restarted, 1 current", "1 item skipped", "117 current"]
         expected += ["ann@host", "1 Pod pinned, 2 Pods excluded", "Something is missing."]
@@ -265,7 +265,7 @@ def test_markdown_begins_with_headline_and_summary() -> None:
         "| --- | --- |",
         "| Started | 2026-03-01T12:00:00Z by ann@host |",
         "| Ended | 2026-03-01T13:05:10Z, after 1h 05m |",
-        "| Workloads | 3 planned, 1 restarted, 1 already current, 2 in the queue, 0 left |",
+        "| Workloads | 3 planned: 1 restarted, 1 already current, 0 left; 2 open items |",
         "| Pods, last survey | 120: 117 current, 2 excluded, 1 pinned |",
         "| Not restarted | 1 Pod pinned, 2 Pods excluded, 1 item skipped |",
         "| Queue | 2 items open |",
