@@ -79,7 +79,7 @@ class HoldActivities:
             await asyncio.sleep(1)
         raise ClusterError(
             "The hold is not in force: the API server accepts a change like the module's restart.",
-            "Check that deploy/hold.yaml is applied: kubectl get validatingadmissionpolicybinding kyma-upgrade-hold.",
+            "Apply deploy/hold.yaml.",
         )
 
     @activity.defn

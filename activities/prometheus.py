@@ -48,7 +48,7 @@ async def check_prometheus(gate: PrometheusGate) -> str | None:
             content = await response.read()
         values = _values(_answer(content, response.status))
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        return f"Prometheus does not answer: {one_line(str(error)) or type(error).__name__}"
+        return f"Prometheus at {gate.address} does not answer: {_reason(error)}"
     except (msgspec.DecodeError, ValueError) as error:
         return f"the answer of Prometheus cannot be read: {one_line(str(error))}"
     if not values:
@@ -56,6 +56,12 @@ async def check_prometheus(gate: PrometheusGate) -> str | None:
     # NaN is below nothing.
     worst = max(values, key=lambda value: (not value < gate.below, value))
     return None if worst < gate.below else f"{one_line(gate.query)} is {worst:g}, not below {gate.below:g}"
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError) and isinstance(error.os_error, ConnectionRefusedError):
+        return "connection refused"
+    return one_line(str(error)) or ("timeout" if isinstance(error, TimeoutError) else type(error).__name__)
 
 
 def _answer(content: bytes, code: int) -> _Answer:

@@ -250,6 +250,6 @@ async def _hold(cluster: ClusterClient) -> Check:
     }
     missing = [name for name, place in places.items() if await cluster.find(place, msgspec.Raw) is None]
     if missing:
-        message = f"not installed: {', '.join(missing)}"
+        message = f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed"
         return Check("hold", ok=False, message=message, remedy="Run: kubectl apply --server-side -f deploy/hold.yaml")
     return Check("hold", ok=True, message="the policy is installed")

@@ -13,6 +13,8 @@ from temporalio.exceptions import (
 )
 from temporalio.exceptions import TimeoutError as NoAnswerError
 
+#: How the reason of a pause by an operator begins.
+PAUSED_BY = "paused by "
 NO_WORKER = "no worker serves this cluster; the upgrade continues by itself once one does"
 
 

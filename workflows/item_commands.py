@@ -51,9 +51,9 @@ def check_command(command: ItemCommand, now: datetime) -> None:
     """
     match command:
         case ResolveCommand(force=True, because=""):
-            raise refusal("Closing the item without a check needs a reason: because.")
+            raise refusal('Give a reason ("because") to close the item without a check.')
         case SkipCommand(because=""):
-            raise refusal("Skipping the item needs a reason: because.")
+            raise refusal('Give a reason ("because") to skip the item.')
         case SkipCommand():
             _check_until(command.until, now)
         case SnoozeCommand():

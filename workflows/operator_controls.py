@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from mesh.plan.waves import WaveGroup, WaveRule
     from mesh.text import one_line
 
-    from workflows.failures import refusal
+    from workflows.failures import PAUSED_BY, refusal
     from workflows.messages import ApproveInput, ControlsState, LimitInput, OperatorInput, WaveControl
 
 #: Characters of the reason of a pause.
@@ -83,7 +83,7 @@ class OperatorControls:
     def pause(self, operator: OperatorInput) -> None:
         """Pauses for an operator."""
         who, because = operator.who or UNNAMED_OPERATOR, operator.because or NO_REASON
-        self.pause_for(one_line(f"paused by {who}: {because}", _REASON_LIMIT))
+        self.pause_for(one_line(f"{PAUSED_BY}{who}: {because}", _REASON_LIMIT))
         self._record("paused", operator)
 
     def resume(self, operator: OperatorInput) -> None:
@@ -128,14 +128,16 @@ class OperatorControls:
         """Refuses a pause of what is paused."""
         self.check_running()
         if self.paused_by is not None:
-            raise refusal(f"The upgrade is already paused: {self.paused_by}.")
+            by_operator = self.paused_by.startswith(PAUSED_BY)
+            raise refusal(f"The upgrade is already {'' if by_operator else 'paused: '}{self.paused_by}.")
 
     def check_resume(self) -> None:
         """Refuses a resume of what is not paused."""
         self.check_running()
         if self.paused_by is None:
-            hint = " It waits for approval: kyma-upgrade approve." if self.awaited is not None else ""
-            raise refusal(f"The upgrade is not paused.{hint}")
+            waits = self.awaited is not None
+            hint = "It waits for approval: kyma-upgrade approve." if waits else "See what it does: kyma-upgrade status"
+            raise refusal(f"The upgrade is not paused. {hint}")
 
     def check_approve(self, approval: ApproveInput) -> None:
         """Refuses an approval when no wave waits and none is named."""
@@ -143,7 +145,7 @@ class OperatorControls:
         if approval.wave is None and self.awaited is None:
             raise refusal("No wave waits for approval. To approve a wave in advance, give its number.")
         if approval.wave is not None and approval.wave < 0:
-            raise refusal(f"There is no wave {approval.wave}.")
+            raise refusal(f"There is no wave {approval.wave}. Give the number of a numbered wave: 0 or more.")
 
     def check_limit(self, limit: LimitInput) -> None:
         """Refuses a limit that a policy could not have."""

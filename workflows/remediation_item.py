@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shlex
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -50,6 +51,8 @@ _RECHECK_LAST = timedelta(hours=24)
 _RECHECK_MAX_AGE = 60.0
 #: Who acts when the item itself does.
 _ITEM = "item"
+#: What ends when an item is opened again.
+_PERIODS = {ItemState.SNOOZED: "snooze", ItemState.SKIPPED: "skip"}
 
 
 @workflow.defn(name="RemediationItem")
@@ -117,7 +120,7 @@ class RemediationItemWorkflow:
     # Commands of operators: updates, and signals for Temporal's batch operations, which cannot send updates. A refusal
     # is the answer of an update; that of a signal is kept in the item's history.
 
-    @workflow.update(description='Restart the workload and verify. Input: {"who": "you", "because": "why"}')
+    @workflow.update(description='Restart the workload and verify the restart. Input: {"who": "you", "because": "why"}')
     async def retry(self, command: ItemCommand) -> ItemView:
         """Returns once the restart has begun; the item's history tells how it ends."""
         return await self._carry_out("retry", command, self._begin_retry)
@@ -126,13 +129,16 @@ class RemediationItemWorkflow:
     def _check_retry(self, command: ItemCommand) -> None:
         self._check("retry", command)
 
-    @workflow.signal(name="retry", description='As the update, for batches. Input: {"who": "you", "because": "why"}')
+    @workflow.signal(
+        name="retry",
+        description='Does the same as the update; for batches of Temporal. Input: {"who": "you", "because": "why"}',
+    )
     async def retry_by_signal(self, command: ItemCommand) -> None:
         """The item's history tells the outcome."""
         await self._as_signal("retry", command, self._begin_retry)
 
     @workflow.update(
-        description='Close it if nothing is left to do. Input: {"who": "you", "because": "why", "force": false}'
+        description='Close the item when it is settled. Input: {"who": "you", "because": "why", "force": false}'
     )
     async def resolve(self, command: ResolveCommand) -> ItemView:
         """Refused while the workload needs a restart, unless it is forced with a reason."""
@@ -142,7 +148,10 @@ class RemediationItemWorkflow:
     def _check_resolve(self, command: ResolveCommand) -> None:
         self._check("resolve", command)
 
-    @workflow.signal(name="resolve", description='As the update, for batches. Input: {"who": "you", "because": "why"}')
+    @workflow.signal(
+        name="resolve",
+        description='Does the same as the update; for batches of Temporal. Input: {"who": "you", "because": "why"}',
+    )
     async def resolve_by_signal(self, command: ResolveCommand) -> None:
         """The item's history tells the outcome."""
         await self._as_signal("resolve", command, self._resolve)
@@ -159,7 +168,9 @@ class RemediationItemWorkflow:
         self._check("skip", command)
 
     @workflow.signal(
-        name="skip", description='As the update, for batches. Input: {"until": "2027-01-31", "because": "why"}'
+        name="skip",
+        description="Does the same as the update; for batches of Temporal. "
+        'Input: {"until": "2027-01-31", "who": "you", "because": "why"}',
     )
     async def skip_by_signal(self, command: SkipCommand) -> None:
         """The item's history tells the outcome."""
@@ -174,7 +185,11 @@ class RemediationItemWorkflow:
     def _check_snooze(self, command: SnoozeCommand) -> None:
         self._check("snooze", command)
 
-    @workflow.signal(name="snooze", description='As the update, for batches. Input: {"duration": "2h"}')
+    @workflow.signal(
+        name="snooze",
+        description="Does the same as the update; for batches of Temporal. "
+        'Input: {"duration": "2h", "who": "you", "because": "why"}',
+    )
     async def snooze_by_signal(self, command: SnoozeCommand) -> None:
         """The item's history tells the outcome."""
         await self._as_signal("snooze", command, self._snooze)
@@ -204,7 +219,8 @@ class RemediationItemWorkflow:
         try:
             self._record(what, command, await action(command))
         except ApplicationError as error:
-            self._record(what, command, f"refused: {error.message}")
+            # The item shows its advice anyway.
+            self._record(what, command, f"refused: {error.message.removesuffix(view_of(self._item).next_step)}")
             raise
         finally:
             self._busy = None
@@ -254,7 +270,7 @@ class RemediationItemWorkflow:
 
     async def _resolve(self, command: ResolveCommand) -> str:
         if command.force:
-            closed = one_line(f"closed without a check by {command.who or UNNAMED_OPERATOR}: {command.because}")
+            closed = one_line(f"by {command.who or UNNAMED_OPERATOR} without a check: {command.because}")
             self._item = replace(self._item, closed=closed, forced=True)
             self._enter(ItemState.RESOLVED)
             return "closed without a check"
@@ -262,9 +278,12 @@ class RemediationItemWorkflow:
         self._item = self._item.observed(observation)
         if observation.closed is None:
             view = view_of(self._item)
-            cause = f"{view.reason}: {view.detail}" if view.detail else view.reason
-            why = "its Pods still run the old proxy" if self._item.restartable else cause.removesuffix(".")
-            raise refusal(f"The item is not settled: {why}. To close it anyway, use force and give a reason.")
+            cause = f"{view.reason} still holds: {view.detail}" if view.detail else f"{view.reason} still holds"
+            why = "The Pods still run the old proxy" if self._item.restartable else cause.removesuffix(".")
+            raise refusal(
+                f"{why}. The item stays open. To close it without a check, use force and give a reason. "
+                f"Next step: kyma-upgrade queue show {shlex.quote(str(self._item.finding.ref))}"
+            )
         self._enter(ItemState.RESOLVED)
         return observation.closed
 
@@ -317,7 +336,7 @@ class RemediationItemWorkflow:
 
     def _reopen_when_due(self) -> None:
         if self._item.until is not None and workflow.now() >= self._item.until:
-            self._record("reopened", ItemCommand(_ITEM), f"no longer {self._item.state}")
+            self._record("reopened", ItemCommand(_ITEM), f"the {_PERIODS[self._item.state]} ended")
             self._enter(ItemState.OPEN)
             self._recheck_now = True
 

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from mesh.remediation.item import ItemView
     from mesh.text import markdown, rfc3339
 
-    from workflows.failures import NO_WORKER
+    from workflows.failures import NO_WORKER, PAUSED_BY
     from workflows.messages import Phase, Progress
 
 _BAR = 20
@@ -32,7 +32,7 @@ def upgrade_details(progress: Progress, decisions: Sequence[HistoryEntry]) -> st
     if counts.planned:
         done = min(counts.restarted + counts.current, counts.planned)
         bar = "=" * round(_BAR * done / counts.planned)
-        lines.append(f"`[{bar:.<{_BAR}}]` {done} of {counts.planned} workloads done")
+        lines.append(f"`[{bar:.<{_BAR}}]` {done} of {_workloads(counts.planned)} done")
     if progress.wave is not None and progress.phase in (Phase.RESTARTING, Phase.SOAKING, Phase.PAUSED):
         lines.append(f"Wave {progress.wave.number + 1} of {progress.wave.of}: {fitting(progress.wave.name, 150)}")
     if progress.needs_attention:
@@ -53,12 +53,14 @@ def next_step(cluster: str, paused_by: str | None, waits_until: datetime | None)
     """Returns what an operator must do for the upgrade to continue; `waits_until` while it waits for the queue."""
     if paused_by == NO_WORKER:
         return "Start a worker for the cluster: kyma-upgrade worker"
+    if paused_by is not None and paused_by.startswith(PAUSED_BY):
+        return f"Resume when you are ready: kyma-upgrade resume --cluster {cluster}"
     if paused_by is not None:
-        return f"Fix the cause, then resume: kyma-upgrade resume --cluster {cluster} --because 'what was fixed'"
+        return f'Fix the cause, then resume: kyma-upgrade resume --cluster {cluster} --because "…"'
     if waits_until is not None:
         ends = f"{waits_until:%Y-%m-%d %H:%MZ}"
         return f"Settle the open items by {ends}: kyma-upgrade queue list --cluster {cluster}"
-    return f"Check the cluster, then approve: kyma-upgrade approve --cluster {cluster} --because 'why'"
+    return f'Check the cluster, then approve: kyma-upgrade approve --cluster {cluster} --because "…"'
 
 
 def item_details(item: ItemView) -> str:
@@ -68,10 +70,12 @@ def item_details(item: ItemView) -> str:
     if item.closed is not None:
         lines.append(f"**resolved:** {fitting(item.closed, 600)}")
     else:
-        until = f" until {rfc3339(item.until)}" if item.until else ""
+        opened = rfc3339(item.since)
+        dates = f" until {rfc3339(item.until)}; opened {opened}" if item.until else f" since {opened}"
         pods = f"{item.pod_count} Pod{'' if item.pod_count == 1 else 's'}"
-        lines.append(f"{item.state}{until}, since {rfc3339(item.since)}, {pods}")
-        lines.append(f"> {fitting(item.detail or 'no detail', 450)}")
+        lines.append(f"{item.state}{dates}; {pods}")
+        if item.detail:
+            lines.append(f"> {fitting(item.detail, 450)}")
         if item.evidence:
             lines.append("\n".join(f"- {fitting(one, 180)}" for one in item.evidence[:_EVIDENCE_SHOWN]))
         lines.append(fitting(item.next_step, 700))
@@ -81,6 +85,10 @@ def item_details(item: ItemView) -> str:
         lines.append("**History**")
         lines.append(_history(item.history[-_HISTORY_SHOWN:]))
     return "\n\n".join(lines)
+
+
+def _workloads(count: int) -> str:
+    return f"{count} workload{'' if count == 1 else 's'}"
 
 
 def _history(entries: Sequence[HistoryEntry]) -> str:

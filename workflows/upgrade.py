@@ -226,7 +226,9 @@ class UpgradeWorkflow:
         """Lets the next wave of a step begin; trouble in a wave pauses at once, not at the wave's end."""
         await self._waves.take_report(report)
 
-    @workflow.update(description='A second start. Input: {"to": "fast"}. Refused if another target is under way.')
+    @workflow.update(
+        description='Attaches a second start. Input: {"to": "fast"}. Refused if another target is under way.'
+    )
     def attach(self, request: AttachInput) -> Progress:
         """Changes nothing."""
         return self.progress()

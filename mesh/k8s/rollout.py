@@ -73,7 +73,7 @@ def rollout(workload: Workload) -> Rollout:
         message=f"{updated} of {wanted} updated, {available} available",
         wanted=wanted,
         refused=_refused(status),
-        paused="its rollout is paused" if workload.spec.paused else None,
+        paused="the rollout is paused" if workload.spec.paused else None,
     )
 
 

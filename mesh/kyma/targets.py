@@ -114,7 +114,9 @@ def resolve(to: str, catalogue: Catalogue) -> Target:
     for channel, version, carried in [*exact, *carrying][:1]:
         template = catalogue.templates.get(version)
         return Target(channel, version, _text(carried), bool(template and template.spec.requires_downtime))
-    raise RefusedError(f"{to!r} is no channel, module version or Istio version of this cluster.", reachable(catalogue))
+    raise RefusedError(
+        f"{to!r} is not a channel, module version or Istio version of this cluster.", reachable(catalogue)
+    )
 
 
 def _channels(catalogue: Catalogue) -> list[tuple[str, str]]:

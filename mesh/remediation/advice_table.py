@@ -30,9 +30,9 @@ class Entry:
         return known and (not self.kinds or seen.kind in self.kinds)
 
 
-_CURRENT = "The item closes when its Pods run the expected proxy, or are gone."
-CURRENT_AND_READY = "The item closes when its Pods run the expected proxy and are Ready, or are gone."
-_KNOWN_AND_CURRENT = "The item closes when the proxy of its Pods is known and as expected, or they are gone."
+_CURRENT = "The item closes when the Pods of the workload run the expected proxy, or are gone."
+CURRENT_AND_READY = "The item closes when the Pods of the workload run the expected proxy and are Ready, or are gone."
+_KNOWN_AND_CURRENT = "The item closes when the proxy of the workload's Pods is known and as expected, or they are gone."
 
 _DESCRIBE = "kubectl -n {namespace} describe {kind}/{name}"
 _GET_YAML = "kubectl -n {namespace} get {kind}/{name} -o yaml --show-managed-fields"
@@ -78,7 +78,7 @@ _CREATE_SAVED = "kubectl -n {namespace} create -f {file}"
 _REPLACE_EACH = (
     "old=$(kubectl -n {namespace} get pod/{each} -o 'jsonpath={{.metadata.uid}}')"
     " && kubectl -n {namespace} delete pod/{each} --wait=false && until kubectl -n {namespace} get pod/{each}"
-    " -o 'jsonpath={{.metadata.uid}} {{.status.conditions[?(@.type==\"Ready\")].status}}'"
+    " -o 'jsonpath={{.metadata.uid}} {{.status.conditions[?(@.type==\"Ready\")].status}}' 2>/dev/null"
     ' | grep -v "$old" | grep -q True; do sleep 2; done'
 )
 #: The new Pod has another name.
@@ -191,7 +191,7 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
                 "The update strategy is OnDelete: the Pod of a node is only recreated after it is deleted. Delete the "
                 "Pods one at a time. Wait until all others are Ready before you delete the next one."
             ),
-            (_REPLACE_ON_NODE, _DESCRIBE),
+            (_DESCRIBE, _REPLACE_ON_NODE),
             _CURRENT,
             kinds=("DaemonSet",),
         ),
@@ -200,7 +200,7 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
                 "The update strategy is OnDelete: a Pod is only recreated after it is deleted. Delete the Pods one at "
                 "a time, the highest ordinal first. Wait until each one is Ready again before you delete the next."
             ),
-            (_REPLACE_EACH, _DESCRIBE),
+            (_DESCRIBE, _REPLACE_EACH),
             _CURRENT,
         ),
     ),
@@ -211,7 +211,7 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
                 "at a time, the highest ordinal first: each comes back from the template that it had, with the "
                 "expected proxy. Or lower the partition and restart the workload."
             ),
-            (_REPLACE_EACH, _DESCRIBE),
+            (_DESCRIBE, _REPLACE_EACH),
             _CURRENT,
         ),
     ),
@@ -223,7 +223,7 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
                 "it with kubectl."
             ),
             ("kubectl get namespace/{namespace} --show-labels", _DESCRIBE, _RETRY),
-            "The item closes when its Pods run the expected proxy, have no sidecar any more, or are gone.",
+            "The item closes when the workload's Pods run the expected proxy, have no sidecar, or are gone.",
         ),
     ),
     Reason.UNKNOWN_REVISION: (
@@ -260,7 +260,7 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
                 "the mesh, restart it. If not, set the label sidecar.istio.io/inject: false on its template."
             ),
             (_DESCRIBE, _RETRY),
-            "The item closes when its Pods run the expected proxy, would get no sidecar any more, or are gone.",
+            "The item closes when the workload's Pods run the expected proxy, would get no sidecar, or are gone.",
         ),
     ),
     Reason.IMAGE_REWRITTEN: (
@@ -439,8 +439,9 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
     Reason.DISRUPTION_BUDGET: (
         Entry(
             (
-                "A restart would violate the PodDisruptionBudget {budget}, and waiting does not help. Allow a "
-                "disruption, add replicas, or let the rollout surge. Then restart the workload."
+                "A restart would violate the PodDisruptionBudget {budget}, and waiting does not help. Set "
+                "maxUnavailable of the PodDisruptionBudget to 1 or more, or lower minAvailable; more replicas help "
+                "only with a fixed minAvailable. Or let the rollout surge. Then restart the workload."
             ),
             ("kubectl -n {namespace} describe poddisruptionbudget/{budget}", _DESCRIBE, _RETRY),
             _CURRENT,
@@ -448,8 +449,9 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
         ),
         Entry(
             (
-                "A restart would violate a PodDisruptionBudget of this workload, and waiting does not help. Allow a "
-                "disruption, add replicas, or let the rollout surge. Then restart the workload."
+                "A restart would violate a PodDisruptionBudget of this workload, and waiting does not help. Set "
+                "maxUnavailable of the PodDisruptionBudget to 1 or more, or lower minAvailable; more replicas help "
+                "only with a fixed minAvailable. Or let the rollout surge. Then restart the workload."
             ),
             ("kubectl -n {namespace} get poddisruptionbudgets", _DESCRIBE, _RETRY),
             _CURRENT,
@@ -543,7 +545,7 @@ TABLE: Mapping[Reason, tuple[Entry, ...]] = {
                 "there."
             ),
             (_DESCRIBE, _GET_YAML),
-            "The item closes when its Pods run the version of their revision, or are gone.",
+            "The item closes when the Pods of the workload run the version of their revision, or are gone.",
         ),
     ),
 }

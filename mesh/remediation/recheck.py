@@ -11,12 +11,25 @@ from mesh.maintenance_windows import parse_windows
 from mesh.remediation.item import Observation
 from mesh.survey.actions import Action
 from mesh.survey.finding import Finding
+from mesh.survey.pod_class import PodClass
 from mesh.survey.reasons import FOUND_BY_TRYING, Reason
 from mesh.survey.snapshot import UpgradeContext
 from mesh.survey.survey import SurveyedWorkload
 
 #: Names of Pods in a finding; the count covers all Pods.
 PODS_SHOWN = 20
+
+#: Why the item of a workload closes, by the workload's class.
+_SETTLED = {
+    PodClass.CURRENT: "its Pods run the expected proxy",
+    PodClass.EXCLUDED: "the workload is excluded from restarts",
+    PodClass.PINNED: "its Pods run the proxy that its template pins",
+    PodClass.GATEWAY: "the gateway runs the version of its revision",
+    PodClass.UNINJECTED: "its Pods have no sidecar, and new Pods would get none",
+    PodClass.MISSING: "its Pods have no sidecar, and the policy leaves them so",
+    PodClass.AMBIENT: "its Pods are in the mesh through ambient mode",
+    PodClass.FINISHED: "its Pods have finished",
+}
 
 
 def finding_of(workload: SurveyedWorkload) -> Finding | None:
@@ -47,7 +60,7 @@ def observe(workload: SurveyedWorkload | None, reason: Reason, at: datetime) -> 
     if workload is None:
         return Observation(at, closed="the workload has no Pods any more")
     if is_settled(workload, reason):
-        return Observation(at, closed=f"its Pods are {workload.pod_class}")
+        return Observation(at, closed=_SETTLED.get(workload.pod_class, f"its Pods are {workload.pod_class}"))
     finding = finding_of(workload)
     if finding is None and workload.windows:
         windows = parse_windows(*workload.windows)

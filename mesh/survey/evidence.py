@@ -139,7 +139,8 @@ def _workload_lines(assessment: Assessment, reason: Reason | None) -> Iterator[s
     elif reason is Reason.UNSUPPORTED_OWNER and pods and (maker := pods[0].metadata.controller()) is not None:
         yield f"Pod {pods[0].metadata.name} is controlled by {maker.kind} {maker.name} of {maker.api_version}"
     elif reason is Reason.JOB_POD and owner.direct is not None:
-        yield f"Job {owner.direct.metadata.name}: {owner.direct.status.active} Pods active"
+        active = owner.direct.status.active
+        yield f"Job {owner.direct.metadata.name}: {active} {'Pod' if active == 1 else 'Pods'} active"
     rollout = assessment.rollout
     if owner.workload is None or rollout is None or owner.kind in ("Job", "CronJob"):
         return

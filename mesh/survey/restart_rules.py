@@ -190,8 +190,9 @@ def budget_cause(owner: Owner, pods: Sequence[Pod], budgets: Iterable[Disruption
         status = budget.status
         if taken and budget.selects(pods) and max(0, status.expected_pods - taken) < status.desired_healthy:
             name = budget.metadata.name
-            wanted = f"PodDisruptionBudget {name} wants {status.desired_healthy} of {status.expected_pods} Pods healthy"
-            return Cause(Reason.DISRUPTION_BUDGET, one_line(f"{wanted}; the rollout takes {taken} at a time"))
+            required = f"{status.desired_healthy} of {status.expected_pods} Pods to be healthy"
+            detail = f"PodDisruptionBudget {name} requires {required}; the rollout takes down {taken} at a time"
+            return Cause(Reason.DISRUPTION_BUDGET, one_line(detail))
     return None
 
 

@@ -141,12 +141,12 @@ async def test_no_answer_closes_the_gate(monkeypatch: pytest.MonkeyPatch) -> Non
         request.transport.abort()
         return web.Response()
 
-    assert str(await closed_because_of(cut)).startswith("Prometheus does not answer: ")
+    assert " does not answer: " in str(await closed_because_of(cut))
 
     async with prometheus(answering(vector("0"))) as address:
         pass
     gone = PrometheusGate(address=address, query=QUERY, below=1)
-    assert str(await check_prometheus(gone)).startswith("Prometheus does not answer: ")
+    assert await check_prometheus(gone) == f"Prometheus at {address} does not answer: connection refused"
 
 
 async def test_answer_that_never_comes_closes_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,7 +163,7 @@ async def test_answer_that_never_comes_closes_the_gate(monkeypatch: pytest.Monke
             await asyncio.sleep(0.01)
         return response
 
-    assert await closed_because_of(silence) == "Prometheus does not answer: TimeoutError"
+    assert str(await closed_because_of(silence)).endswith(" does not answer: timeout")
 
 
 @pytest.mark.parametrize(

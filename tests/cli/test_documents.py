@@ -276,7 +276,7 @@ def test_text_of_an_item_fits_the_terminal_except_for_commands(monkeypatch: pyte
     [
         ({}, "open since 2026-"),
         ({"state": ItemState.SNOOZED, "until": NOW + timedelta(hours=1)}, "; opened 2026-"),
-        ({"state": ItemState.RESOLVED, "closed": "its Pods are current"}, "resolved; opened 2026-"),
+        ({"state": ItemState.RESOLVED, "closed": "its Pods run the expected proxy"}, "resolved; opened 2026-"),
     ],
     ids=["open", "until-then", "resolved"],
 )

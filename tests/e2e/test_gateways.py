@@ -78,7 +78,7 @@ async def test_gateway_that_its_owner_did_not_restart_is_an_item_until_it_does(
     assert finding.reason is Reason.GATEWAY_NOT_UPGRADED
     assert (finding.detail or "").endswith("runs Istio 1.29.3, its revision has 1.30.2")
     assert (still_stale.closed, still_stale.finding) == (None, finding)
-    assert settled.closed == "its Pods are gateway"
+    assert settled.closed == "the gateway runs the version of its revision"
 
 
 async def _recheck(cluster: ClusterClient, finding: Finding) -> Observation:

@@ -114,7 +114,7 @@ def test_operator_works_through_the_queue(queue: Queue) -> None:
 
     refused = queue.act("resolve", f"Pod/{name}", "--because", "looks fine")
     assert refused.code == 1
-    assert "The item is not settled: StandalonePod" in refused.document["items"][0]["message"]
+    assert "StandalonePod still holds" in refused.document["items"][0]["message"]
     assert "A restart does not help" in queue.act("retry", f"Pod/{name}").document["items"][0]["message"]
 
     # What the advice says: resume, and a restart, which the queue does itself.
@@ -125,7 +125,7 @@ def test_operator_works_through_the_queue(queue: Queue) -> None:
     assert retried.document["items"][0]["message"] == "retrying"
     queue.closes("letters")
     shown = queue.show("Deployment", "letters")
-    assert shown["closed"] == "its Pods are current"
+    assert shown["closed"] == "its Pods run the expected proxy"
     done = [(one["what"], one["because"]) for one in shown["history"]]
     assert done == [("retry", "resumed"), ("attempt 1", "resumed")]
     assert set(queue.warnings()) == {name}

@@ -208,7 +208,7 @@ def test_pod_that_keeps_terminating_becomes_the_reason_once_it_is_late(
     assert "finalizers: example.org/hold" in item["evidence"][0]
     TERMINATING.fix(troubled.places[TERMINATING.name])
     troubled.paste(item, tmp_path)
-    assert troubled.closes(item) == "its Pods are current"
+    assert troubled.closes(item) == "its Pods run the expected proxy"
 
 
 def _warned(place: Place) -> dict[str, str]:

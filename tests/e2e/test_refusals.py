@@ -18,7 +18,7 @@ _REACHABLE = "Choose one of: fast (module 1.30.0, Istio 1.30.2), regular (module
 @pytest.mark.parametrize(
     ("to", "sentence"),
     [
-        ("nonsense", "'nonsense' is no channel, module version or Istio version of this cluster."),
+        ("nonsense", "'nonsense' is not a channel, module version or Istio version of this cluster."),
         ("previous", "module version 1.26.8 is lower than the installed 1.27.4"),
         ("1.26.8", "module version 1.26.8 is lower than the installed 1.27.4"),
         ("1.28.6", "Istio 1.28.6 (module 1.26.8, channel previous) is refused"),

@@ -93,7 +93,7 @@ async def item(client: Client, cluster: FakeCluster, clock: Clock) -> WorkflowHa
     await handle.execute_update("snooze", SnoozeCommand("me", "", duration="2h"))
     await handle.execute_update("skip", SkipCommand("me", "later", until="2099-01-31"))
     await until("the warning is gone", lambda: cluster.finished.count("set_pod_warnings") == 3)
-    cluster.rechecks.append(Observation(await clock.now(), closed="its Pods are current"))
+    cluster.rechecks.append(Observation(await clock.now(), closed="its Pods run the expected proxy"))
     await handle.signal(RemediationItemWorkflow.recheck)
     await handle.result()
     return handle

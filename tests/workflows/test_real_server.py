@@ -137,16 +137,16 @@ async def test_item_whose_first_task_waits_answers_an_operator(real: Client, clu
         memo={"item": item},
         start_delay=timedelta(hours=1),
     )
-    cluster_here.rechecks.append(Observation(now, None, "its Pods are current"))
+    cluster_here.rechecks.append(Observation(now, None, "its Pods run the expected proxy"))
     with pytest.raises(WorkflowUpdateFailedError) as refused:
         await handle.execute_update("skip", SkipCommand("me", "", "2999-01-31"))
     async with serve(real, cluster_here):
         view = await handle.execute_update("resolve", ResolveCommand("me"), result_type=ItemView)
         closed = await handle.result()
 
-    assert "needs a reason" in str(refused.value.cause)
+    assert "Give a reason" in str(refused.value.cause)
     assert (view.state, [one.what for one in view.history]) == (ItemState.RESOLVED, ["resolve"])
-    assert closed == "its Pods are current"
+    assert closed == "its Pods run the expected proxy"
 
 
 async def test_new_item_in_the_very_moment_in_which_the_watch_ends_is_watched(

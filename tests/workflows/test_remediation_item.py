@@ -39,7 +39,7 @@ PENDING = Finding("shop", "Deployment", "cart", Reason.POD_PENDING, "0/3 nodes a
 LOOPING = replace(PENDING, reason=Reason.CRASH_LOOPING, detail="container cart: CrashLoopBackOff")
 ALONE = replace(PENDING, kind="Pod", name="alone", reason=Reason.STANDALONE_POD)
 CART = PENDING.ref
-CURRENT = "its Pods are current"
+CURRENT = "its Pods run the expected proxy"
 
 
 @dataclass(frozen=True)
@@ -375,7 +375,7 @@ async def test_retry_of_what_is_settled_closes_it(cluster: FakeCluster, start_it
 async def test_resolve_rechecks_first(cluster: FakeCluster, start_item: ItemStarter, clock: Clock) -> None:
     item = await start_item(cluster)
     refusal = await item.refuses("resolve", ResolveCommand("me", "I think so"))
-    assert refusal.startswith("The item is not settled: PodPending: 0/3 nodes are available. To close")
+    assert refusal.startswith("PodPending still holds: 0/3 nodes are available. The item stays open. To close")
 
     cluster.rechecks.append(Observation(await clock.now()))
     assert "still run the old proxy" in await item.refuses("resolve", ResolveCommand("me"))
@@ -389,16 +389,16 @@ async def test_refusal_without_a_detail_names_the_reason(cluster: FakeCluster, s
     item = await start_item(cluster, replace(ALONE, detail=None))
 
     assert (await item.refuses("resolve", ResolveCommand("me"))).startswith(
-        "The item is not settled: StandalonePod. To close"
+        "StandalonePod still holds. The item stays open. To close"
     )
 
 
 async def test_forced_resolve_needs_a_reason_and_no_recheck(cluster: FakeCluster, start_item: ItemStarter) -> None:
     item = await start_item(cluster)
-    assert "needs a reason" in await item.refuses("resolve", ResolveCommand("me", force=True))
+    assert "Give a reason" in await item.refuses("resolve", ResolveCommand("me", force=True))
     await item.sends("resolve", ResolveCommand("me", "leaves next week", force=True))
 
-    assert await item.handle.result() == "closed without a check by me: leaves next week"
+    assert await item.handle.result() == "by me without a check: leaves next week"
     assert cluster.names == ["set_pod_warnings"]
     memo: dict[str, Any] = await (await item.handle.describe()).memo_value("item", type_hint=dict)
     assert memo["forced"] is True
@@ -450,7 +450,7 @@ async def test_snoozed_item_keeps_its_warning_and_opens(
 @pytest.mark.parametrize(
     ("name", "word", "refusal"),
     [
-        ("skip", SkipCommand("me", "", until="2999-01-31"), "needs a reason"),
+        ("skip", SkipCommand("me", "", until="2999-01-31"), "Give a reason"),
         ("skip", SkipCommand("me", "why", until="soon"), "is not a date"),
         ("skip", SkipCommand("me", "why", until="2026-02-30"), "is not a date"),
         ("skip", SkipCommand("me", "why", until="9999-12-31"), "is not a date"),

@@ -120,7 +120,7 @@ def _progress(hostile: str, reasons: int) -> Progress:
         target=str(TARGET),
         phase=Phase.PAUSED,
         needs_attention=hostile,
-        next_step="Fix the cause, then resume: kyma-upgrade resume --cluster kyma-prod-eu1 --because 'what was fixed'",
+        next_step='Fix the cause, then resume: kyma-upgrade resume --cluster kyma-prod-eu1 --because "…"',
         started_at=datetime(2026, 1, 1, tzinfo=UTC),
         ended_at=None,
         result=None,

@@ -200,7 +200,10 @@ async def test_resume_of_what_is_not_paused_is_refused(cluster: FakeCluster, upg
     upgrade = await upgrade_of(cluster)
     await upgrade.calls("check_gate")
 
-    assert await _refusal(upgrade.resume) == ("RefusedError", "The upgrade is not paused.")
+    assert await _refusal(upgrade.resume) == (
+        "RefusedError",
+        "The upgrade is not paused. See what it does: kyma-upgrade status",
+    )
     cluster.unblock("check_gate")
 
 
@@ -212,7 +215,7 @@ async def test_second_pause_is_refused(cluster: FakeCluster, upgrade_of: Starter
 
     kind, sentence = await _refusal(upgrade.pause)
     assert kind == "RefusedError"
-    assert sentence == "The upgrade is already paused: paused by me: because of the test."
+    assert sentence == "The upgrade is already paused by me: because of the test."
     cluster.unblock("check_gate")
 
 

@@ -142,7 +142,9 @@ async def test_item_that_closed_after_the_reading_stays_closed(queue: Queue) -> 
     identity = item_id("one", WorkloadRef("space-0", "Pod", "alone-0"))
     finding = Finding("space-0", "Pod", "alone-0", Reason.STANDALONE_POD, None, (), 0)
     later = datetime.now(UTC) + timedelta(minutes=1)
-    queue.temporal.items[identity] = Item("one", finding, NOW, later, ItemState.RESOLVED, closed="its Pods are current")
+    queue.temporal.items[identity] = Item(
+        "one", finding, NOW, later, ItemState.RESOLVED, closed="its Pods run the expected proxy"
+    )
 
     assert (await queue.open_items()).by_reason == {"StandalonePod": 1}
     assert [one.name for one in queue.findings] == ["alone-1"]

@@ -73,9 +73,9 @@ def _partitioned(place: Place) -> str:
 STORIES = (
     # Between its deletion and its return a workload has no Pods, and that closes the item as well.
     Story("standalone", Reason.STANDALONE_POD, _standalone, "has no controller", closed=(GONE, CURRENT)),
-    Story("job", Reason.JOB_POD, _job, "1 Pods active", without=(" wait ",), closed=(GONE, CURRENT)),
-    Story("job-ends", Reason.JOB_POD, _job, "1 Pods active", _job_ends, (".yaml",), (FINISHED,)),
-    Story("cron-job", Reason.JOB_POD, _cron_job, "1 Pods active", without=(" wait ",), closed=(GONE, CURRENT)),
+    Story("job", Reason.JOB_POD, _job, "1 Pod active", without=(" wait ",), closed=(GONE, CURRENT)),
+    Story("job-ends", Reason.JOB_POD, _job, "1 Pod active", _job_ends, (".yaml",), (FINISHED,)),
+    Story("cron-job", Reason.JOB_POD, _cron_job, "1 Pod active", without=(" wait ",), closed=(GONE, CURRENT)),
     Story(
         "foreign-owner",
         Reason.UNSUPPORTED_OWNER,

@@ -19,7 +19,11 @@ BEHAVIOUR = "behaviour.local-mesh/"
 TAKE_FIRST = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 1, "maxSurge": 0}}
 SURGE_FIRST = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
 #: Why an item closes by itself.
-CURRENT, GONE, FINISHED = "its Pods are current", "the workload has no Pods any more", "its Pods are finished"
+CURRENT, GONE, FINISHED = (
+    "its Pods run the expected proxy",
+    "the workload has no Pods any more",
+    "its Pods have finished",
+)
 #: Simulated kubelets keep no logs.
 NO_LOGS = (" logs ",)
 #: A workload that recovers by itself needs no restart, and its item may be closed by then.

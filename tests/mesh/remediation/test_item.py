@@ -54,7 +54,7 @@ def test_view_shows_the_finding_with_advice() -> None:
 
     assert view.id == "remediation:prod:shop:Deployment:cart"
     assert (view.cluster, view.namespace, view.kind, view.name) == ("prod", "shop", "Deployment", "cart")
-    assert (view.reason, view.detail, view.state, view.since) == ("RolloutPaused", "its rollout is paused", "open", NOW)
+    assert (view.reason, view.detail, view.state, view.since) == ("RolloutPaused", "the rollout is paused", "open", NOW)
     assert (view.pods, view.attempts, view.until) == (("cart-1",), 0, None)
     assert "paused" in view.next_step
     assert view.commands[0] == "kubectl -n shop rollout resume deployment/cart"

@@ -227,7 +227,7 @@ def test_job_of_a_cron_job_is_named() -> None:
     job = workload("Job", "nightly-1", owner=nightly, status={"active": 1})
     found = sighted(nightly, job, pod(owner=job))
 
-    assert found.evidence == ("Job nightly-1: 1 Pods active",)
+    assert found.evidence == ("Job nightly-1: 1 Pod active",)
     assert found.facts == Facts(direct="job/nightly-1")
 
 
@@ -291,7 +291,7 @@ def test_pause_is_reported_by_the_condition() -> None:
     cart = workload(paused=True, status={"conditions": (paused,)})
     found = sighted(cart, pod(owner=cart))
 
-    assert (found.reason, found.detail) == (Reason.ROLLOUT_PAUSED, "its rollout is paused")
+    assert (found.reason, found.detail) == (Reason.ROLLOUT_PAUSED, "the rollout is paused")
     assert found.evidence == ("condition Progressing is Unknown: DeploymentPaused: Deployment is paused",)
 
 

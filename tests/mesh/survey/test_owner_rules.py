@@ -42,7 +42,7 @@ PAUSE = PauseCondition(reason="CanaryPauseStep")
         pytest.param(workload("CronJob"), "JobPod", None, id="cron-job"),
         pytest.param(custom_owner(), "UnsupportedOwner", "owner is a CloneSet.apps.kruise.io", id="custom-kind"),
         pytest.param(custom_owner("Node", "v1", "n1"), "UnsupportedOwner", "owner is a Node", id="mirror-pod"),
-        pytest.param(workload(paused=True), "RolloutPaused", "its rollout is paused", id="paused"),
+        pytest.param(workload(paused=True), "RolloutPaused", "the rollout is paused", id="paused"),
         pytest.param(
             workload("StatefulSet", strategy=strategy("OnDelete")),
             "UpdateStrategyOnDelete",

@@ -104,7 +104,7 @@ def test_budget_stops_what_would_fall_below_it_for_good(
     found = surveyed(cart, pod("a", owner=cart), pod("b", owner=cart), limit)
 
     assert found.reason == reason
-    assert reason is None or "cart-budget wants" in (found.detail or "")
+    assert reason is None or "cart-budget requires" in (found.detail or "")
 
 
 @pytest.mark.parametrize(
