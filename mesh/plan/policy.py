@@ -53,7 +53,7 @@ class Exclude:
 
 @dataclass(frozen=True, slots=True)
 class PrometheusGate:
-    """Before each wave the query's only value must be below the limit."""
+    """Before each step, every value of the query must be below the limit."""
 
     address: str
     query: str
@@ -62,7 +62,7 @@ class PrometheusGate:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Checks before each wave beside those of the cluster itself."""
+    """Checks before each step beside those of the cluster itself."""
 
     prometheus: PrometheusGate | None = None
 

@@ -88,6 +88,22 @@ def test_example_of_the_docs_is_a_policy_with_every_field() -> None:
             assert set(fields[name]) == set(within), name
 
 
+def test_schema_describes_every_field_in_the_words_of_the_file() -> None:
+    schema = PolicyFile.model_json_schema(by_alias=True)
+    sections = [schema, *schema["$defs"].values()]
+    fields = {name: part for section in sections for name, part in section["properties"].items()}
+
+    assert all(part["description"] for part in (*sections, *fields.values()))
+    assert "title" not in {key for part in (*sections, *fields.values()) for key in part}
+    assert "mesh." not in str(schema)
+    assert {name: fields[name]["default"] for name in ("soak", "rollout", "remediationTimeout")} == {
+        "soak": "5m",
+        "rollout": "15m",
+        "remediationTimeout": "3d",
+    }
+    assert "default" not in fields["namespaces"]
+
+
 def test_windows_that_the_docs_show_are_windows() -> None:
     shown = re.findall(r"^\| `(.+?)` \|", Path("docs/policy.md").read_text(), re.MULTILINE)
 
@@ -98,40 +114,63 @@ def test_windows_that_the_docs_show_are_windows() -> None:
 
 #: Policies that cannot be meant: the field that is wrong, and what is said of it.
 BAD_POLICIES = [
-    pytest.param("pace: slow", "pace: is no field of a policy", id="unknown-field"),
-    pytest.param("waves: {cannary: 1%}", "waves.cannary: is no field of a policy", id="unknown-field-within"),
+    pytest.param("pace: slow", "pace: is not a field of the policy", id="unknown-field"),
+    pytest.param("waves: {cannary: 1%}", "waves.cannary: is not a field of the policy", id="unknown-field-within"),
     pytest.param("waves: {steps: [30%, 10%, 100%]}", "waves.steps: must grow", id="steps-that-shrink"),
     pytest.param("waves: {steps: [10%, 10%, 100%]}", "waves.steps: must grow", id="steps-that-do-not-grow"),
     pytest.param("waves: {steps: [10%, 30%]}", "waves.steps: must grow", id="steps-that-leave-some"),
     pytest.param("waves: {steps: [0%, 100%]}", "waves.steps: must grow", id="step-of-none"),
     pytest.param("waves: {steps: []}", "waves.steps: must grow", id="no-steps"),
     pytest.param("waves: {steps: 100%}", "waves.steps: must be a list", id="a-step-alone"),
-    pytest.param("waves: {steps: [10%, 101%]}", "waves.steps.1: 101% is more than 100%", id="step-of-more-than-all"),
+    pytest.param(
+        "waves: {steps: [10%, 101%]}", "waves.steps, entry 2: 101% is more than 100%", id="step-of-more-than-all"
+    ),
     pytest.param("waves: {canary: 101%}", "waves.canary: 101% is more than 100%", id="more-than-all"),
-    pytest.param("waves: {canary: 5}", "waves.canary: Input should be less than", id="share-without-percent"),
-    pytest.param("waves: {canary: -1%}", "waves.canary: ", id="share-below-none"),
-    pytest.param("waves: {canary: .nan}", "waves.canary: ", id="share-is-no-number"),
+    pytest.param("waves: {canary: 5}", "waves.canary: must be at most 1.", id="share-without-percent"),
+    pytest.param(
+        "waves: {canary: -1%}", "waves.canary: '-1%' is not a number or a share such as 10%.", id="share-below-none"
+    ),
+    pytest.param("waves: {canary: .nan}", "waves.canary: must be at most 1.", id="share-is-no-number"),
     pytest.param("budget: {failed: 200%}", "budget.failed: 200% is more than 100%", id="budget-of-more-than-all"),
-    pytest.param("budget: {atLeast: -1}", "budget.atLeast: ", id="budget-below-none"),
-    pytest.param("waves: {maxWorkloads: 201}", "waves.maxWorkloads: ", id="wave-too-large"),
-    pytest.param("waves: {maxWorkloads: 0}", "waves.maxWorkloads: ", id="wave-of-none"),
-    pytest.param("inFlight: {cluster: 0}", "inFlight.cluster: ", id="none-in-flight"),
-    pytest.param("inFlight: {namespace: 0}", "inFlight.namespace: ", id="none-in-flight-of-a-namespace"),
+    pytest.param("budget: {atLeast: -1}", "budget.atLeast: must be at least 0.", id="budget-below-none"),
+    pytest.param("waves: {maxWorkloads: 201}", "waves.maxWorkloads: must be at most 200.", id="wave-too-large"),
+    pytest.param("waves: {maxWorkloads: 0}", "waves.maxWorkloads: must be at least 1.", id="wave-of-none"),
+    pytest.param("inFlight: {cluster: 0}", "inFlight.cluster: must be at least 1.", id="none-in-flight"),
+    pytest.param(
+        "inFlight: {namespace: 0}", "inFlight.namespace: must be at least 1.", id="none-in-flight-of-a-namespace"
+    ),
     pytest.param("noProgress: {rollout: 0s}", "noProgress.rollout: must be longer than 0s", id="no-time-to-roll"),
     pytest.param("noProgress: {controlPlane: 0m}", "noProgress.controlPlane: must be longer", id="no-time-at-all"),
-    pytest.param("soak: soon", "soak: ", id="no-duration"),
-    pytest.param("soak: -5", "soak: ", id="negative-duration"),
-    pytest.param("missing: ignore", "missing: ", id="unknown-choice"),
-    pytest.param("remediation: later", "remediation: ", id="unknown-remediation"),
+    pytest.param("inFlight: {cluster: 1.5}", "inFlight.cluster: must be a whole number.", id="half-a-workload"),
+    pytest.param("inFlight: {cluster: many}", "inFlight.cluster: must be a whole number.", id="number-in-words"),
+    pytest.param("inFlight: {cluster: [1]}", "inFlight.cluster: must be a whole number.", id="list-for-a-number"),
+    pytest.param(
+        "soak: 5 minutes", "soak: '5 minutes' is not a duration. Write 90s, 15m or 2d.", id="duration-in-words"
+    ),
+    pytest.param("soak: [5m]", "is not a duration. Write 90s, 15m or 2d.", id="list-for-a-duration"),
+    pytest.param("soak: -5", "soak: must be at least 0s.", id="negative-duration"),
+    pytest.param("restarts: theirs", "restarts: must be 'ours' or 'module'.", id="unknown-restarter"),
+    pytest.param("1: slow", "1: is not a field of the policy.", id="field-that-is-a-number"),
+    pytest.param("windows: [5]", "windows, entry 1: must be a text.", id="number-for-a-window"),
+    pytest.param("missing: ignore", "missing: must be 'report' or 'restart'.", id="unknown-choice"),
+    pytest.param("remediation: later", "remediation: must be 'handoff' or 'wait'.", id="unknown-remediation"),
     pytest.param("exclude: {}", "exclude.namespaces: selects nothing", id="selector-without-a-word"),
     pytest.param("exclude: {namespaces: []}", "exclude.namespaces: selects nothing", id="empty-selector"),
-    pytest.param("exclude: {namespaces: ['']}", "exclude.namespaces.0: ", id="selector-of-no-name"),
-    pytest.param("exclude: {namespaces: [shop, legacy-*]}", "exclude.namespaces.1: ", id="selector-with-a-pattern"),
-    pytest.param("exclude:", "exclude: must be fields with values", id="field-without-a-value"),
+    pytest.param(
+        "exclude: {namespaces: ['']}",
+        "exclude.namespaces, entry 1: '' is not a namespace name.",
+        id="selector-of-no-name",
+    ),
+    pytest.param(
+        "exclude: {namespaces: [shop, legacy-*]}",
+        "exclude.namespaces, entry 2: 'legacy-*' is not a namespace name.",
+        id="selector-with-a-pattern",
+    ),
+    pytest.param("exclude:", "exclude: must hold fields with values", id="field-without-a-value"),
     pytest.param("windows: Sat 00:00-04:00", "windows: must be a list", id="window-alone"),
     pytest.param(
         "windows: ['00:00-24:00', Sta 00:00-04:00]",
-        'windows.1: "Sta 00:00-04:00" is not a maintenance window: "Sta" is not a day of the week; a valid one is',
+        'windows, entry 2: "Sta 00:00-04:00" is not a maintenance window: "Sta" is not a day of the week; a valid',
         id="no-window",
     ),
     pytest.param(
@@ -140,11 +179,15 @@ BAD_POLICIES = [
         id="windows-that-never-open-together",
     ),
     pytest.param("approve: canary", "approve: must be a list", id="approval-alone"),
-    pytest.param("approve: [canary, canry]", "approve.1: 'canry' is none of canary, gateways, all", id="no-wave"),
-    pytest.param("approve: [-1]", "approve.0: '-1' is none of", id="no-number-of-a-wave"),
-    pytest.param("approve: [yes]", "approve.0: ", id="approve-yes"),
-    pytest.param("gates: {grafana: {}}", "gates.grafana: is no field of a policy", id="unknown-gate"),
-    pytest.param("gates: {prometheus: {}}", "gates.prometheus.address: Field required", id="gate-without-anything"),
+    pytest.param(
+        "approve: [canary, canry]",
+        "approve, entry 2: 'canry' must be canary, gateways, all or the number of a wave.",
+        id="no-wave",
+    ),
+    pytest.param("approve: [-1]", "approve, entry 1: '-1' must be canary", id="no-number-of-a-wave"),
+    pytest.param("approve: [yes]", "approve, entry 1: must be a text.", id="approve-yes"),
+    pytest.param("gates: {grafana: {}}", "gates.grafana: is not a field of the policy", id="unknown-gate"),
+    pytest.param("gates: {prometheus: {}}", "gates.prometheus.address: is missing.", id="gate-without-anything"),
     pytest.param(
         "gates: {prometheus: {address: 'prometheus:9090', query: up, below: 1}}",
         "gates.prometheus.address: must be an address such as",
@@ -157,23 +200,38 @@ BAD_POLICIES = [
     ),
     pytest.param(
         "gates: {prometheus: {address: 'http://prometheus', query: ' ', below: 1}}",
-        "gates.prometheus.query: ",
+        "gates.prometheus.query: must not be empty.",
         id="gate-without-query",
     ),
     pytest.param(
         "gates: {prometheus: {address: 'http://prometheus', query: up, below: .nan}}",
-        "gates.prometheus.below: ",
+        "gates.prometheus.below: must be a finite number.",
         id="gate-without-a-limit",
     ),
     pytest.param(
-        f"waves: {{steps: [{', '.join(f'{n / 2}%' for n in range(1, 201))}]}}", "waves.steps: ", id="too-many-steps"
+        f"waves: {{steps: [{', '.join(f'{n / 2}%' for n in range(1, 201))}]}}",
+        "waves.steps: must have at most 100 entries.",
+        id="too-many-steps",
     ),
-    pytest.param(f"exclude: {{namespaces: [{'a, ' * 1001}]}}", "exclude.namespaces: ", id="too-many-namespaces"),
-    pytest.param(f"exclude: {{namespaces: [{'a' * 64}]}}", "exclude.namespaces.0: ", id="no-name-of-a-namespace"),
-    pytest.param("- waves", "the file: ", id="a-list"),
-    pytest.param("slow", "the file: ", id="a-word"),
-    pytest.param("waves: [", "line 1 is not YAML", id="no-yaml"),
-    pytest.param("soak: 2026-13-45", "is not YAML", id="an-impossible-date"),
+    pytest.param(
+        f"exclude: {{namespaces: [{'a, ' * 1001}]}}",
+        "exclude.namespaces: must have at most 500 entries.",
+        id="too-many-namespaces",
+    ),
+    pytest.param(
+        f"exclude: {{namespaces: [{'a' * 64}]}}",
+        "exclude.namespaces, entry 1: must have at most 63 characters.",
+        id="no-name-of-a-namespace",
+    ),
+    pytest.param(
+        "gates: {prometheus: {address: 'http://prometheus', query: up, below: low}}",
+        "gates.prometheus.below: 'low' is not a number.",
+        id="limit-in-words",
+    ),
+    pytest.param("- waves", "the file must hold fields with values.", id="a-list"),
+    pytest.param("slow", "the file must hold fields with values.", id="a-word"),
+    pytest.param("waves: [", ": line 1 is not valid YAML.", id="no-yaml"),
+    pytest.param("soak: 2026-13-45", ": the file is not valid YAML.", id="an-impossible-date"),
 ]
 
 
