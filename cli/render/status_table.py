@@ -16,6 +16,8 @@ _ROWS = (
     ("Started", "startedAt"),
     ("Ended", "endedAt"),
 )
+#: Phases before the first survey. A step repeats them with the workloads of earlier waves counted.
+_BEFORE_COUNTS = ("preflight", "control-plane", "survey")
 
 
 def status_table(document: Mapping[str, Any], link: str | None = None) -> str:
@@ -25,7 +27,10 @@ def status_table(document: Mapping[str, Any], link: str | None = None) -> str:
     wave, counts, items = document["wave"], document["workloads"], document["items"]
     if wave and document["result"] is None:
         rows.append(("Wave", f"{wave['number'] + 1} of {wave['of']}: {wave['name']}"))
-    rows.append(("Workloads", workload_counts_text(counts) or "unknown: no worker answers"))
+    if document["phase"] in _BEFORE_COUNTS and counts["planned"] == 0:
+        rows.append(("Workloads", "not counted yet"))
+    else:
+        rows.append(("Workloads", workload_counts_text(counts) or "unknown: no worker answers"))
     reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(items["byReason"].items()))
     if items["open"]:
         rows.append(("Items open", f"{items['open']} ({reasons})" if reasons else items["open"]))

@@ -14,7 +14,7 @@ from cli.render.item_table import item_text, result_table
 from cli.render.scan_document import ScanFilter, control_plane_document, scan_document
 from cli.render.scan_table import proxy_text, scan_table
 from cli.render.status_document import status_document
-from cli.render.status_table import status_table
+from cli.render.status_table import status_line, status_table
 from mesh.history import HistoryEntry
 from mesh.identity import item_id
 from mesh.istio.drift import Drift
@@ -239,6 +239,24 @@ def test_status_table_shows_what_needs_an_operator_and_the_next_step() -> None:
     assert "The gate is shut." in text
     assert "kyma-upgrade resume" in text
     assert "http://ui/x" in text
+
+
+def test_workloads_are_not_counted_before_the_first_survey() -> None:
+    early = _progress(phase=Phase.PREFLIGHT, workloads=WorkloadCounts())
+    later = _progress(phase=Phase.DONE, workloads=WorkloadCounts())
+
+    assert "not counted yet" in status_table(status_document(early, "upgrade:one", "run"))
+    assert "0 planned: 0 restarted, 0 already current" in status_table(status_document(later, "upgrade:one", "run"))
+
+
+def test_line_of_a_status_counts_in_the_singular() -> None:
+    progress = _progress(phase=Phase.RESTARTING, workloads=WorkloadCounts(planned=1, restarted=1))
+    document = status_document(progress, "upgrade:one", "run") | {"live": True}
+
+    line = status_line(document)
+
+    assert line.startswith(f"{document['target']}: restarting, ")
+    assert "1 of 1 workload done" in line
 
 
 def test_text_of_an_item_shows_evidence_until_it_is_closed() -> None:
