@@ -109,7 +109,7 @@ WaveName = Annotated[
 WindowText = Annotated[str, AfterValidator(_window), Field(max_length=500, examples=[EXAMPLE])]
 NamespaceName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 
-_NO_DURATION = "{value} is not a duration. Write 90s, 15m or 2d"
+_NO_DURATION = "{value} is not a duration. Write 30m, 2h30m or 3d"
 #: Instead of what pydantic says in Python's terms, by the type of its error. Placeholders: the value, and what
 #: pydantic tells of the limit.
 _REASONS = {

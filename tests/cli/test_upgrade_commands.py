@@ -17,6 +17,7 @@ from activities.control_plane import ResolvedTarget
 from activities.kube.client import ClusterClient
 from activities.remediation.inputs import RemediationItemInput
 from activities.search_attributes import item_search_attributes
+from cli.actions.act_on_items import Selection, act_on_items
 from cli.actions.control_upgrade import control_upgrade
 from cli.actions.show_item import show_item
 from cli.actions.show_status import show_status
@@ -38,6 +39,7 @@ from mesh.survey.finding import Finding
 from mesh.survey.reasons import Reason
 from tests.cli.fakes import START
 from worker.settings import Settings
+from workflows.item_commands import ItemCommand
 from workflows.messages import UpgradeInput
 
 
@@ -326,6 +328,37 @@ async def test_item_is_shown_by_its_id_and_by_its_short_name(
 async def test_unknown_item_is_refused(settings: Settings, text: str) -> None:
     with pytest.raises(RefusedError, match="item"):
         await show_item(settings, text, None)
+
+
+async def test_command_for_all_items_asks_on_a_terminal_and_is_refused_without_one(
+    client: Client,
+    ref: ClusterRef,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    await _open_item(client, ref, "shop", "cart", Reason.POD_PENDING)
+    assert await _names(client, ref, ItemFilter(), of=1) == {"cart"}
+    everything = Selection((), all=True, filter=ItemFilter(), confirmed=False)
+
+    monkeypatch.setattr("sys.stdin.isatty", lambda: False)
+    with pytest.raises(RefusedError, match="queue retry asks for confirmation, and stdin is not a terminal") as refused:
+        await act_on_items(settings, "retry", ItemCommand("me"), everything, None)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("click.confirm", lambda *_, **__: False)
+
+    assert refused.value.remedy == "Add --yes."
+    assert await act_on_items(settings, "retry", ItemCommand("me"), everything, None) == USAGE
+    assert capsys.readouterr().err.splitlines()[-1].startswith("Nothing was changed. ")
+
+
+async def test_command_to_an_item_that_does_not_exist_fails(
+    ref: ClusterRef, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = Selection((f"remediation:{ref.name}:shop:Deployment:no",), all=False, filter=ItemFilter(), confirmed=True)
+
+    assert await act_on_items(settings, "retry", ItemCommand("me"), one, "table") == FAILED
+    assert "There is no open item with this name." in capsys.readouterr().out
 
 
 async def _names(client: Client, ref: ClusterRef, wanted: ItemFilter, of: int) -> set[str]:

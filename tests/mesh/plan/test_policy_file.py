@@ -145,9 +145,9 @@ BAD_POLICIES = [
     pytest.param("inFlight: {cluster: many}", "inFlight.cluster: must be a whole number.", id="number-in-words"),
     pytest.param("inFlight: {cluster: [1]}", "inFlight.cluster: must be a whole number.", id="list-for-a-number"),
     pytest.param(
-        "soak: 5 minutes", "soak: '5 minutes' is not a duration. Write 90s, 15m or 2d.", id="duration-in-words"
+        "soak: 5 minutes", "soak: '5 minutes' is not a duration. Write 30m, 2h30m or 3d.", id="duration-in-words"
     ),
-    pytest.param("soak: [5m]", "is not a duration. Write 90s, 15m or 2d.", id="list-for-a-duration"),
+    pytest.param("soak: [5m]", "is not a duration. Write 30m, 2h30m or 3d.", id="list-for-a-duration"),
     pytest.param("soak: -5", "soak: must be at least 0s.", id="negative-duration"),
     pytest.param("restarts: theirs", "restarts: must be 'ours' or 'module'.", id="unknown-restarter"),
     pytest.param("1: slow", "1: is not a field of the policy.", id="field-that-is-a-number"),
