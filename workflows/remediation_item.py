@@ -50,7 +50,7 @@ _RECHECK_LAST = timedelta(hours=24)
 #: Rechecks by timer share a survey that is this old, in seconds.
 _RECHECK_MAX_AGE = 60.0
 #: Who acts when the item itself does.
-_ITEM = "item"
+_ITEM = "the item"
 #: What ends when an item is opened again.
 _PERIODS = {ItemState.SNOOZED: "snooze", ItemState.SKIPPED: "skip"}
 
@@ -336,7 +336,7 @@ class RemediationItemWorkflow:
 
     def _reopen_when_due(self) -> None:
         if self._item.until is not None and workflow.now() >= self._item.until:
-            self._record("reopened", ItemCommand(_ITEM), f"the {_PERIODS[self._item.state]} ended")
+            self._record("opened again", ItemCommand(_ITEM), f"the {_PERIODS[self._item.state]} ended")
             self._enter(ItemState.OPEN)
             self._recheck_now = True
 

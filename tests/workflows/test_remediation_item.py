@@ -349,7 +349,8 @@ async def test_retry_where_no_restart_helps_is_refused(cluster: FakeCluster, sta
 
     assert refusal.startswith("A restart does not help: StandalonePod. No controller recreates this Pod")
     assert "restart_workload" not in cluster.names
-    assert (await item.history())[0][2].startswith("refused: A restart does not help")
+    # The item shows the advice anyway.
+    assert (await item.history())[0][2] == "refused: A restart does not help: StandalonePod."
 
 
 async def test_retry_outside_of_its_window_is_refused(
@@ -423,7 +424,8 @@ async def test_skipped_item_lives_on_and_opens_after_its_last_day(
     view = await item.shows(ItemState.OPEN, Reason.CRASH_LOOPING)
     await item.calls("set_pod_warnings", times=2)
     assert item.warnings[-1] == "CrashLooping: container cart: CrashLoopBackOff"
-    assert (view.history[-1].what, view.history[-1].who) == ("reopened", "item")
+    last_entry = view.history[-1]
+    assert (last_entry.what, last_entry.who, last_entry.result) == ("opened again", "the item", "the skip ended")
 
 
 async def test_skipped_item_that_is_settled_closes(cluster: FakeCluster, start_item: ItemStarter) -> None:
@@ -588,6 +590,16 @@ def test_page_tells_how_many_commands_there_is_no_room_for() -> None:
 
     assert 0 < len(shown) < len(view.commands)
     assert f"\n# {len(view.commands) - len(shown)} more: kyma-upgrade queue show\n```" in page
+
+
+def test_page_without_a_detail_has_no_line_for_it() -> None:
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    item = Item("prod", PENDING, now, now, ItemState.SNOOZED, now)
+    page = item_details(view_of(replace(item, finding=replace(PENDING, detail=None))))
+
+    assert "\n> " in item_details(view_of(item))
+    assert "\n> " not in page
+    assert "snoozed until 2026-01-01T00:00:00Z; opened 2026-01-01T00:00:00Z; " in page
 
 
 @pytest.mark.parametrize("reason", list(Reason))

@@ -308,6 +308,8 @@ async def test_decisions_tell_who_and_why(cluster: FakeCluster, upgrade_of: Star
     upgrade = await upgrade_of(cluster)
     await upgrade.calls("check_gate")
     await upgrade.handle.execute_update("pause", OperatorInput("ada", "the shop opens"))
+    resume = f"kyma-upgrade resume --cluster {cluster.ref.name}"
+    assert (await upgrade.progress()).next_step == f"Resume when you are ready: {resume}"
     await upgrade.handle.execute_update("resume", OperatorInput())
 
     page = await current_details(upgrade.handle)
