@@ -26,7 +26,7 @@ _SETTLED = {
     PodClass.PINNED: "its Pods run the proxy that its template pins",
     PodClass.GATEWAY: "the gateway runs the version of its revision",
     PodClass.UNINJECTED: "its Pods have no sidecar, and new Pods would get none",
-    PodClass.MISSING: "its Pods have no sidecar, and the policy leaves them so",
+    PodClass.MISSING: "its Pods have no sidecar and are only reported",
     PodClass.AMBIENT: "its Pods are in the mesh through ambient mode",
     PodClass.FINISHED: "its Pods have finished",
 }

@@ -144,6 +144,12 @@ def test_page_fits_into_an_address_whatever_the_cluster_says(hostile: str) -> No
     assert "[x](" not in page
 
 
+def test_page_counts_one_workload_in_the_singular() -> None:
+    page = upgrade_details(replace(_progress("trouble", 0), workloads=WorkloadCounts(planned=1, restarted=1)), [])
+
+    assert "1 of 1 workload done" in page
+
+
 def test_page_shows_the_newest_decisions_and_the_most_frequent_reasons() -> None:
     progress = _progress("trouble", 0)
     counts = {f"Reason{number}": number for number in range(1, 15)}
