@@ -113,7 +113,7 @@ async def _send(client: Client, identity: str, name: str, command: ItemCommand) 
     except WorkflowUpdateFailedError as error:
         return FAILED, "refused", error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
     except WorkflowUpdateRPCTimeoutOrCancelledError:
-        message = "No worker answers. The item handles the command once a worker runs. Start one: kyma-upgrade worker"
+        message = "No worker answers. The item may handle the command once one runs. Start one: kyma-upgrade worker"
         return UNREACHABLE, "unknown", message
     except RPCError as error:
         if is_absent(error):
