@@ -33,17 +33,24 @@ def _workloads(stage: Service) -> Iterator[None]:
 
 
 @pytest.fixture
-def other(stage: Service) -> str:
-    """Makes every sidecar stale; returns the tag that new ones get."""
-    [before] = {_proxy(stage, name) for name in ("anna", "berta", "clara")}
-    tag = next(one for one in TAGS if one != before)
+def current(stage: Service) -> str:
+    """The tag that every sidecar has, and that new ones get, also after a story whose upgrade was aborted."""
+    [tag] = {_proxy(stage, name) for name in ("anna", "berta", "clara")}
     NewProxy(stage.mesh).give(tag)
     return tag
 
 
 @pytest.fixture
-def broken(stage: Service) -> Iterator[None]:
-    """A workload whose Pods crash from the next rollout on; a surge of one leaves those that run."""
+def other(stage: Service, current: str) -> str:
+    """Makes every sidecar stale; returns the tag that new ones get."""
+    tag = next(one for one in TAGS if one != current)
+    NewProxy(stage.mesh).give(tag)
+    return tag
+
+
+@pytest.fixture
+def broken(stage: Service, current: str) -> Iterator[None]:
+    """A workload with the sidecar of the others, whose Pods crash from the next rollout on; its surge is one Pod."""
     make(stage.mesh, _NAMESPACE, "delia")
     annotation = '{"spec":{"template":{"metadata":{"annotations":{"behaviour.local-mesh/pod":"crash-looping"}}}}}'
     kubectl(stage.mesh, "-n", _NAMESPACE, "patch", "deployment", "delia", "--type=merge", "-p", annotation)
