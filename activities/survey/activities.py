@@ -57,7 +57,7 @@ class SurveyInput:
 class SurveySummary:
     """Counts of one survey, and the waves that its candidates for a restart fall into.
 
-    `deferred` counts workloads whose maintenance window is shut; the first window opens at `opens_at`, None for never.
+    `deferred` counts workloads whose maintenance window is closed; the first opens at `opens_at`, None for never.
     """
 
     pods: int
@@ -74,7 +74,7 @@ class SurveySummary:
 
 @dataclass(frozen=True, slots=True)
 class WaveMember:
-    """A workload of a wave. Its maintenance window shuts at `until`, after which its restart must not begin."""
+    """A workload of a wave. Its maintenance window closes at `until`, after which its restart must not begin."""
 
     workload: WorkloadRef
     until: datetime | None = None
@@ -110,8 +110,8 @@ def summarise(survey: Survey, request: SurveyInput) -> SurveySummary:
     policy = request.policy
     restartable = [workload for workload in survey.workloads if is_candidate(workload)]
     candidates = [workload for workload in restartable if _windows(workload.windows).is_open(survey.taken_at)]
-    shut = {workload.windows for workload in restartable} - {workload.windows for workload in candidates}
-    openings = (_windows((*policy.windows, *texts)).next_open(survey.taken_at) for texts in shut)
+    closed = {workload.windows for workload in restartable} - {workload.windows for workload in candidates}
+    openings = (_windows((*policy.windows, *texts)).next_open(survey.taken_at) for texts in closed)
     remediation = [workload for workload in survey.workloads if workload.action is Action.REMEDIATE]
     waves = plan_waves(
         candidates,
@@ -159,7 +159,7 @@ class SurveyActivities:
         self._served.connection_for(request.survey.cluster)
         max_age = 0.0 if request.read_after is None else MAX_AGE_SECONDS
         reading = await self._surveys.get(max_age=max_age, read_after=request.read_after)
-        # A window may have shut since the reading: its workload is deferred, as if it were read now.
+        # A window may have closed since the reading: its workload is deferred, as if it were read now.
         now = reading.now
         return [
             WaveMember(workload.ref, _windows(workload.windows).closes(now) if workload.windows else None)
