@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import unicodedata
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 
 import pytest
@@ -20,25 +20,7 @@ from mesh.survey.restart_rules import windows_cause
 from mesh.text import DETAIL_LIMIT
 from mesh.wellknown import MAINTENANCE_WINDOW
 from tests.mesh.build import few_examples, make_namespace, pod, template, workload
-
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-
-def utc(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def opened(text: str, first: str, last: str) -> list[tuple[str, str]]:
-    """Every opening that begins in `[first, last)`, as UTC's day and time it opens and closes."""
-    found = parse_windows(text)
-    at, end, spans = utc(first), utc(last), []
-    while (begin := found.next_open(at)) is not None and begin < end:
-        close = found.closes(begin)
-        assert close is not None
-        spans.append((f"{begin:%a %H:%M}", f"{close:%a %H:%M}"))
-        at = close
-    return spans
-
+from tests.mesh.window_hours import DAY, MINUTE, opened, utc
 
 # The week of Monday, 2026-08-03.
 

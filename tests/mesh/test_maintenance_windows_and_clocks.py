@@ -16,24 +16,7 @@ import pytest
 
 from mesh import maintenance_windows
 from mesh.maintenance_windows import parse_windows
-
-MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-
-def utc(text: str) -> datetime:
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
-
-
-def opened(text: str, first: str, last: str) -> list[tuple[str, str]]:
-    """Every opening that begins in `[first, last)`, as UTC's day and time it opens and closes."""
-    found = parse_windows(text)
-    at, end, spans = utc(first), utc(last), []
-    while (begin := found.next_open(at)) is not None and begin < end:
-        close = found.closes(begin)
-        assert close is not None
-        spans.append((f"{begin:%a %H:%M}", f"{close:%a %H:%M}"))
-        at = close
-    return spans
+from tests.mesh.window_hours import HOUR, MINUTE, opened, utc
 
 
 def test_instant_may_be_given_in_any_time_zone_and_is_returned_in_utc() -> None:

@@ -14,10 +14,16 @@ from temporalio.client import Client, WorkflowHandle
 from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 
-from mesh.identity import ClusterRef
+from activities.remediation.inputs import RemediationItemInput
+from activities.search_attributes import item_search_attributes
+from mesh.identity import TASK_QUEUE, ClusterRef
 from mesh.plan.policy import Policy
+from mesh.remediation.item import Item
+from mesh.survey.finding import Finding
 from tests.workflows.fakes import FakeCluster
+from tests.workflows.open_item import PENDING, ItemStarter, OpenItem
 from tests.workflows.stage import NO_SOAK, Clock, RunningUpgrade, compose_temporal, serve, start_upgrade
+from workflows.remediation_item import RemediationItemWorkflow
 
 _numbers = count(1)
 Starter = Callable[..., Awaitable[RunningUpgrade]]
@@ -89,5 +95,28 @@ def upgrade_of(client: Client, leftovers: list[WorkflowHandle[Any, Any]]) -> Sta
         running = await start_upgrade(client, cluster, policy)
         leftovers.append(running.handle)
         return running
+
+    return start
+
+
+@pytest.fixture
+def start_item(client: Client, clock: Clock, leftovers: list[WorkflowHandle[Any, Any]]) -> ItemStarter:
+    """Opens an item by its first finding, as `open_items` does: its Pods are warned."""
+
+    async def start(cluster: FakeCluster, finding: Finding = PENDING) -> OpenItem:
+        now = await clock.now()
+        known = Item(cluster.ref.name, finding, now, now)
+        handle = await client.start_workflow(
+            RemediationItemWorkflow.run,
+            RemediationItemInput(cluster.ref, known),
+            id=known.id,
+            task_queue=TASK_QUEUE,
+            memo={"item": known},
+            search_attributes=item_search_attributes(known),
+        )
+        leftovers.append(handle)
+        item = OpenItem(handle, cluster, clock)
+        await item.view()
+        return item
 
     return start
